@@ -1,0 +1,22 @@
+//! The words that every part of Fallthrough shares: names, keys, ETags, ranges, metadata, bodies, time.
+//!
+//! Nothing here does I/O or knows HTTP. A value of one of these types is valid from the moment it
+//! exists: it was parsed once, at the door, and every later function may trust it.
+
+mod body;
+mod checksum;
+mod clock;
+mod entropy;
+mod etag;
+mod meta;
+mod name;
+mod range;
+
+pub use body::{Body, BodyError, ByteStream, FileRange, ReadAt};
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+pub use clock::{Clock, Monotonic, SystemClock, Timestamp};
+pub use entropy::{Entropy, OsEntropy, SeededEntropy};
+pub use etag::{ETag, InvalidETag};
+pub use meta::Meta;
+pub use name::{BucketName, InvalidBucketName, InvalidKey, Key};
+pub use range::{ByteRange, RangeNotSatisfiable, RangeSpec};
