@@ -1,0 +1,268 @@
+//! The rows of buckets: settings, shadow rules, and the gate that every object commit is conditional on.
+
+use std::time::Duration;
+
+use fallthrough_object::{BucketName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Identifies one incarnation of a bucket: a bucket that is deleted and created again gets another id,
+/// and index keys carry the id, not the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BucketId(pub u64);
+
+/// A bucket as the index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its incarnation.
+    pub id: BucketId,
+    /// Its name.
+    pub name: BucketName,
+    /// Version of the gate row: raised by DeleteBucket and by every change of the shadow. A condition of
+    /// every object commit.
+    pub gate_version: u64,
+    /// Version of the settings row.
+    pub settings_version: u64,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What an operator may change.
+    pub settings: BucketSettings,
+}
+
+/// What an operator may change about a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BucketSettings {
+    /// The account that owns it.
+    pub owner: String,
+    /// How it treats its shadow.
+    pub mode: BucketMode,
+    /// Who may read without signing.
+    pub public: PublicAccess,
+    /// Who may cause fills on a public bucket.
+    pub public_fill: PublicFill,
+    /// The shadow rules, in order; empty for a plain bucket.
+    pub shadow: Vec<ShadowRule>,
+    /// Declared in the configuration file: read-only elsewhere.
+    pub managed: bool,
+}
+
+/// Modes set a bucket's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BucketMode {
+    /// No shadow.
+    #[default]
+    Plain,
+    /// What is here wins for ever.
+    Migrate,
+    /// The origin wins; freshness; capacity bound.
+    Cache,
+    /// The origin is a function of the key; immutable per key and edition.
+    Compute,
+}
+
+/// Who may read without signing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublicAccess {
+    /// Nobody.
+    #[default]
+    None,
+    /// Everybody may GET and HEAD objects.
+    Read,
+}
+
+/// Who may cause fills on a public bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublicFill {
+    /// Anyone, within a budget per client.
+    #[default]
+    Budget,
+    /// Only signed requests.
+    Signed,
+    /// Anyone.
+    Open,
+}
+
+/// One rule: which keys fall through, and to what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ShadowRule {
+    /// Where it leads.
+    #[serde(flatten)]
+    pub target: ShadowTarget,
+    /// Only keys with this prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Only keys that match this regular expression; others can never exist. Checked before any queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
+    /// How the origin's key is made from ours: text with `{key}`; `{key}` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Name under which a compute origin's results belong together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<String>,
+    /// Seconds that a copy is fresh in `cache` mode where the origin does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_secs: Option<u64>,
+    /// Seconds that the origin's "not found" is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_ttl_secs: Option<u64>,
+    /// What the origin's 403 means.
+    #[serde(default)]
+    pub treat_403_as: Treat403As,
+    /// How LIST treats the shadow; the mode's default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListFrom>,
+    /// Whether the origin can be asked for ranges; the kind's default (S3 and HTTP yes) if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seekable: Option<bool>,
+    /// Fills in flight per client; the server's default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_client: Option<u32>,
+    /// Fills in flight to this origin; the server's default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+}
+
+impl ShadowRule {
+    /// A rule for all keys with every choice left to its default.
+    pub fn to(target: ShadowTarget) -> Self {
+        Self {
+            target,
+            prefix: None,
+            keys: None,
+            key: None,
+            edition: None,
+            ttl_secs: None,
+            negative_ttl_secs: None,
+            treat_403_as: Treat403As::default(),
+            list: None,
+            seekable: None,
+            per_client: None,
+            max_in_flight: None,
+        }
+    }
+
+    /// How long the origin's "not found" is believed under this rule.
+    pub fn negative_ttl(&self, default: Duration) -> Duration {
+        self.negative_ttl_secs.map_or(default, Duration::from_secs)
+    }
+}
+
+/// Where a rule leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum ShadowTarget {
+    /// An origin declared in the configuration by name.
+    Origin {
+        /// Its name.
+        origin: String,
+    },
+    /// A bucket at an S3 provider.
+    S3 {
+        /// `http(s)://host[:port]`.
+        endpoint: String,
+        /// The bucket there.
+        name: String,
+        /// Region to sign for.
+        region: String,
+        /// What to sign with; anonymous if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credentials: Option<ShadowCredentials>,
+    },
+    /// An HTTP server: the key is appended to the URL.
+    Http {
+        /// Base URL.
+        url: String,
+    },
+}
+
+/// What requests to an S3 shadow are signed with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShadowCredentials {
+    /// The key's id.
+    pub access_key: String,
+    /// The secret. Never returned by any API.
+    pub secret_key: String,
+}
+
+impl std::fmt::Debug for ShadowCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ShadowCredentials({})", self.access_key)
+    }
+}
+
+/// What an origin's 403 means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Treat403As {
+    /// Our credentials are wrong: 424.
+    #[default]
+    Error,
+    /// The provider hides missing keys so: 404.
+    Absent,
+}
+
+/// How LIST treats the shadow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListFrom {
+    /// The shadow's keys and ours, merged.
+    Merged,
+    /// What is here.
+    Local,
+}
+
+/// An access key as the index has it.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccessKeyRow {
+    /// The key's id.
+    pub id: String,
+    /// The secret half.
+    pub secret: String,
+    /// The account it belongs to.
+    pub account: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Refused from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// What it may do; `None`: all that its account may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<Grant>>,
+}
+
+impl std::fmt::Debug for AccessKeyRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AccessKeyRow({} of {})", self.id, self.account)
+    }
+}
+
+/// A right on a bucket that an access key is limited to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The bucket's name; `*` for all.
+    pub bucket: String,
+    /// What may be done there.
+    pub right: Right,
+}
+
+/// The rights that a grant can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// GET, HEAD, LIST of what is here, and joining fills.
+    Read,
+    /// PUT and DELETE.
+    Write,
+    /// Causing fills.
+    Fill,
+    /// All of it, settings too.
+    Owner,
+}
