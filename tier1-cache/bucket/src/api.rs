@@ -1,0 +1,357 @@
+//! What the gateway asks of the engine, and what it is told.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fallthrough_object::{Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Timestamp};
+use fallthrough_store::{Bucket, BucketSettings, ObjectInfo};
+use fallthrough_wire::conditions::{Conditions, WriteConditions};
+
+/// Who asks, as far as the engine acts differently on it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// Whose share of fills this counts against: an access key's id, or a network address.
+    pub client: Arc<str>,
+    /// The request was signed and the signature verified.
+    pub signed: bool,
+    /// The caller's key may cause fills (the bucket's `public-fill` decides for unsigned callers).
+    pub may_fill: bool,
+    /// How many fall-through stores the request passed before this one.
+    pub hops: u32,
+    /// The id of the request, for logs and for the origin.
+    pub request_id: Arc<str>,
+}
+
+/// A read of one object.
+#[derive(Clone, Debug)]
+pub struct GetRequest {
+    /// The object.
+    pub key: Key,
+    /// HEAD: no body is wanted.
+    pub head: bool,
+    /// One range of the body.
+    pub range: Option<RangeSpec>,
+    /// Validators of an If-Range header: the range holds only if this is still the object.
+    pub if_range: Option<ETag>,
+    /// Conditions, judged before the range.
+    pub conditions: Conditions,
+}
+
+impl GetRequest {
+    /// A plain GET of the whole object.
+    pub fn of(key: Key) -> Self {
+        Self { key, head: false, range: None, if_range: None, conditions: Conditions::default() }
+    }
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct Object {
+    /// What clients see of it. `size_bytes` is meaningless while [`Object::size_bytes`] is `None`.
+    pub info: Arc<ObjectInfo>,
+    /// Size of the whole object in bytes; `None` if the origin has not said and it is too long to wait for
+    /// (then the body is sent in chunks without a length).
+    pub size_bytes: Option<u64>,
+    /// The body.
+    pub body: ObjectBody,
+}
+
+/// Which part of the body a read carries.
+#[derive(Debug)]
+pub enum ObjectBody {
+    /// All of it: 200.
+    Whole(Body),
+    /// A range: 206.
+    Range(ByteRange, Body),
+    /// None: HEAD. The range that a GET would have carried, if one was asked for.
+    Head(Option<ByteRange>),
+    /// The conditions say that the client's copy is still good: 304.
+    NotModified,
+}
+
+/// A result, with what is to be said of how it came about. Errors have a report too.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// How it came about.
+    pub report: CacheReport,
+    /// The result.
+    pub result: Result<T, BucketError>,
+}
+
+/// One word for `X-Cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheWord {
+    /// Served from here.
+    Hit,
+    /// This request started the fill.
+    Miss,
+    /// This request joined a fill that was running.
+    Joined,
+    /// Served from here although no longer fresh.
+    Stale,
+    /// Passed from the origin without being kept.
+    Pass,
+    /// Known to be absent: the origin was not asked.
+    Negative,
+    /// Deleted here: the origin was not asked.
+    Tombstone,
+}
+
+impl CacheWord {
+    /// The word as it stands in the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Joined => "JOINED",
+            Self::Stale => "STALE",
+            Self::Pass => "PASS",
+            Self::Negative => "NEGATIVE",
+            Self::Tombstone => "TOMBSTONE",
+        }
+    }
+}
+
+/// What happened on the way to an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheReport {
+    /// The word.
+    pub word: CacheWord,
+    /// More, for `Cache-Status`' detail parameter: a token such as `state-written` or `origin-503`.
+    pub detail: &'static str,
+    /// The origin's name as the rule gives it, if one was asked.
+    pub origin: Option<Arc<str>>,
+    /// Freshness that is left, if the object has a limit.
+    pub ttl: Option<Duration>,
+    /// Time spent waiting for admission.
+    pub queued: Option<Duration>,
+    /// Time from asking the origin to its first byte.
+    pub origin_wait: Option<Duration>,
+}
+
+impl CacheReport {
+    /// A report that says only the word and its detail.
+    pub fn of(word: CacheWord, detail: &'static str) -> Self {
+        Self { word, detail, origin: None, ttl: None, queued: None, origin_wait: None }
+    }
+}
+
+/// A write of one object.
+pub struct PutRequest {
+    /// The object.
+    pub key: Key,
+    /// Its headers.
+    pub meta: Meta,
+    /// Its bytes. The stream ends with an error if a signature, checksum or length was not kept; nothing is
+    /// stored then.
+    pub body: Body,
+    /// How many bytes the client promised.
+    pub length_bytes: Option<u64>,
+    /// Content-MD5, to be verified by the engine, which computes the MD5 anyway.
+    pub content_md5: Option<[u8; 16]>,
+    /// Checksums that were verified along the body's way; complete once the body has ended.
+    pub checksums: Arc<OnceLock<Vec<Checksum>>>,
+    /// `If-Match`, `If-None-Match: *`.
+    pub conditions: WriteConditions,
+}
+
+impl fmt::Debug for PutRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PutRequest")
+            .field("key", &self.key)
+            .field("length_bytes", &self.length_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct PutOutcome {
+    /// What clients will see of it.
+    pub info: Arc<ObjectInfo>,
+}
+
+/// What a delete did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// A tombstone stands now, so that the shadow's copy stays hidden.
+    pub tombstone: bool,
+}
+
+/// Where a list goes on. Made by the engine; opaque to everybody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListCursor(pub String);
+
+/// One page of a list.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// Only keys with this prefix.
+    pub prefix: String,
+    /// Collapse keys that share what stands before the next occurrence of it after the prefix.
+    pub delimiter: Option<String>,
+    /// V1's marker or V2's start-after: only what sorts after it.
+    pub after: Option<String>,
+    /// Where an earlier page stopped; takes precedence over `after`.
+    pub cursor: Option<ListCursor>,
+    /// At most so many objects and prefixes, 0 to 1,000.
+    pub max_keys: usize,
+    /// V1 without a delimiter has no token but the last key shown: a page that goes on must show one.
+    pub must_show_one: bool,
+}
+
+/// An object or a common prefix of a listed page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListItem {
+    /// An object.
+    Object {
+        /// Its key.
+        key: Key,
+        /// Its ETag, exactly as GET will show it.
+        etag: Option<ETag>,
+        /// Its size in bytes.
+        size_bytes: u64,
+        /// Its Last-Modified.
+        last_modified: Timestamp,
+    },
+    /// Keys that share this prefix, collapsed.
+    Prefix(String),
+}
+
+/// One page of a list, in bytewise order.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Objects and prefixes.
+    pub items: Vec<ListItem>,
+    /// Where to go on; `None`: the list is complete.
+    pub next: Option<ListCursor>,
+}
+
+/// What became of CreateBucket.
+#[derive(Clone, Debug)]
+pub enum NewBucket {
+    /// It is new.
+    Created(Arc<Bucket>),
+    /// It existed already; whose it is stands in its settings.
+    Exists(Arc<Bucket>),
+}
+
+/// What is known about a key and why, for people.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explanation {
+    /// `unknown`, `written`, `filled`, `known`, `absent` or `tombstone`.
+    pub state: &'static str,
+    /// Revision of the entry, if there is one.
+    pub revision: Option<u64>,
+    /// What clients see of the object, if it is here or known.
+    pub object: Option<ObjectInfo>,
+    /// Where it came from, if it was filled or is known.
+    pub provenance: Option<fallthrough_store::Provenance>,
+    /// Where the bytes are: `row`, `file`, `empty` or none.
+    pub blob: Option<&'static str>,
+    /// The rule that the key falls through by: its number from 0 and its origin's name.
+    pub rule: Option<(usize, String)>,
+    /// A fill in flight, in words.
+    pub fill: Option<String>,
+    /// The last fill of the key that this process remembers, in words; also why something was not stored.
+    pub last_fill: Option<String>,
+    /// What a GET would do now, in a sentence.
+    pub next_get: String,
+}
+
+/// Why a request was not done. What to answer is the gateway's to choose; these say what happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BucketError {
+    /// There is no such bucket.
+    #[error("there is no bucket {0}")]
+    NoSuchBucket(BucketName),
+    /// There is no such object, and that is certain.
+    #[error("there is no such object")]
+    NoSuchKey,
+    /// The key can never exist here (a rule or the origin says so).
+    #[error("this key can never exist here: {reason}")]
+    ImpossibleKey {
+        /// Why.
+        reason: String,
+    },
+    /// The caller may read, but not cause fills, and the object is not here.
+    #[error("the object is not here, and the caller may not have it filled")]
+    FillDenied,
+    /// A condition of the request does not hold.
+    #[error("a condition of the request does not hold")]
+    PreconditionFailed,
+    /// The range begins after the end.
+    #[error("the range cannot be satisfied")]
+    RangeNotSatisfiable {
+        /// Size of the object in bytes, if known.
+        size_bytes: Option<u64>,
+    },
+    /// The origin or this server is at its limit, or the fill takes longer than a client should wait.
+    #[error("come back later: {reason}")]
+    SlowDown {
+        /// Why.
+        reason: &'static str,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The origin could not be asked, or failed, and may recover.
+    #[error("the origin failed: {reason}")]
+    OriginFailing {
+        /// Why, without address or credentials.
+        reason: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The shadow's settings are wrong; somebody has to mend them.
+    #[error("the shadow is misconfigured: {mend}")]
+    ShadowMisconfigured {
+        /// What is wrong and what to do.
+        mend: String,
+    },
+    /// The origin answered something that cannot be passed on.
+    #[error("the origin's answer cannot be passed on: {reason}")]
+    BadOriginAnswer {
+        /// Why.
+        reason: String,
+    },
+    /// The object is archived at the provider.
+    #[error("the object is archived at its provider")]
+    Archived,
+    /// The body was not what it was promised to be; nothing was stored.
+    #[error("the body was not accepted: {0}")]
+    BadBody(Arc<fallthrough_object::BodyError>),
+    /// Somebody else changed the same thing at the same time, repeatedly.
+    #[error("others are changing this at the same time")]
+    Conflict,
+    /// The bucket still has objects.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// The bucket or key is declared in the configuration file.
+    #[error("this is declared in the configuration file and can be changed only there")]
+    Managed,
+    /// The settings do not fit together.
+    #[error("{reason}")]
+    InvalidSettings {
+        /// Why, and what would be right.
+        reason: String,
+    },
+    /// Purge refuses to forget what cannot be filled again unless told to.
+    #[error("this object was written here and cannot be filled again")]
+    WouldLoseWritten,
+    /// Not done on cold keys.
+    #[error("{what} is not offered on a key that is not here yet")]
+    NotOffered {
+        /// What.
+        what: &'static str,
+    },
+    /// A stored object cannot be read: its bytes are damaged or gone.
+    #[error("the stored object is damaged")]
+    Damaged,
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// The store cannot answer now.
+    #[error("the store is unavailable")]
+    Unavailable(Arc<fallthrough_store::StoreError>),
+}
