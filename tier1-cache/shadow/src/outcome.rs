@@ -132,8 +132,9 @@ pub struct Asked {
 }
 
 impl Outcome {
-    /// Reads an answer by the contract.
-    pub fn of(_answer: RawAnswer, _asked: Asked, _dialect: Dialect, _now: Timestamp) -> Self {
+    /// Reads an answer by the contract. The body of an error answer is read for its code, at most 64 KiB and
+    /// 5 s of it; the body of an object is passed on untouched.
+    pub async fn of(_answer: RawAnswer, _asked: Asked, _dialect: Dialect, _now: Timestamp) -> Self {
         Self::NotOffered
     }
 }
