@@ -1,2 +1,127 @@
-//! Skeleton.
-fn main() {}
+//! The project's own chores: `cargo xtask test` runs every check that CI runs.
+//!
+//! Each check is a *layer*; a layer reports checks as passed, failed or skipped with a reason. A skipped
+//! check never counts as passed. Nothing here is compiled into the product.
+
+mod browser;
+mod clients;
+mod command;
+mod licences;
+mod report;
+mod rust;
+mod server;
+mod tidy;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use report::{Check, Report};
+
+const HELP: &str = "\
+cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
+cargo xtask tidy                              only the crate graph and the text rules
+cargo xtask layers                            list the layers
+
+--full         also the tests marked #[ignore = \"...\"]: long races, crash loops, large objects
+--only LAYER   this layer only; may be repeated
+--no-install   use what is here: install no Python and no npm package";
+
+/// What every layer is told.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The checkout's root folder.
+    root: PathBuf,
+    /// Where cargo builds; tools that we install for ourselves live in its folder `tools`.
+    target: PathBuf,
+    /// Run the long tests as well.
+    full: bool,
+    /// Packages may be installed into the target folder.
+    install: bool,
+}
+
+impl Context {
+    /// Where packages for the checks are installed: nothing outside the target folder is touched.
+    fn tools(&self) -> PathBuf {
+        self.target.join("tools")
+    }
+
+    /// The built program.
+    fn program(&self) -> PathBuf {
+        self.target.join("release").join("fallthrough")
+    }
+}
+
+struct Layer {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context) -> Vec<Check>,
+}
+
+/// In order: what is quick to fail comes first.
+const LAYERS: &[Layer] = &[
+    Layer { name: "tidy", about: "crate graph, text rules, links in documents", run: tidy::layer },
+    Layer { name: "format", about: "rustfmt", run: rust::format },
+    Layer { name: "lint", about: "clippy, warnings denied", run: rust::lint },
+    Layer { name: "test", about: "unit, property, race and end-to-end tests", run: rust::test },
+    Layer { name: "docs", about: "rustdoc, warnings denied", run: rust::docs },
+    Layer { name: "deny", about: "licences, bans, sources", run: licences::layer },
+    Layer { name: "clients", about: "S3 clients that we did not write", run: clients::layer },
+    Layer { name: "browser", about: "the demo page in Chromium", run: browser::layer },
+];
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything asked for succeeded.
+fn run(args: Vec<String>) -> Result<bool, String> {
+    let mut args = args.into_iter();
+    let task = args.next().unwrap_or_default();
+    let (mut full, mut install, mut only) = (false, true, Vec::new());
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--full" => full = true,
+            "--no-install" => install = false,
+            "--only" => only.push(args.next().ok_or("--only needs the name of a layer")?),
+            other => return Err(format!("unknown argument {other:?}\n\n{HELP}")),
+        }
+    }
+    match task.as_str() {
+        "test" => {}
+        "tidy" => only = vec!["tidy".to_owned()],
+        "layers" => {
+            for layer in LAYERS {
+                println!("{:<8} {}", layer.name, layer.about);
+            }
+            return Ok(true);
+        }
+        "" | "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            return Ok(true);
+        }
+        other => return Err(format!("unknown task {other:?}\n\n{HELP}")),
+    }
+    if let Some(unknown) = only.iter().find(|name| LAYERS.iter().all(|layer| layer.name != **name)) {
+        let names: Vec<_> = LAYERS.iter().map(|layer| layer.name).collect();
+        return Err(format!("unknown layer {unknown:?}; there are: {}", names.join(", ")));
+    }
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in the checkout's root")?;
+    let target = rust::target_directory(root)?;
+    let context = Context { root: root.to_owned(), target, full, install };
+    let mut report = Report::default();
+    for layer in LAYERS.iter().filter(|layer| only.is_empty() || only.iter().any(|name| name == layer.name)) {
+        println!("\n== {}: {}", layer.name, layer.about);
+        report.run(layer.name, || (layer.run)(&context));
+    }
+    report.print();
+    Ok(report.succeeded())
+}

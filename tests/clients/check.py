@@ -1,0 +1,368 @@
+"""One S3 client that we did not write, with its default settings, against a running Fallthrough.
+
+    check.py --ready-file ready.json --client aws|boto3|rclone|s5cmd|s3cmd [--program PATH] --home DIR
+
+Makes a bucket, puts objects (an empty one, a small one under a key with a space, a plus and a letter beyond
+ASCII, and a large one), lists, reads back and compares every byte, reads ranges where the client can,
+overwrites, deletes one, deletes the rest, and removes the bucket. Exits with 1 at the first thing that differs.
+"""
+
+import argparse
+import configparser
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import urllib.parse
+
+MIB = 1024 * 1024
+ODD_KEY = "folder/a b+c é.txt"
+
+
+def noise(size, seed):
+    """`size` bytes that do not compress, the same for the same seed."""
+    out = bytearray()
+    block = hashlib.sha256(seed.encode()).digest()
+    while len(out) < size:
+        block = hashlib.sha256(block).digest()
+        out += block * 128  # 4 KiB at a time: fast, and every block still differs from its neighbours.
+    return bytes(out[:size])
+
+
+class Failed(Exception):
+    pass
+
+
+class Client:
+    """What the job asks of a client. Keys are relative to the bucket."""
+
+    # Most clients send larger objects in parts: each check stays below its client's own limit for that.
+    large_bytes = 20 * MIB
+
+    def __init__(self, ready, program, home):
+        self.endpoint = ready["s3"]
+        self.access_key = ready["access_key"]
+        self.secret_key = ready["secret_key"]
+        self.program = program
+        self.home = home
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONUTF8": "1",
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def run(self, *args, check=True):
+        """Runs the client's program; its standard output as bytes, or None if it failed and may."""
+        done = subprocess.run(
+            [self.program, *map(str, args)],
+            env=self.env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+        )
+        if done.returncode == 0:
+            return done.stdout
+        if check:
+            message = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise Failed(f"{' '.join(map(str, args))}: exit {done.returncode}: {message}")
+        return None
+
+    def range(self, bucket, key, first, last):
+        """Bytes first to last, both included; None where the client has no such command."""
+        return None
+
+
+class Aws(Client):
+    large_bytes = 7 * MIB
+
+    def make(self, bucket):
+        self.run("s3", "mb", f"s3://{bucket}")
+
+    def put(self, bucket, key, path):
+        self.run("s3", "cp", "--no-progress", path, f"s3://{bucket}/{key}")
+
+    def get(self, bucket, key, path, check=True):
+        return self.run("s3", "cp", "--no-progress", f"s3://{bucket}/{key}", path, check=check)
+
+    def list(self, bucket):
+        out = self.run("s3", "ls", "--recursive", f"s3://{bucket}/").decode()
+        return {line.split(maxsplit=3)[3]: int(line.split(maxsplit=3)[2]) for line in out.splitlines()}
+
+    def delete(self, bucket, key):
+        self.run("s3", "rm", f"s3://{bucket}/{key}")
+
+    def range(self, bucket, key, first, last):
+        path = self.home / "range"
+        self.run("s3api", "get-object", "--bucket", bucket, "--key", key, "--range", f"bytes={first}-{last}", path)
+        return path.read_bytes()
+
+    def clear(self, bucket):
+        self.run("s3", "rm", "--recursive", f"s3://{bucket}/")
+
+    def remove(self, bucket):
+        self.run("s3", "rb", f"s3://{bucket}")
+
+
+class Boto3(Client):
+    large_bytes = 7 * MIB
+
+    def __init__(self, ready, program, home):
+        super().__init__(ready, program, home)
+        os.environ.clear()
+        os.environ.update(self.env)
+        import boto3
+        import botocore.exceptions
+
+        self.error = botocore.exceptions.ClientError
+        self.s3 = boto3.client("s3")
+
+    def make(self, bucket):
+        self.s3.create_bucket(Bucket=bucket)
+
+    def put(self, bucket, key, path):
+        # What people write: put_object, and upload_file for what lies on a disk.
+        if path.stat().st_size > MIB:
+            self.s3.upload_file(str(path), bucket, key)
+        else:
+            self.s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), Metadata={"made-by": "check"})
+
+    def get(self, bucket, key, path, check=True):
+        try:
+            answer = self.s3.get_object(Bucket=bucket, Key=key)
+        except self.error as error:
+            code = error.response["Error"]["Code"]
+            if check or code != "NoSuchKey":
+                raise Failed(f"get_object: {code}") from error
+            return None
+        path.write_bytes(answer["Body"].read())
+        if answer["ContentLength"] <= MIB and answer["Metadata"] != {"made-by": "check"}:
+            raise Failed(f"metadata came back as {answer['Metadata']}")
+        return b""
+
+    def list(self, bucket):
+        # Two at a time, so that continuation tokens are used.
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, PaginationConfig={"PageSize": 2})
+        v2 = {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
+        v1 = {entry["Key"]: entry["Size"] for entry in self.s3.list_objects(Bucket=bucket).get("Contents", [])}
+        if v1 != v2:
+            raise Failed(f"ListObjects says {v1}, ListObjectsV2 says {v2}")
+        return v2
+
+    def delete(self, bucket, key):
+        self.s3.delete_object(Bucket=bucket, Key=key)
+
+    def range(self, bucket, key, first, last):
+        answer = self.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={first}-{last}")
+        if answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            raise Failed(f"a range was answered with {answer['ResponseMetadata']['HTTPStatusCode']}")
+        return answer["Body"].read()
+
+    def clear(self, bucket):
+        keys = [{"Key": key} for key in self.list(bucket)]
+        answer = self.s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})
+        if answer.get("Errors") or len(answer["Deleted"]) != len(keys):
+            raise Failed(f"delete_objects: {answer}")
+
+    def remove(self, bucket):
+        self.s3.delete_bucket(Bucket=bucket)
+        if bucket in [entry["Name"] for entry in self.s3.list_buckets()["Buckets"]]:
+            raise Failed("the bucket is still listed")
+
+
+class Rclone(Client):
+    def __init__(self, ready, program, home):
+        super().__init__(ready, program, home)
+        self.env |= {
+            "RCLONE_CONFIG_FT_TYPE": "s3",
+            "RCLONE_CONFIG_FT_PROVIDER": "Other",
+            "RCLONE_CONFIG_FT_ENV_AUTH": "true",
+            "RCLONE_CONFIG_FT_ENDPOINT": self.endpoint,
+            "RCLONE_CONFIG": str(home / "rclone.conf"),
+        }
+        (home / "rclone.conf").touch()
+
+    def make(self, bucket):
+        self.run("mkdir", f"ft:{bucket}")
+
+    def put(self, bucket, key, path):
+        self.run("copyto", path, f"ft:{bucket}/{key}")
+
+    def get(self, bucket, key, path, check=True):
+        return self.run("copyto", f"ft:{bucket}/{key}", path, check=check)
+
+    def list(self, bucket):
+        entries = json.loads(self.run("lsjson", "--recursive", "--files-only", f"ft:{bucket}"))
+        return {entry["Path"]: entry["Size"] for entry in entries}
+
+    def delete(self, bucket, key):
+        self.run("deletefile", f"ft:{bucket}/{key}")
+
+    def range(self, bucket, key, first, last):
+        return self.run("cat", "--offset", first, "--count", last - first + 1, f"ft:{bucket}/{key}")
+
+    def clear(self, bucket):
+        self.run("delete", f"ft:{bucket}")
+
+    def remove(self, bucket):
+        self.run("rmdir", f"ft:{bucket}")
+
+
+class S5cmd(Client):
+    def make(self, bucket):
+        self.run("mb", f"s3://{bucket}")
+
+    def put(self, bucket, key, path):
+        self.run("cp", path, f"s3://{bucket}/{key}")
+
+    def get(self, bucket, key, path, check=True):
+        return self.run("cp", f"s3://{bucket}/{key}", path, check=check)
+
+    def list(self, bucket):
+        found = {}
+        out = self.run("--json", "ls", f"s3://{bucket}/*", check=False) or b""
+        for line in out.decode().splitlines():
+            entry = json.loads(line)
+            if entry.get("type") == "file":
+                found[entry["key"].removeprefix(f"s3://{bucket}/")] = entry.get("size", 0)
+        return found
+
+    def delete(self, bucket, key):
+        self.run("rm", f"s3://{bucket}/{key}")
+
+    def clear(self, bucket):
+        self.run("rm", f"s3://{bucket}/*")
+
+    def remove(self, bucket):
+        self.run("rb", f"s3://{bucket}")
+
+
+class S3cmd(Client):
+    # Objects above 15 MiB go in parts.
+    large_bytes = 14 * MIB
+
+    def __init__(self, ready, program, home):
+        super().__init__(ready, program, home)
+        host = urllib.parse.urlsplit(self.endpoint).netloc
+        config = configparser.RawConfigParser()
+        # What `s3cmd --configure` asks for, and nothing else. The host as bucket host means path style.
+        config["default"] = {
+            "access_key": self.access_key,
+            "secret_key": self.secret_key,
+            "host_base": host,
+            "host_bucket": host,
+            "use_https": "False",
+        }
+        with open(home / ".s3cfg", "w", encoding="utf-8") as file:
+            config.write(file)
+
+    def make(self, bucket):
+        self.run("mb", f"s3://{bucket}")
+
+    def put(self, bucket, key, path):
+        self.run("--no-progress", "put", path, f"s3://{bucket}/{key}")
+
+    def get(self, bucket, key, path, check=True):
+        return self.run("--no-progress", "get", "--force", f"s3://{bucket}/{key}", path, check=check)
+
+    def list(self, bucket):
+        out = self.run("ls", "--recursive", f"s3://{bucket}/").decode()
+        rows = [line.split(maxsplit=3) for line in out.splitlines()]
+        return {row[3].removeprefix(f"s3://{bucket}/"): int(row[2]) for row in rows}
+
+    def delete(self, bucket, key):
+        self.run("del", f"s3://{bucket}/{key}")
+
+    def clear(self, bucket):
+        self.run("del", "--recursive", "--force", f"s3://{bucket}/")
+
+    def remove(self, bucket):
+        self.run("rb", f"s3://{bucket}")
+
+
+CLIENTS = {"aws": Aws, "boto3": Boto3, "rclone": Rclone, "s5cmd": S5cmd, "s3cmd": S3cmd}
+
+
+def same(what, got, expected):
+    if got != expected:
+        shown = got if len(repr(got)) < 400 else f"{len(got)} bytes that differ"
+        wanted = expected if len(repr(expected)) < 400 else f"{len(expected)} bytes"
+        raise Failed(f"{what}: got {shown}, expected {wanted}")
+
+
+def job(client, bucket, folder):
+    bodies = {
+        "empty": b"",
+        ODD_KEY: "Fällt durch.\n".encode(),
+        "folder/large.bin": noise(client.large_bytes, bucket),
+    }
+    source, copy = folder / "source", folder / "copy"
+
+    def put(key, body):
+        source.write_bytes(body)
+        client.put(bucket, key, source)
+
+    def get(key):
+        copy.unlink(missing_ok=True)
+        client.get(bucket, key, copy)
+        return copy.read_bytes()
+
+    client.make(bucket)
+    for key, body in bodies.items():
+        put(key, body)
+    same("list", client.list(bucket), {key: len(body) for key, body in bodies.items()})
+    for key, body in bodies.items():
+        same(f"get {key}", get(key), body)
+
+    large = bodies["folder/large.bin"]
+    for first, last in [(0, 0), (MIB - 1, MIB + 1), (len(large) - 5, len(large) - 1)]:
+        part = client.range(bucket, "folder/large.bin", first, last)
+        if part is not None:
+            same(f"range {first}-{last}", part, large[first : last + 1])
+
+    bodies[ODD_KEY] = b"second"
+    put(ODD_KEY, bodies[ODD_KEY])
+    same("get after an overwrite", get(ODD_KEY), bodies[ODD_KEY])
+
+    client.delete(bucket, ODD_KEY)
+    del bodies[ODD_KEY]
+    same("list after a delete", client.list(bucket), {key: len(body) for key, body in bodies.items()})
+    same("get of a deleted key", client.get(bucket, ODD_KEY, copy, check=False), None)
+
+    client.clear(bucket)
+    same("list after deleting all", client.list(bucket), {})
+    client.remove(bucket)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--ready-file", required=True, type=pathlib.Path)
+    arguments.add_argument("--client", required=True, choices=CLIENTS)
+    arguments.add_argument("--program")
+    arguments.add_argument("--home", required=True, type=pathlib.Path)
+    given = arguments.parse_args()
+    ready = json.loads(given.ready_file.read_text(encoding="utf-8"))
+    home = given.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    client = CLIENTS[given.client](ready, given.program or given.client, home)
+    try:
+        job(client, f"check-{given.client}", home)
+    except (Failed, subprocess.TimeoutExpired) as error:
+        print(f"{given.client}: {error}", file=sys.stderr)
+        return 1
+    print(f"{given.client}: put, list, get, overwrite, delete: every byte as expected")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+//! The layers that cargo does: format, clippy, tests, documentation.
+//!
+//! Everything is built with `--release`, as it is run and measured, so that each dependency is built once.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::Context;
+use crate::command::{capture, cargo, find_program, watch};
+use crate::report::{Check, Outcome};
+
+/// What cargo knows of the workspace; with `dependencies`, of every package that is linked, too.
+pub(crate) fn metadata(root: &Path, dependencies: bool) -> Result<Value, String> {
+    let mut command = cargo(root);
+    command.args(["metadata", "--format-version=1", "--locked"]);
+    if !dependencies {
+        command.arg("--no-deps");
+    }
+    serde_json::from_str(&capture(&mut command)?).map_err(|error| format!("cargo metadata: {error}"))
+}
+
+/// Where cargo builds.
+pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, String> {
+    let metadata = metadata(root, false)?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| "cargo names no target folder".to_owned())
+}
+
+/// rustfmt, nothing rewritten.
+pub(crate) fn format(context: &Context) -> Vec<Check> {
+    vec![Check::new("format", watch(cargo(&context.root).args(["fmt", "--all", "--", "--check"])))]
+}
+
+/// clippy over all targets.
+pub(crate) fn lint(context: &Context) -> Vec<Check> {
+    let args = ["clippy", "--release", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    vec![Check::new("lint", watch(cargo(&context.root).args(args)))]
+}
+
+/// All tests: by nextest where it is installed (each test in a process of its own), else by cargo;
+/// then the examples in the documentation, which nextest does not run.
+pub(crate) fn test(context: &Context) -> Vec<Check> {
+    let mut tests = cargo(&context.root);
+    if find_program("cargo-nextest").is_some() {
+        tests.args(["nextest", "run", "--release", "--locked", "--workspace", "--no-fail-fast"]);
+        if context.full {
+            tests.args(["--run-ignored", "all"]);
+        }
+    } else {
+        tests.args(["test", "--release", "--locked", "--workspace", "--all-targets", "--no-fail-fast"]);
+        if context.full {
+            tests.args(["--", "--include-ignored"]);
+        }
+    }
+    let examples = ["test", "--release", "--locked", "--workspace", "--doc"];
+    vec![
+        Check::new("test", watch(&mut tests)),
+        Check::new("examples in the documentation", watch(cargo(&context.root).args(examples))),
+    ]
+}
+
+/// The documentation of every crate of ours, without warnings.
+pub(crate) fn docs(context: &Context) -> Vec<Check> {
+    let mut command = cargo(&context.root);
+    command
+        .args(["doc", "--release", "--locked", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings");
+    vec![Check::new("docs", watch(&mut command))]
+}
+
+/// The program, for the layers that run it; nothing to do after the tests.
+pub(crate) fn build_program(context: &Context) -> Outcome {
+    watch(cargo(&context.root).args(["build", "--release", "--locked", "--package", "fallthrough-server"]))
+}

