@@ -1,0 +1,99 @@
+//! The proof, and the type that only the proof makes.
+
+use subtle::ConstantTimeEq;
+
+use super::key::{ChunkChain, Scope, SigningKey, SigningKeyCache};
+use super::{AuthError, AuthPlace, Presented, Secret};
+use crate::hex;
+use crate::payload::PayloadMode;
+
+/// A request whose signature was verified as that of `P`. Handlers take it, so that none of them can be
+/// reached without the check: there is no other constructor than [`Presented::verify`].
+#[derive(Debug)]
+pub struct Verified<P> {
+    principal: P,
+    access_key: String,
+    place: AuthPlace,
+    payload: PayloadMode,
+    chain: ChunkChain,
+}
+
+impl Presented {
+    /// Checks the signature with the secret of [`Presented::access_key`], which belongs to `principal`.
+    /// The comparison takes the same time wherever the signatures differ.
+    ///
+    /// With `keys`, the key is derived once for a secret, day and region.
+    ///
+    /// # Errors
+    /// [`AuthError::Mismatch`].
+    pub fn verify<P>(
+        self,
+        principal: P,
+        secret: &Secret,
+        keys: Option<&SigningKeyCache>,
+    ) -> Result<Verified<P>, AuthError> {
+        if let Some(key) = keys.and_then(|keys| keys.get(secret, &self.scope)) {
+            return self.verify_with(principal, key);
+        }
+        let key = SigningKey::derive(secret, &self.scope);
+        let scope = keys.map(|_| self.scope.clone());
+        let verified = self.verify_with(principal, key.clone())?;
+        if let (Some(keys), Some(scope)) = (keys, scope) {
+            keys.insert(secret, &scope, key);
+        }
+        Ok(verified)
+    }
+
+    fn verify_with<P>(self, principal: P, key: SigningKey) -> Result<Verified<P>, AuthError> {
+        let matches =
+            |text: &String| bool::from(key.sign(text.as_bytes()).as_slice().ct_eq(self.signature.as_slice()));
+        if !matches(&self.string_to_sign) && !self.string_to_sign_alternative.as_ref().is_some_and(matches) {
+            let mut signature = String::new();
+            hex::push32(&mut signature, &self.signature);
+            return Err(AuthError::Mismatch {
+                string_to_sign: self.string_to_sign,
+                access_key: self.access_key,
+                signature,
+            });
+        }
+        Ok(Verified {
+            principal,
+            access_key: self.access_key,
+            place: self.place,
+            payload: self.payload,
+            chain: ChunkChain::new(key, self.amz_date, self.scope, self.signature),
+        })
+    }
+}
+
+impl<P> Verified<P> {
+    /// Whose request it is.
+    pub fn principal(&self) -> &P {
+        &self.principal
+    }
+
+    /// The access key that signed it.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+
+    /// Where the signature stood.
+    pub fn place(&self) -> AuthPlace {
+        self.place
+    }
+
+    /// How the body is protected; the caller must hold it to that.
+    pub fn payload(&self) -> PayloadMode {
+        self.payload
+    }
+
+    /// The scope that was signed for.
+    pub fn scope(&self) -> &Scope {
+        self.chain.scope()
+    }
+
+    /// The chain that verifies signed chunks, begun with this request's signature.
+    pub fn chunk_chain(&self) -> ChunkChain {
+        self.chain.clone()
+    }
+}
