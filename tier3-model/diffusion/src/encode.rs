@@ -1,0 +1,241 @@
+//! Pixels to files and files to files: JPEG, PNG and WebP, without metadata.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+
+/// JPEG quality where nobody asks for another, 1 to 100.
+pub const JPEG_QUALITY: u8 = 75;
+
+/// Most pixels on a side of an image that is decoded here.
+const DECODE_SIDE_MAX: u32 = 8192;
+
+/// How a picture is encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// JPEG, quality [`JPEG_QUALITY`].
+    #[default]
+    Jpeg,
+    /// PNG, lossless.
+    Png,
+    /// WebP, lossless.
+    Webp,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Jpeg, Self::Png, Self::Webp];
+
+    /// The media type for `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Webp => "image/webp",
+        }
+    }
+
+    /// The format behind a file name's extension without its dot, in any case; `None` if unknown.
+    #[must_use]
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        match extension.to_ascii_lowercase().as_str() {
+            "jpg" | "jpeg" => Some(Self::Jpeg),
+            "png" => Some(Self::Png),
+            "webp" => Some(Self::Webp),
+            _ => None,
+        }
+    }
+
+    /// The usual extension, without a dot, as the web UI's `samples_format` spells it.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+            Self::Webp => "webp",
+        }
+    }
+
+    /// Recognises a file by its first bytes; `None` if it is none of ours.
+    #[must_use]
+    pub fn sniff(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => Some(Self::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::Webp),
+            _ => None,
+        }
+    }
+}
+
+/// Why pixels or a file could not be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// `pixels` does not hold width × height × 4 bytes, or a side is 0 or above 65535.
+    #[error("{len} bytes do not make {width}×{height} RGBA pixels")]
+    Shape {
+        /// Bytes given.
+        len: usize,
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// The bytes are not an image we can read, or it is larger than we accept.
+    #[error("the image cannot be read: {0}")]
+    Unreadable(String),
+    /// The encoder gave up.
+    #[error("the image cannot be written: {0}")]
+    Unwritable(String),
+}
+
+/// Encodes opaque RGBA pixels, 4 bytes each, row by row from the top left.
+///
+/// The alpha byte is carried into PNG and WebP and ignored for JPEG.
+///
+/// # Errors
+/// [`EncodeError::Shape`] if the sizes disagree, [`EncodeError::Unwritable`] if the encoder fails.
+pub fn encode(pixels: &[u8], width: u32, height: u32, format: Format) -> Result<Bytes, EncodeError> {
+    encode_with_quality(pixels, width, height, format, JPEG_QUALITY)
+}
+
+/// As [`encode`], with a JPEG quality from 1 to 100 (clamped); other formats are lossless.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with_quality(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+    format: Format,
+    jpeg_quality: u8,
+) -> Result<Bytes, EncodeError> {
+    let shape = || EncodeError::Shape { len: pixels.len(), width, height };
+    let (width_px, height_px) =
+        (u16::try_from(width).map_err(|_| shape())?, u16::try_from(height).map_err(|_| shape())?);
+    if width == 0 || height == 0 || pixels.len() as u64 != u64::from(width) * u64::from(height) * 4 {
+        return Err(shape());
+    }
+    let mut out = Vec::with_capacity(pixels.len() / 8);
+    match format {
+        Format::Jpeg => {
+            jpeg_encoder::Encoder::new(&mut out, jpeg_quality.clamp(1, 100))
+                .encode(pixels, width_px, height_px, jpeg_encoder::ColorType::Rgba)
+                .map_err(|error| EncodeError::Unwritable(error.to_string()))?;
+        }
+        Format::Png => write_png(&mut out, pixels, width, height)?,
+        Format::Webp => image_webp::WebPEncoder::new(&mut out)
+            .encode(pixels, width, height, image_webp::ColorType::Rgba8)
+            .map_err(|error| EncodeError::Unwritable(error.to_string()))?,
+    }
+    Ok(out.into())
+}
+
+/// Decodes `bytes` and encodes the pixels anew, which leaves every kind of metadata behind
+/// (generation parameters, EXIF, colour profiles).
+///
+/// # Errors
+/// [`EncodeError::Unreadable`] if `bytes` is no JPEG, PNG or WebP of up to 8192 pixels a side.
+pub fn reencode(bytes: &[u8], format: Format) -> Result<Bytes, EncodeError> {
+    let (pixels, width, height) = decode(bytes)?;
+    encode(&pixels, width, height, format)
+}
+
+/// Decodes a JPEG, PNG or WebP into RGBA pixels, their width and their height.
+///
+/// # Errors
+/// [`EncodeError::Unreadable`] as for [`reencode`].
+pub fn decode(bytes: &[u8]) -> Result<(Vec<u8>, u32, u32), EncodeError> {
+    let format = match Format::sniff(bytes) {
+        Some(Format::Jpeg) => ImageFormat::Jpeg,
+        Some(Format::Png) => ImageFormat::Png,
+        Some(Format::Webp) => ImageFormat::WebP,
+        None => return Err(EncodeError::Unreadable("neither JPEG, PNG nor WebP".to_owned())),
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(DECODE_SIDE_MAX);
+    limits.max_image_height = Some(DECODE_SIDE_MAX);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|error| EncodeError::Unreadable(error.to_string()))?;
+    let rgba = match image {
+        DynamicImage::ImageRgba8(rgba) => rgba,
+        other => other.into_rgba8(),
+    };
+    let (width, height) = rgba.dimensions();
+    Ok((rgba.into_raw(), width, height))
+}
+
+fn write_png(out: &mut Vec<u8>, pixels: &[u8], width: u32, height: u32) -> Result<(), EncodeError> {
+    use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+    use image::{ExtendedColorType, ImageEncoder as _};
+    PngEncoder::new_with_quality(out, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(pixels, width, height, ExtendedColorType::Rgba8)
+        .map_err(|error| EncodeError::Unwritable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pixels() -> Vec<u8> {
+        (0..64 * 48).flat_map(|i| [(i % 64 * 4) as u8, (i / 64 * 5) as u8, 120, 255]).collect()
+    }
+
+    #[test]
+    fn every_format_is_recognised_and_read_back() {
+        for format in Format::ALL {
+            let bytes = encode(&pixels(), 64, 48, format).unwrap();
+            assert_eq!(Format::sniff(&bytes), Some(format));
+            let (back, width, height) = decode(&bytes).unwrap();
+            assert_eq!((width, height), (64, 48));
+            let worst = back.iter().zip(pixels()).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+            let allowed = if format == Format::Jpeg { 40 } else { 0 };
+            assert!(worst <= allowed, "{format:?} is off by {worst}");
+            assert_eq!(Format::from_extension(format.extension()), Some(format));
+        }
+    }
+
+    #[test]
+    fn wrong_shapes_are_refused() {
+        for (width, height) in [(64, 47), (0, 0), (70_000, 1), (u32::MAX, u32::MAX)] {
+            let error = encode(&pixels(), width, height, Format::Png).unwrap_err();
+            assert!(matches!(error, EncodeError::Shape { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        for bytes in [&b""[..], b"GIF89a....", b"\x89PNG\r\n\x1a\n", b"\xFF\xD8\xFF\xE0garbage", b"<html>"] {
+            assert!(matches!(reencode(bytes, Format::Jpeg), Err(EncodeError::Unreadable(_))));
+        }
+    }
+
+    #[test]
+    fn reencoding_leaves_the_infotext_behind() {
+        let png = encode(&pixels(), 64, 48, Format::Png).unwrap();
+        // A tEXt chunk after IHDR, as the web UI writes its parameters.
+        let text = b"parameters\0secret prompt";
+        let mut chunk = b"tEXt".to_vec();
+        chunk.extend_from_slice(text);
+        let mut leaky = png[..33].to_vec();
+        leaky.extend_from_slice(&(text.len() as u32).to_be_bytes());
+        leaky.extend_from_slice(&chunk);
+        leaky.extend_from_slice(&crc32(&chunk).to_be_bytes());
+        leaky.extend_from_slice(&png[33..]);
+        assert!(leaky.windows(6).any(|window| window == b"secret"));
+        for format in Format::ALL {
+            let clean = reencode(&leaky, format).unwrap();
+            assert!(!clean.windows(6).any(|window| window == b"secret"));
+        }
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, byte| {
+            (0..8)
+                .fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { 0xEDB8_8320 ^ (c >> 1) } else { c >> 1 })
+        })
+    }
+}
