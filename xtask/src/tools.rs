@@ -44,14 +44,15 @@ pub(crate) fn python_programs(context: &Context) -> Result<PathBuf, String> {
 pub(crate) fn browser_packages(context: &Context) -> Result<(), String> {
     let folder = context.root.join("tests/browser");
     find_program("node").ok_or("node is not installed")?;
-    if folder.join("node_modules/playwright-core/package.json").is_file() {
+    let present = |package: &str| folder.join("node_modules").join(package).join("package.json").is_file();
+    if present("playwright-core") && present("axe-core") {
         return Ok(());
     }
     if !context.install {
-        return Err("playwright-core is not installed, and --no-install was given".to_owned());
+        return Err("playwright-core and axe-core are not installed, and --no-install was given".to_owned());
     }
     let npm = find_program("npm").ok_or("npm is not installed")?;
-    println!("installing playwright-core into tests/browser/node_modules");
+    println!("installing playwright-core and axe-core into tests/browser/node_modules");
     let options = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--silent"];
     capture(command(npm, &folder).args(options))?;
     Ok(())
