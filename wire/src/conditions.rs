@@ -248,7 +248,9 @@ mod tests {
     const BEFORE: &str = "Thu, 23 May 2013 00:00:00 GMT";
     const AFTER: &str = "Sat, 25 May 2013 00:00:00 GMT";
 
-    fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
+    type Rows<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(rows: Rows<'_>) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in rows {
             map.append(*name, HeaderValue::from_str(value).unwrap());
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn precedence_is_that_of_the_rfc() {
         use Verdict::{NotModified, PreconditionFailed, Proceed};
-        let rows: &[(&[(&'static str, &str)], Verdict, Verdict)] = &[
+        let rows: &[(Rows<'_>, Verdict, Verdict)] = &[
             (&[], Proceed, Proceed),
             (&[("if-match", "\"a\"")], Proceed, Proceed),
             (&[("if-match", "a")], Proceed, Proceed),
@@ -327,7 +329,7 @@ mod tests {
     fn writes_are_conditional_on_what_exists() {
         use WriteVerdict::{NoSuchKey, PreconditionFailed, Proceed};
         let etag = ETag::strong("a").unwrap();
-        let rows: &[(&[(&'static str, &str)], WriteVerdict, WriteVerdict)] = &[
+        let rows: &[(Rows<'_>, WriteVerdict, WriteVerdict)] = &[
             (&[], Proceed, Proceed),
             (&[("if-none-match", "*")], PreconditionFailed, Proceed),
             (&[("if-match", "\"a\"")], Proceed, NoSuchKey),

@@ -146,11 +146,11 @@ pub struct S3Error {
     /// A sentence for people.
     pub message: Cow<'static, str>,
     /// The path of what was asked for, as `/bucket/key`, decoded.
-    pub resource: Option<String>,
+    pub resource: Option<Box<str>>,
     /// Equal to the `x-amz-request-id` header.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
     /// Equal to the `x-amz-id-2` header.
-    pub host_id: Option<String>,
+    pub host_id: Option<Box<str>>,
     /// Further elements: name and text, in order. Names are ours, so they need no escaping.
     pub extra: Vec<(&'static str, String)>,
 }
@@ -254,8 +254,8 @@ mod tests {
     fn the_document_survives_hostile_text() {
         let mut error =
             S3Error::with_message(S3Code::NoSuchKey, "<b>&\"'\u{1}\u{0}").and("Key", "a]]>\r\n\u{1F600}");
-        error.resource = Some("/b/a&b".to_owned());
-        error.request_id = Some("R1".to_owned());
+        error.resource = Some("/b/a&b".into());
+        error.request_id = Some("R1".into());
         let back = parse_error_document(error.to_xml().as_bytes()).unwrap();
         assert_eq!(back.code, "NoSuchKey");
         assert_eq!(back.message, "<b>&\"'\u{FFFD}\u{FFFD}");

@@ -350,7 +350,9 @@ impl ChunkedDecoder {
         self.trailer_bytes += line.len();
         let text = std::str::from_utf8(&line).map_err(|_| ChunkedError::Trailer)?;
         let (name, value) = text.split_once(':').ok_or(ChunkedError::Trailer)?;
-        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        // Only what HTTP counts as white space: a stray CR must not pass.
+        let blank = [' ', '\t'];
+        let (name, value) = (name.trim_matches(blank).to_ascii_lowercase(), value.trim_matches(blank));
         if !self.with_trailers || self.trailer_bytes > TRAILER_BYTES_MAX || value.contains(char::is_control) {
             return Err(ChunkedError::Trailer);
         }

@@ -1,0 +1,267 @@
+//! Requests as botocore 1.43.11 signs them, at 2024-02-29T12:34:56Z for eu-west-1 with the key of AWS's
+//! documentation: keys that clients and servers most often disagree about.
+
+/// A signed request, header names in lower case.
+pub(super) struct Vector {
+    pub(super) name: &'static str,
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) query: &'static str,
+    pub(super) headers: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const VECTORS: &[Vector] = &[
+    Vector {
+        name: "get plain",
+        method: "GET",
+        path: "/bucket/plain",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date, Signature=79e3261c339c697bd77d4ea4a52f1b8c3ee92bf0eb64a4d532df9fb42b385478",
+            ),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "get a b+c%2Fd/e~f",
+        method: "GET",
+        path: "/bucket/a%20b%2Bc%252Fd/e~f",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date, Signature=d3fbc5fe9e52071a5841ce646e5459cefa5dcbc6bbc8909339181295f37cf530",
+            ),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "get /xe9//U0001f600",
+        method: "GET",
+        path: "/bucket/%C3%A9/%F0%9F%98%80",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date, Signature=6cb9691930b16473dd4b77662766c9a3a48dadac5ca0760bd8f21cc2e96f5727",
+            ),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "get //x//",
+        method: "GET",
+        path: "/bucket///x//",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date, Signature=250d451c761a42e2cf3b22fcb3641e79b7d6ec4a4f6c7a23f1fe626586396bd8",
+            ),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "get ../.",
+        method: "GET",
+        path: "/bucket/../.",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date, Signature=a08f8de175def6ecc6dce94c7a6abd1b6cae2960e04a6aa251ded0a46df6a185",
+            ),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "get q?a=b&c#d;e:@!$/'()*,\"<>[]//^`{|}/n",
+        method: "GET",
+        path: "/bucket/q%3Fa%3Db%26c%23d%3Be%3A%40%21%24%27%28%29%2A%2C%22%3C%3E%5B%5D%5C%5E%60%7B%7C%7D%0A",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-mode;x-amz-content-sha256;x-amz-date, Signature=4b03f6bb74286d73e44c371b25f8ee5269e9b91b8fb2d000220a252fcd4637f3",
+            ),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "put bytes",
+        method: "PUT",
+        path: "/bucket/k%20k",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=content-type;host;if-none-match;x-amz-checksum-crc32;x-amz-content-sha256;x-amz-date;x-amz-meta-a;x-amz-meta-b;x-amz-sdk-checksum-algorithm, Signature=9c993f868fbcbfadf45dc32c5ed1cf9cf057829bdd2d59cec11b7508ad0ae0c1",
+            ),
+            ("content-length", "5"),
+            ("content-type", "text/plain; charset=utf-8"),
+            ("expect", "100-continue"),
+            ("if-none-match", "*"),
+            ("x-amz-checksum-crc32", "NhCmhg=="),
+            ("x-amz-content-sha256", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("x-amz-meta-a", "  two   words "),
+            ("x-amz-meta-b", ""),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "copy",
+        method: "PUT",
+        path: "/bucket/k",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-copy-source;x-amz-date;x-amz-metadata-directive, Signature=bcc001b126100b5ad1724b971bb8d6b1bc9cc63b8e97706299a70a257ac4dd53",
+            ),
+            ("content-length", "0"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-copy-source", "b2/a%20b%2Bc%C3%A9"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("x-amz-metadata-directive", "REPLACE"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "list v2",
+        method: "GET",
+        path: "/bucket",
+        query: "list-type=2&prefix=a%20b%2B%2F%C3%A9%26%3D&delimiter=%2F&start-after=~%2A&encoding-type=url",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=3674bc902b15742c84083aa933c91a5df4f9f1fe59efa6b782075900a01cdb47",
+            ),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "delete batch",
+        method: "POST",
+        path: "/bucket",
+        query: "delete",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-crc32;x-amz-content-sha256;x-amz-date;x-amz-sdk-checksum-algorithm, Signature=ceca82239ba762c1219b403885a7a6f0054e006e6c7029e8609a18720f608002",
+            ),
+            ("content-length", "94"),
+            ("x-amz-checksum-crc32", "CEaAGw=="),
+            ("x-amz-content-sha256", "0ebe2d4e061df349be597c8e7da1bea023a159bae0fb2a70efca7c1395be1439"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "part",
+        method: "PUT",
+        path: "/bucket/k",
+        query: "uploadId=u%2F%3D%2B&partNumber=1",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-checksum-crc32;x-amz-content-sha256;x-amz-date;x-amz-sdk-checksum-algorithm, Signature=010fd0fa6459522280f5ad7cfac509ed0c8f0389ebf294a2de1c09b3e4d53bf3",
+            ),
+            ("content-length", "0"),
+            ("expect", "100-continue"),
+            ("x-amz-checksum-crc32", "AAAAAA=="),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "buckets",
+        method: "GET",
+        path: "/",
+        query: "",
+        headers: &[
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240229/eu-west-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=34589dd2bada3df60c36bfa529ddf6f428969ee9b39762da935181047aa76bcb",
+            ),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("x-amz-date", "20240229T123456Z"),
+            ("host", "localhost:9000"),
+        ],
+    },
+    Vector {
+        name: "presigned get plain",
+        method: "GET",
+        path: "/bucket/plain",
+        query: "response-content-disposition=attachment%3B%20filename%3D%22a%20b%2B%C3%A9%22&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=4efbb540c90eb895fad0f1e6b86d6b3d0f8218886ad9147c7e86e21a6591cd12",
+        headers: &[("host", "localhost:9000")],
+    },
+    Vector {
+        name: "presigned get a b+c%2Fd/e~f",
+        method: "GET",
+        path: "/bucket/a%20b%2Bc%252Fd/e~f",
+        query: "response-content-disposition=attachment%3B%20filename%3D%22a%20b%2B%C3%A9%22&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=4a13da03e04cbda2ad89cfb9ba584a55d5277966838f402259532fe116c80895",
+        headers: &[("host", "localhost:9000")],
+    },
+    Vector {
+        name: "presigned get /xe9//U0001f600",
+        method: "GET",
+        path: "/bucket/%C3%A9/%F0%9F%98%80",
+        query: "response-content-disposition=attachment%3B%20filename%3D%22a%20b%2B%C3%A9%22&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=065c2438eb13edbb89ca1f98dc9d538a8bcab308c298a8f805a0e415fe93fad6",
+        headers: &[("host", "localhost:9000")],
+    },
+    Vector {
+        name: "presigned get //x//",
+        method: "GET",
+        path: "/bucket///x//",
+        query: "response-content-disposition=attachment%3B%20filename%3D%22a%20b%2B%C3%A9%22&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=bcba51c24670139f54165073c06bcb0943f26c5df38b5835fa5c6f19c160cc25",
+        headers: &[("host", "localhost:9000")],
+    },
+    Vector {
+        name: "presigned get ../.",
+        method: "GET",
+        path: "/bucket/../.",
+        query: "response-content-disposition=attachment%3B%20filename%3D%22a%20b%2B%C3%A9%22&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=2425857eea2dbac26f3b8141f3442a7fef5ebc90f0242552900982dd81db8e97",
+        headers: &[("host", "localhost:9000")],
+    },
+    Vector {
+        name: "presigned get q?a=b&c#d;e:@!$/'()*,\"<>[]//^`{|}/n",
+        method: "GET",
+        path: "/bucket/q%3Fa%3Db%26c%23d%3Be%3A%40%21%24%27%28%29%2A%2C%22%3C%3E%5B%5D%5C%5E%60%7B%7C%7D%0A",
+        query: "response-content-disposition=attachment%3B%20filename%3D%22a%20b%2B%C3%A9%22&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=c62631f8a38935f0c3f1635661bd01bfe092219806984f01df0723534c3ca8bb",
+        headers: &[("host", "localhost:9000")],
+    },
+    Vector {
+        name: "presigned put",
+        method: "PUT",
+        path: "/bucket/k",
+        query: "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20240229%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20240229T123456Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=content-type%3Bhost%3Bx-amz-meta-m&X-Amz-Signature=142788f731fa13abf48df4de42ddf6550b0b08ed0dac7e37e19b4a0e3f36b483",
+        headers: &[("content-type", "text/plain"), ("host", "localhost:9000"), ("x-amz-meta-m", "v")],
+    },
+];
