@@ -73,7 +73,8 @@ impl PayloadMode {
             "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(Self::UnsignedChunksWithTrailer),
             "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"
             | "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => Err(PayloadModeError::Ecdsa),
-            hex => hex::decode32(hex.to_ascii_lowercase().as_bytes())
+            text => hex::decode32(text.as_bytes())
+                .or_else(|| hex::decode32(text.to_ascii_lowercase().as_bytes()))
                 .map(Self::Sha256)
                 .ok_or(PayloadModeError::Malformed),
         }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{S3Code, S3Error};
 use crate::payload::PayloadMode;
+use crate::uri::Query;
 
 /// Where a promised digest stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +236,23 @@ impl Promises {
             parse_checksum(algorithm, value).filter(|checksum| checksum.kind == ChecksumKind::FullObject);
         let checksum = checksum.ok_or_else(|| BadDigestHeader::Checksum { name: name.to_owned() })?;
         self.push(PromiseSource::Checksum(algorithm), checksum.value);
+        Ok(())
+    }
+
+    /// Adds the checksums that stand in the query of a presigned URL. That of no bytes is left out: some
+    /// clients presign an upload before they have its body, and so promise the empty one.
+    ///
+    /// # Errors
+    /// [`BadDigestHeader`].
+    pub fn add_query(&mut self, query: &Query) -> Result<(), BadDigestHeader> {
+        for (name, value) in query.iter() {
+            let name = name.to_ascii_lowercase();
+            let Some(algorithm) = checksum_algorithm(&name)? else { continue };
+            let of_nothing = Digests::new(DigestSet::none().and(algorithm)).finish();
+            if of_nothing.get(algorithm).is_none_or(|empty| format_checksum(empty) != value) {
+                self.add_trailer(&name, value)?;
+            }
+        }
         Ok(())
     }
 

@@ -115,6 +115,24 @@ fn trailers_promise_what_they_announce() {
 }
 
 #[test]
+fn a_presigned_checksum_of_nothing_is_no_promise() {
+    let rows = [
+        ("x-amz-checksum-crc32=AAAAAA%3D%3D", Some(0)),
+        ("X-Amz-Checksum-Crc32=AAAAAA%3D%3D", Some(0)),
+        ("x-amz-checksum-crc64nvme=AAAAAAAAAAA%3D", Some(0)),
+        ("x-amz-checksum-sha256=47DEQpj8HBSa%2B%2FTImW%2B5JCeuQeRkm5NMpJWZG3hSuFU%3D", Some(0)),
+        ("x-amz-checksum-crc32=y%2FQ5Jg%3D%3D&x-amz-checksum-algorithm=CRC32&prefix=a", Some(1)),
+        ("x-amz-checksum-crc32=y", None),
+        ("x-amz-checksum-xyz=AAAAAA%3D%3D", None),
+    ];
+    for (raw, want) in rows {
+        let mut promises = Promises::none();
+        let added = promises.add_query(&Query::parse(raw).unwrap());
+        assert_eq!(added.ok().map(|()| promises.iter().count()), want, "{raw}");
+    }
+}
+
+#[test]
 fn answers_promise_by_header_and_repr_digest() {
     let values = values_of(CHECK, everything());
     let sha256 = STANDARD.encode(&values.get(ChecksumAlgorithm::Sha256).unwrap().value);

@@ -86,6 +86,11 @@ fn push_path(out: &mut Vec<u8>, raw_path: &str, slash: EscapedSlash) {
     if raw_path.is_empty() {
         out.push(b'/');
     }
+    // Most paths are canonical as they come.
+    if raw_path.bytes().all(|byte| byte == b'/' || is_unreserved(byte)) {
+        out.extend_from_slice(raw_path.as_bytes());
+        return;
+    }
     // The slashes between segments stand for themselves, so that only escaped ones are left inside.
     for (index, segment) in raw_path.split('/').enumerate() {
         if index > 0 {
@@ -131,8 +136,13 @@ fn recoded(raw: &str) -> Vec<u8> {
     out
 }
 
+/// RFC 3986's unreserved characters, which are never escaped.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
 fn push_encoded(out: &mut Vec<u8>, byte: u8) {
-    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+    if is_unreserved(byte) {
         out.push(byte);
     } else {
         out.extend_from_slice(&[b'%', UPPER[usize::from(byte >> 4)], UPPER[usize::from(byte & 15)]]);
@@ -145,7 +155,19 @@ fn push_values(out: &mut Vec<u8>, headers: &HeaderMap, name: &str) {
         if index > 0 {
             out.push(b',');
         }
-        let words = value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        // Most values are canonical as they come; HTTP leaves no white space at their ends.
+        let value = value.as_bytes();
+        let spaced =
+            |at: usize| value.get(at.wrapping_sub(1)).is_none_or(|c| *c == b' ') || at + 1 == value.len();
+        let plain = value
+            .iter()
+            .enumerate()
+            .all(|(at, c)| if *c == b' ' { !spaced(at) } else { !c.is_ascii_whitespace() });
+        if plain {
+            out.extend_from_slice(value);
+            continue;
+        }
+        let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         for (index, word) in words.enumerate() {
             if index > 0 {
                 out.push(b' ');
@@ -209,5 +231,22 @@ mod tests {
         let mut out = Vec::new();
         push_values(&mut out, &headers, "x-amz-meta-a");
         assert_eq!(out, b"one two,three");
+        let rows = [
+            ("a b c", "a b c"),
+            ("a", "a"),
+            ("", ""),
+            (" ", ""),
+            ("a  b", "a b"),
+            ("a\tb", "a b"),
+            (" a", "a"),
+            ("a ", "a"),
+        ];
+        for (value, want) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert("k", http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            let mut out = Vec::new();
+            push_values(&mut out, &headers, "k");
+            assert_eq!(out, want.as_bytes(), "{value:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a request is not authenticated.
 
+use std::time::Duration;
+
 use crate::error::{S3Code, S3Error};
 use crate::payload::PayloadModeError;
 
@@ -63,6 +65,8 @@ pub enum AuthError {
         request_time: String,
         /// The server's time, ISO 8601.
         server_time: String,
+        /// What the policy allows.
+        skew_max: Duration,
     },
     /// A presigned URL whose time is over.
     #[error("the presigned request has expired")]
@@ -134,10 +138,10 @@ impl From<AuthError> for S3Error {
                 "There were headers present in the request which were not signed",
             )
             .and("HeadersNotSigned", names.join(", ")),
-            AuthError::Skewed { request_time, server_time } => Self::new(S3Code::RequestTimeTooSkewed)
+            AuthError::Skewed { request_time, server_time, skew_max } => Self::new(S3Code::RequestTimeTooSkewed)
                 .and("RequestTime", request_time)
                 .and("ServerTime", server_time)
-                .and("MaxAllowedSkewMilliseconds", "900000"),
+                .and("MaxAllowedSkewMilliseconds", skew_max.as_millis().to_string()),
             AuthError::Expired { expires_secs, expired_at, server_time } => {
                 Self::with_message(S3Code::AccessDenied, "Request has expired")
                     .and("X-Amz-Expires", expires_secs.to_string())

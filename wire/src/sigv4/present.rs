@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fallthrough_object::Timestamp;
 use http::header::{AUTHORIZATION, DATE, HOST};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::canonical::{Canonical, EscapedSlash, has_escaped_slash};
 use super::key::Scope;
@@ -12,6 +12,9 @@ use super::{ALGORITHM, AuthError, PRESIGN_SECS_MAX};
 use crate::payload::PayloadMode;
 use crate::uri::decode_plus;
 use crate::{date, hex};
+
+static X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+static X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
 /// What the verifier insists on beyond the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,12 +127,17 @@ impl Unsigned<'_> {
         let fields = authorization_fields(header)?;
         let amz_date = self.request_date()?;
         let at = date::parse_amz(&amz_date).ok_or(AuthError::BadDate)?;
-        let payload = only_named(self.headers, "x-amz-content-sha256")?.ok_or(AuthError::NoPayloadHash)?;
+        let payload = only(self.headers, &X_AMZ_CONTENT_SHA256, "x-amz-content-sha256")?
+            .ok_or(AuthError::NoPayloadHash)?;
         let presented = self.present(&fields, amz_date, payload)?;
         let skew = self.now.since(at).max(at.since(self.now));
         if skew > self.policy.skew_max {
             let server_time = date::format_iso(self.now);
-            return Err(AuthError::Skewed { request_time: presented.amz_date, server_time });
+            return Err(AuthError::Skewed {
+                request_time: presented.amz_date,
+                server_time,
+                skew_max: self.policy.skew_max,
+            });
         }
         Ok(presented)
     }
@@ -163,7 +171,7 @@ impl Unsigned<'_> {
             signed_headers: &signed_headers,
             signature: &signature,
         };
-        let header = only_named(self.headers, "x-amz-content-sha256")?;
+        let header = only(self.headers, &X_AMZ_CONTENT_SHA256, "x-amz-content-sha256")?;
         let payload = query.payload.as_deref().or(header).unwrap_or("UNSIGNED-PAYLOAD");
         let presented = self.present(&fields, amz_date, payload)?;
         if at.since(self.now) > self.policy.skew_max {
@@ -246,7 +254,7 @@ impl Unsigned<'_> {
         if !in_order || !fit {
             return Err(fields.malformed("SignedHeaders must be sorted, distinct and in lower case"));
         }
-        only_named(self.headers, "host")?;
+        only(self.headers, &HOST, "host")?;
         let must = |name: &str| name.starts_with("x-amz-") || name == HOST.as_str();
         let mut names: Vec<String> = self
             .headers
@@ -265,7 +273,7 @@ impl Unsigned<'_> {
 
     /// X-Amz-Date, or Date in either of its spellings, as `YYYYMMDDTHHMMSSZ`.
     fn request_date(&self) -> Result<String, AuthError> {
-        if let Some(text) = only_named(self.headers, "x-amz-date")? {
+        if let Some(text) = only(self.headers, &X_AMZ_DATE, "x-amz-date")? {
             return Ok(text.to_owned());
         }
         let text = only(self.headers, &DATE, "date")?.ok_or(AuthError::BadDate)?;
@@ -389,13 +397,9 @@ impl QueryAuth {
     }
 }
 
-fn only_named<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, AuthError> {
-    only(headers, &http::HeaderName::from_static(name), name)
-}
-
 fn only<'a>(
     headers: &'a HeaderMap,
-    name: &http::HeaderName,
+    name: &HeaderName,
     text: &'static str,
 ) -> Result<Option<&'a str>, AuthError> {
     let mut values = headers.get_all(name).iter();
