@@ -26,6 +26,7 @@ pub(super) fn findings(source: &Source) -> Vec<String> {
     }
     let mut findings = Vec::new();
     let lines: Vec<&str> = source.text.lines().collect();
+    let tests_from = tests_from(source);
     for (index, line) in lines.iter().enumerate() {
         let mut report = |what: &str| findings.push(format!("{}:{}: {what}", source.path, index + 1));
         for (pattern, what) in forbidden() {
@@ -37,9 +38,9 @@ pub(super) fn findings(source: &Source) -> Vec<String> {
             if line.trim() == concat!("#[", "ignore]") {
                 report("an ignored test names its reason: #[ignore = \"...\"]");
             }
-            if is_sleep(line) && !has_reason(&lines, index) {
+            if index >= tests_from && is_sleep(line) && !has_reason(&lines, index) {
                 report(
-                    "a sleep has its reason in a comment on it or just above: wait for an event otherwise",
+                    "a test's sleep has its reason in a comment on it or just above; else wait for an event",
                 );
             }
         }
@@ -63,6 +64,14 @@ fn forbidden() -> [(String, &'static str); 11] {
         (join("TO", "DO"), "work left for later: write what is missing and why that is safe meanwhile"),
         (join("FIX", "ME"), "work left for later: write what is missing and why that is safe meanwhile"),
     ]
+}
+
+/// The first line of tests: all of a test file, else what follows the first `cfg(test)` of a file.
+fn tests_from(source: &Source) -> usize {
+    if source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
+        return 0;
+    }
+    source.text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(usize::MAX)
 }
 
 fn is_sleep(line: &str) -> bool {
@@ -90,8 +99,11 @@ mod tests {
         let ignored = concat!("#[", "ignore]\nfn long() {}");
         assert_eq!(found("a.rs", ignored), 1);
         assert_eq!(found("a.rs", "#[ignore = \"takes 40 s\"]\nfn long() {}"), 0);
-        assert_eq!(found("a.rs", "    tokio::time::sleep(wait).await;"), 1);
-        assert_eq!(found("a.rs", "    // The origin's pace.\n    tokio::time::sleep(wait).await;"), 0);
+        let sleep = "    tokio::time::sleep(wait).await;";
+        assert_eq!(found("x/tests/a.rs", sleep), 1);
+        assert_eq!(found("a.rs", sleep), 0, "waiting is what deadlines do");
+        assert_eq!(found("a.rs", &format!("#[cfg(test)]\nmod tests {{\n{sleep}\n}}")), 1);
+        assert_eq!(found("x/tests/a.rs", &format!("    // The origin's pace.\n{sleep}")), 0);
         assert_eq!(found("a.md", "    tokio::time::sleep(wait).await;"), 0);
     }
 
