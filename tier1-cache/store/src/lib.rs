@@ -1,12 +1,42 @@
 //! Entries and blobs: what a bucket keeps, durably.
+//!
+//! [`Store`] pairs an index (ordered rows behind one group-committing writer) with blobs (files named by id),
+//! so that the order of their writes lives in one place: bytes are durable before the entry that names them,
+//! and an entry is durable before anybody is told. A crash leaves garbage, which [`Store::sweep`] removes,
+//! never an entry without bytes.
+//!
+//! It does not know HTTP, origins, or what a bucket promises its clients; it keeps what the bucket engine
+//! decides, on the condition that nothing changed since the engine looked.
 
+mod access;
 mod blob;
+mod blobs;
+mod bodies;
 mod bucket_row;
+mod buckets;
 mod entry;
+mod entry_code;
+mod error;
+mod hot;
+mod kv;
+mod mutants;
+mod objects;
+mod options;
+mod rows;
+mod staging;
+mod store;
+mod sweep;
 
 pub use blob::{BlobId, BlobRef};
 pub use bucket_row::{
     AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, PublicAccess, PublicFill,
     Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
 };
+pub use buckets::{ClosedBucket, Created};
 pub use entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
+pub use error::{CommitError, StoreError};
+pub use objects::{Erased, NewState, Observation};
+pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
+pub use staging::{Sealed, Staging, StagingReader};
+pub use store::{Announced, FORMAT_VERSION, Store, StoreStatus};
+pub use sweep::SweepReport;

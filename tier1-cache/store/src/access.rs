@@ -1,0 +1,72 @@
+//! Access keys.
+
+use crate::bucket_row::AccessKeyRow;
+use crate::error::StoreError;
+use crate::kv::{Commit, Table};
+use crate::rows;
+use crate::store::{Store, put, remove, when};
+
+impl Store {
+    /// An access key by its id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn access_key(&self, id: &str) -> Result<Option<AccessKeyRow>, StoreError> {
+        let row = self.inner.kv.get(Table::Rows, &rows::access_key(id)).await?;
+        row.map(|row| rows::from_json("an access key", &row.value)).transpose()
+    }
+
+    /// Writes an access key, replacing one with the same id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// It may or may not have been written.
+    pub async fn put_access_key(&self, key: &AccessKeyRow) -> Result<(), StoreError> {
+        let writes = vec![put(rows::access_key(&key.id), rows::to_json(key)?)];
+        match self.inner.commit(Commit { conditions: Vec::new(), writes }).await? {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StoreError::corrupt("a commit without conditions was refused for one")),
+        }
+    }
+
+    /// Deletes an access key; `false` if there was none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// It may or may not have been deleted.
+    pub async fn delete_access_key(&self, id: &str) -> Result<bool, StoreError> {
+        let key = rows::access_key(id);
+        loop {
+            let Some(row) = self.inner.kv.get(Table::Rows, &key).await? else { return Ok(false) };
+            let conditions = vec![when(key.clone(), Some(row.version))];
+            let commit = Commit { conditions, writes: vec![remove(key.clone())] };
+            if self.inner.commit(commit).await?.is_ok() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Up to `limit` access keys by id, behind `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn access_keys(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AccessKeyRow>, StoreError> {
+        let (from, to) = rows::access_keys(after);
+        let found = self.inner.kv.range(from, to, limit).await?;
+        found.iter().map(|(_, row)| rows::from_json("an access key", &row.value)).collect()
+    }
+}

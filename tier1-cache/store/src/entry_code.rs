@@ -1,0 +1,398 @@
+//! Entries as bytes. The layout is drawn in `docs/format.md`.
+//!
+//! A row begins with its layout and state, then come fields: tag, length, value. Optional fields that are
+//! not there take no space, and a later release can add tags. A tag that this release does not know makes
+//! the row unreadable rather than half read: whoever adds one raises the format version.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fallthrough_object::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Timestamp};
+
+use crate::blob::{BlobId, BlobRef};
+use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
+use crate::error::StoreError;
+
+const LAYOUT: u8 = 1;
+
+const WRITTEN: u8 = 1;
+const FILLED: u8 = 2;
+const KNOWN: u8 = 3;
+const ABSENT: u8 = 4;
+const TOMBSTONE: u8 = 5;
+
+mod tag {
+    pub(super) const REVISION: u8 = 1;
+    pub(super) const BLOB: u8 = 2;
+    pub(super) const UNTIL: u8 = 3;
+    pub(super) const INVALID: u8 = 4;
+    pub(super) const ETAG: u8 = 16;
+    pub(super) const SIZE: u8 = 17;
+    pub(super) const LAST_MODIFIED: u8 = 18;
+    pub(super) const CONTENT_TYPE: u8 = 19;
+    pub(super) const CACHE_CONTROL: u8 = 20;
+    pub(super) const CONTENT_DISPOSITION: u8 = 21;
+    pub(super) const CONTENT_ENCODING: u8 = 22;
+    pub(super) const CONTENT_LANGUAGE: u8 = 23;
+    pub(super) const EXPIRES: u8 = 24;
+    pub(super) const USER_META: u8 = 25;
+    pub(super) const CHECKSUM: u8 = 26;
+    pub(super) const MD5: u8 = 27;
+    pub(super) const PART_SIZES: u8 = 28;
+    pub(super) const ORIGIN: u8 = 48;
+    pub(super) const ORIGIN_ETAG: u8 = 49;
+    pub(super) const ORIGIN_LAST_MODIFIED: u8 = 50;
+    pub(super) const ASKED_AT: u8 = 51;
+    pub(super) const VERIFIED: u8 = 52;
+    pub(super) const FRESH_UNTIL: u8 = 53;
+    pub(super) const STALE_IF_ERROR_UNTIL: u8 = 54;
+    pub(super) const STALE_WHILE_REVALIDATE_UNTIL: u8 = 55;
+    pub(super) const EDITION: u8 = 56;
+}
+
+/// The bytes of a row. `revision` is `None` if it is the commit's own that writes the row.
+pub(crate) fn encode(state: &EntryState, revision: Option<Revision>) -> Bytes {
+    let (code, mut out) = match state {
+        EntryState::Written(_) => (WRITTEN, Fields::default()),
+        EntryState::Filled(..) => (FILLED, Fields::default()),
+        EntryState::Known(..) => (KNOWN, Fields::default()),
+        EntryState::Absent { .. } => (ABSENT, Fields::default()),
+        EntryState::Tombstone => (TOMBSTONE, Fields::default()),
+    };
+    out.bytes.extend_from_slice(&[LAYOUT, code]);
+    if let Some(revision) = revision {
+        out.number(tag::REVISION, revision.0);
+    }
+    match state {
+        EntryState::Written(stored) => {
+            out.blob(stored.blob);
+            out.info(&stored.info);
+        }
+        EntryState::Filled(stored, provenance) => {
+            out.blob(stored.blob);
+            out.info(&stored.info);
+            out.provenance(provenance);
+        }
+        EntryState::Known(info, provenance) => {
+            out.info(info);
+            out.provenance(provenance);
+        }
+        EntryState::Absent { until, invalid } => {
+            out.number(tag::UNTIL, until.0);
+            if *invalid {
+                out.field(tag::INVALID, &[]);
+            }
+        }
+        EntryState::Tombstone => {}
+    }
+    out.bytes.into()
+}
+
+/// Reads a row that the commit `version` wrote.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] if it is not what [`encode`] writes.
+pub(crate) fn decode(value: &[u8], version: u64) -> Result<Entry, StoreError> {
+    parse(value, version).ok_or_else(|| StoreError::corrupt("the row of an entry cannot be read"))
+}
+
+#[derive(Default)]
+struct Fields {
+    bytes: Vec<u8>,
+}
+
+impl Fields {
+    fn field(&mut self, tag: u8, value: &[u8]) {
+        self.bytes.push(tag);
+        put_varint(&mut self.bytes, value.len() as u64);
+        self.bytes.extend_from_slice(value);
+    }
+
+    fn number(&mut self, tag: u8, number: u64) {
+        let mut value = Vec::with_capacity(10);
+        put_varint(&mut value, number);
+        self.field(tag, &value);
+    }
+
+    fn text(&mut self, tag: u8, text: Option<&String>) {
+        if let Some(text) = text {
+            self.field(tag, text.as_bytes());
+        }
+    }
+
+    fn time(&mut self, tag: u8, time: Option<Timestamp>) {
+        if let Some(time) = time {
+            self.number(tag, time.0);
+        }
+    }
+
+    fn etag(&mut self, tag: u8, etag: Option<&ETag>) {
+        if let Some(etag) = etag {
+            let mut value = vec![u8::from(etag.is_weak())];
+            value.extend_from_slice(etag.value().as_bytes());
+            self.field(tag, &value);
+        }
+    }
+
+    fn blob(&mut self, blob: BlobRef) {
+        let (kind, id) = match blob {
+            BlobRef::Empty => return,
+            BlobRef::Row(id) => (1, id),
+            BlobRef::File(id) => (2, id),
+        };
+        let mut value = vec![kind];
+        put_varint(&mut value, id.epoch);
+        put_varint(&mut value, id.number);
+        self.field(tag::BLOB, &value);
+    }
+
+    fn info(&mut self, info: &ObjectInfo) {
+        self.etag(tag::ETAG, info.etag.as_ref());
+        self.number(tag::SIZE, info.size_bytes);
+        self.number(tag::LAST_MODIFIED, info.last_modified.0);
+        let meta = &info.meta;
+        self.text(tag::CONTENT_TYPE, meta.content_type.as_ref());
+        self.text(tag::CACHE_CONTROL, meta.cache_control.as_ref());
+        self.text(tag::CONTENT_DISPOSITION, meta.content_disposition.as_ref());
+        self.text(tag::CONTENT_ENCODING, meta.content_encoding.as_ref());
+        self.text(tag::CONTENT_LANGUAGE, meta.content_language.as_ref());
+        self.text(tag::EXPIRES, meta.expires.as_ref());
+        for (name, text) in &meta.user {
+            let mut value = Vec::with_capacity(2 + name.len() + text.len());
+            put_varint(&mut value, name.len() as u64);
+            value.extend_from_slice(name.as_bytes());
+            value.extend_from_slice(text.as_bytes());
+            self.field(tag::USER_META, &value);
+        }
+        for checksum in &info.checksums {
+            let parts = match checksum.kind {
+                ChecksumKind::FullObject => 0,
+                ChecksumKind::Composite { parts } => u64::from(parts) + 1,
+            };
+            let mut value = vec![algorithm_code(checksum.algorithm)];
+            put_varint(&mut value, parts);
+            value.extend_from_slice(&checksum.value);
+            self.field(tag::CHECKSUM, &value);
+        }
+        if let Some(md5) = &info.md5 {
+            self.field(tag::MD5, md5);
+        }
+        if !info.part_sizes.is_empty() {
+            let mut value = Vec::new();
+            for run in info.part_sizes.chunk_by(|a, b| a == b) {
+                put_varint(&mut value, run.len() as u64);
+                put_varint(&mut value, run[0]);
+            }
+            self.field(tag::PART_SIZES, &value);
+        }
+    }
+
+    fn provenance(&mut self, from: &Provenance) {
+        self.field(tag::ORIGIN, from.origin.as_bytes());
+        self.etag(tag::ORIGIN_ETAG, from.origin_etag.as_ref());
+        self.time(tag::ORIGIN_LAST_MODIFIED, from.origin_last_modified);
+        self.number(tag::ASKED_AT, from.asked_at.0);
+        for verified in &from.verified {
+            self.field(tag::VERIFIED, verified.as_bytes());
+        }
+        self.time(tag::FRESH_UNTIL, from.fresh_until);
+        self.time(tag::STALE_IF_ERROR_UNTIL, from.stale_if_error_until);
+        self.time(tag::STALE_WHILE_REVALIDATE_UNTIL, from.stale_while_revalidate_until);
+        self.text(tag::EDITION, from.edition.as_ref());
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take_varint(from: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = from.split_first()?;
+        *from = rest;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take<'a>(from: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
+    let (head, rest) = from.split_at_checked(usize::try_from(len).ok()?)?;
+    *from = rest;
+    Some(head)
+}
+
+fn algorithm_code(algorithm: ChecksumAlgorithm) -> u8 {
+    match algorithm {
+        ChecksumAlgorithm::Crc64Nvme => 1,
+        ChecksumAlgorithm::Crc32c => 2,
+        ChecksumAlgorithm::Crc32 => 3,
+        ChecksumAlgorithm::Sha1 => 4,
+        ChecksumAlgorithm::Sha256 => 5,
+    }
+}
+
+fn text(raw: &[u8]) -> Option<String> {
+    std::str::from_utf8(raw).ok().map(str::to_owned)
+}
+
+fn number(mut raw: &[u8]) -> Option<u64> {
+    let number = take_varint(&mut raw)?;
+    raw.is_empty().then_some(number)
+}
+
+fn time(raw: &[u8]) -> Option<Timestamp> {
+    number(raw).map(Timestamp)
+}
+
+fn etag(raw: &[u8]) -> Option<ETag> {
+    let (weak, value) = raw.split_first()?;
+    let value = text(value)?;
+    match weak {
+        0 => ETag::strong(value).ok(),
+        1 => ETag::parse(&format!("W/\"{value}\"")).ok(),
+        _ => None,
+    }
+}
+
+fn blob(mut raw: &[u8]) -> Option<BlobRef> {
+    let kind = *take(&mut raw, 1)?.first()?;
+    let id = BlobId { epoch: take_varint(&mut raw)?, number: take_varint(&mut raw)? };
+    match (kind, raw.is_empty()) {
+        (1, true) => Some(BlobRef::Row(id)),
+        (2, true) => Some(BlobRef::File(id)),
+        _ => None,
+    }
+}
+
+fn checksum(mut raw: &[u8]) -> Option<Checksum> {
+    let algorithm = match take(&mut raw, 1)?.first()? {
+        1 => ChecksumAlgorithm::Crc64Nvme,
+        2 => ChecksumAlgorithm::Crc32c,
+        3 => ChecksumAlgorithm::Crc32,
+        4 => ChecksumAlgorithm::Sha1,
+        5 => ChecksumAlgorithm::Sha256,
+        _ => return None,
+    };
+    let kind = match take_varint(&mut raw)? {
+        0 => ChecksumKind::FullObject,
+        parts => ChecksumKind::Composite { parts: u32::try_from(parts - 1).ok()? },
+    };
+    (raw.len() == algorithm.len_bytes()).then(|| Checksum { algorithm, kind, value: raw.to_vec() })
+}
+
+fn user_meta(mut raw: &[u8]) -> Option<(String, String)> {
+    let len = take_varint(&mut raw)?;
+    let name = text(take(&mut raw, len)?)?;
+    Some((name, text(raw)?))
+}
+
+/// More parts than S3 allows, and few enough that a damaged row cannot ask for much memory.
+const PARTS_MAX: usize = 16 * 1024;
+
+fn part_sizes(mut raw: &[u8]) -> Option<Vec<u64>> {
+    let mut sizes = Vec::new();
+    while !raw.is_empty() {
+        let run = usize::try_from(take_varint(&mut raw)?).ok()?;
+        let size = take_varint(&mut raw)?;
+        if run > PARTS_MAX - sizes.len() {
+            return None;
+        }
+        sizes.resize(sizes.len() + run, size);
+    }
+    Some(sizes)
+}
+
+fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
+    let head = take(&mut from, 2)?;
+    if head[0] != LAYOUT {
+        return None;
+    }
+    let mut revision = Revision(version);
+    let mut bytes_at = BlobRef::Empty;
+    let (mut until, mut invalid) = (None, false);
+    let mut info = ObjectInfo {
+        etag: None,
+        size_bytes: 0,
+        last_modified: Timestamp(0),
+        meta: fallthrough_object::Meta::default(),
+        checksums: Vec::new(),
+        md5: None,
+        part_sizes: Vec::new(),
+    };
+    let mut origin = Provenance {
+        origin: String::new(),
+        origin_etag: None,
+        origin_last_modified: None,
+        asked_at: Timestamp(0),
+        verified: Vec::new(),
+        fresh_until: None,
+        stale_if_error_until: None,
+        stale_while_revalidate_until: None,
+        edition: None,
+    };
+    let mut before = 0;
+    while let Some((tag, rest)) = from.split_first() {
+        from = rest;
+        let len = take_varint(&mut from)?;
+        let raw = take(&mut from, len)?;
+        if *tag < before {
+            return None;
+        }
+        before = *tag;
+        match *tag {
+            tag::REVISION => revision = Revision(number(raw)?),
+            tag::BLOB => bytes_at = blob(raw)?,
+            tag::UNTIL => until = Some(time(raw)?),
+            tag::INVALID => invalid = true,
+            tag::ETAG => info.etag = Some(etag(raw)?),
+            tag::SIZE => info.size_bytes = number(raw)?,
+            tag::LAST_MODIFIED => info.last_modified = time(raw)?,
+            tag::CONTENT_TYPE => info.meta.content_type = Some(text(raw)?),
+            tag::CACHE_CONTROL => info.meta.cache_control = Some(text(raw)?),
+            tag::CONTENT_DISPOSITION => info.meta.content_disposition = Some(text(raw)?),
+            tag::CONTENT_ENCODING => info.meta.content_encoding = Some(text(raw)?),
+            tag::CONTENT_LANGUAGE => info.meta.content_language = Some(text(raw)?),
+            tag::EXPIRES => info.meta.expires = Some(text(raw)?),
+            tag::USER_META => info.meta.user.push(user_meta(raw)?),
+            tag::CHECKSUM => info.checksums.push(checksum(raw)?),
+            tag::MD5 => info.md5 = Some(raw.try_into().ok()?),
+            tag::PART_SIZES => info.part_sizes = part_sizes(raw)?,
+            tag::ORIGIN => origin.origin = text(raw)?,
+            tag::ORIGIN_ETAG => origin.origin_etag = Some(etag(raw)?),
+            tag::ORIGIN_LAST_MODIFIED => origin.origin_last_modified = Some(time(raw)?),
+            tag::ASKED_AT => origin.asked_at = time(raw)?,
+            tag::VERIFIED => origin.verified.push(text(raw)?),
+            tag::FRESH_UNTIL => origin.fresh_until = Some(time(raw)?),
+            tag::STALE_IF_ERROR_UNTIL => origin.stale_if_error_until = Some(time(raw)?),
+            tag::STALE_WHILE_REVALIDATE_UNTIL => origin.stale_while_revalidate_until = Some(time(raw)?),
+            tag::EDITION => origin.edition = Some(text(raw)?),
+            _ => return None,
+        }
+    }
+    let stored = |info: ObjectInfo| {
+        // Only a body without bytes may have no blob.
+        let empty = bytes_at == BlobRef::Empty;
+        (empty == (info.size_bytes == 0)).then(|| Stored { info: Arc::new(info), blob: bytes_at })
+    };
+    let state = match head[1] {
+        WRITTEN => EntryState::Written(stored(info)?),
+        FILLED => EntryState::Filled(stored(info)?, origin),
+        KNOWN => EntryState::Known(Arc::new(info), origin),
+        ABSENT => EntryState::Absent { until: until?, invalid },
+        TOMBSTONE => EntryState::Tombstone,
+        _ => return None,
+    };
+    Some(Entry { revision, row_version: version, state })
+}

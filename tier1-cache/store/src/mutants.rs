@@ -1,0 +1,46 @@
+//! Planted bugs, to show that the tests can fail. They exist only under `--cfg fallthrough_mutants`:
+//! `RUSTFLAGS='--cfg fallthrough_mutants' cargo test --release -p fallthrough-store mutants`.
+
+/// A bug that can be planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// A commit is acknowledged before it is synced.
+    AckBeforeSync,
+    /// The commit sequence is not kept: after a restart it begins at what the rows still say.
+    RevisionReused,
+    /// A lookup that began before a commit may fill the memory cache after it.
+    LateCacheInsert,
+    /// The name of a blob is not synced before its entry is committed.
+    DirectoryNotSynced,
+    /// The conditions of a commit do not see earlier commits of its group.
+    GroupUnseen,
+    /// An overwrite does not give up the blob of the object that it replaces.
+    ReferenceKept,
+    /// The gate of a bucket is not a condition.
+    GateIgnored,
+    /// A block is not compared with its checksum.
+    BlockUnverified,
+}
+
+#[cfg(fallthrough_mutants)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this bug is planted on this thread.
+#[cfg(fallthrough_mutants)]
+pub(crate) fn planted(mutant: Mutant) -> bool {
+    PLANTED.get() == Some(mutant)
+}
+
+/// Never: this build has no planted bugs.
+#[cfg(not(fallthrough_mutants))]
+pub(crate) const fn planted(_: Mutant) -> bool {
+    false
+}
+
+/// Plants a bug on this thread, or none.
+#[cfg(all(test, fallthrough_mutants))]
+pub(crate) fn plant(mutant: Option<Mutant>) {
+    PLANTED.set(mutant);
+}

@@ -1,0 +1,318 @@
+//! The commits that change what is known of a key: publish, erase, observe.
+//!
+//! Each is *ordered when it is called*, not when its future is first polled, and happens even if the future is
+//! dropped. Its conditions: the bucket's gate is as the caller read it, and so is the key's row. What follows
+//! a commit (the memory cache, the old blob) follows it before anybody is told.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use fallthrough_object::{Key, Timestamp};
+use futures::future::Either;
+
+use crate::blob::BlobRef;
+use crate::blobs::seal::checksum;
+use crate::bucket_row::Bucket;
+use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
+use crate::entry_code;
+use crate::error::{CommitError, StoreError};
+use crate::kv::{Commit, Committed, Refused, Table, Write};
+use crate::mutants::{Mutant, planted};
+use crate::options::Step;
+use crate::rows;
+use crate::staging::{Sealed, SealedBody};
+use crate::store::{Inner, Store, put, remove, when};
+
+/// What [`Store::publish`] makes of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewState {
+    /// A client put it.
+    Written(ObjectInfo),
+    /// It was copied from the shadow.
+    Filled(ObjectInfo, Provenance),
+}
+
+/// What [`Store::erase`] leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// The mark of a delete: the shadow must not be asked.
+    Tombstone,
+    /// Nothing: the key is unknown again.
+    Unknown,
+}
+
+/// What was learnt about a key without changing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// The shadow has it.
+    Known(ObjectInfo, Provenance),
+    /// The shadow does not have it.
+    Absent {
+        /// When the shadow may be asked again.
+        until: Timestamp,
+        /// The origin called the key invalid.
+        invalid: bool,
+    },
+    /// A filled object is still what the shadow has; headers and freshness may be new, the bytes are not.
+    Fresh(ObjectInfo, Provenance),
+}
+
+impl Store {
+    /// Makes a sealed body the object under `key`: the one commit function for everything that has bytes.
+    /// The object that it replaces gives up its bytes in the same commit; readers of it finish.
+    ///
+    /// `info.size_bytes` must be the body's length. A fill over a written object or a tombstone is refused as
+    /// a [`CommitError::Conflict`], whatever the caller believed.
+    ///
+    /// # Errors
+    /// [`CommitError`]. After `Conflict`, `Gate` and [`StoreError::Busy`] the body can be published again.
+    ///
+    /// # Cancellation
+    /// The commit was ordered when this returned; dropping the future does not undo it.
+    pub fn publish(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        state: NewState,
+        body: Sealed,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        let (info, provenance) = match state {
+            NewState::Written(info) => (info, None),
+            NewState::Filled(info, provenance) => (info, Some(provenance)),
+        };
+        assert_eq!(info.size_bytes, body.len(), "an entry has the length of its body");
+        let masked =
+            matches!(previous.map(|p| &p.state), Some(EntryState::Written(_) | EntryState::Tombstone));
+        if provenance.is_some() && masked {
+            return Either::Left(std::future::ready(Err(CommitError::Conflict)));
+        }
+        if !body.take() {
+            let used = StoreError::unavailable("this body belongs to another object already");
+            return Either::Left(std::future::ready(Err(used.into())));
+        }
+        let inner = self.inner.clone();
+        let mut change = Change::begin(bucket, key, previous);
+        let mut small = None;
+        let blob = match body.body() {
+            SealedBody::Memory(bytes) if bytes.is_empty() => BlobRef::Empty,
+            SealedBody::Memory(bytes) => {
+                let id = inner.new_blob();
+                let mut value = BytesMut::with_capacity(8 + bytes.len());
+                value.put_u64_le(checksum(bytes));
+                value.put_slice(bytes);
+                let value = value.freeze();
+                small = Some((id, value.slice(8..)));
+                change.write(Write::Put { table: Table::Bodies, key: rows::body(id), value });
+                BlobRef::Row(id)
+            }
+            SealedBody::File(id) => {
+                change.write(Write::Count { key: rows::count(*id), by: 1 });
+                BlobRef::File(*id)
+            }
+        };
+        let stored = Stored { info: Arc::new(info), blob };
+        let state = match provenance {
+            None => EntryState::Written(stored),
+            Some(provenance) => EntryState::Filled(stored, provenance),
+        };
+        change.state(&state, None);
+        change.release(blob);
+        Either::Right(change.order(inner, state, None, small, Some(body)))
+    }
+
+    /// Deletes or forgets a key; its bytes go in the same commit, readers of them finish.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    ///
+    /// # Cancellation
+    /// As [`Store::publish`].
+    pub fn erase(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        to: Erased,
+    ) -> impl Future<Output = Result<Revision, CommitError>> + Send + 'static + use<> {
+        let inner = self.inner.clone();
+        let mut change = Change::begin(bucket, key, previous);
+        match to {
+            Erased::Tombstone => change.state(&EntryState::Tombstone, None),
+            Erased::Unknown => change.write(remove(rows::entry(bucket.id, key.as_str()))),
+        }
+        change.release(BlobRef::Empty);
+        let left = match to {
+            Erased::Tombstone => Some(EntryState::Tombstone),
+            Erased::Unknown => None,
+        };
+        let end = change.order_any(inner, left, None, None, None);
+        async move { Ok(Revision(end.await?.0)) }
+    }
+
+    /// Writes down what was learnt about a key. The entry keeps the revision that it had, so that an
+    /// observation never supersedes a fill. One that would replace a written object or a tombstone is refused
+    /// as a [`CommitError::Conflict`], and so is `Fresh` for anything but a filled one.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    ///
+    /// # Cancellation
+    /// As [`Store::publish`].
+    pub fn observe(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        what: Observation,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        let state = match (what, previous.map(|p| &p.state)) {
+            (_, Some(EntryState::Written(_) | EntryState::Tombstone)) => None,
+            (Observation::Known(info, from), _) => Some(EntryState::Known(Arc::new(info), from)),
+            (Observation::Absent { until, invalid }, _) => Some(EntryState::Absent { until, invalid }),
+            (Observation::Fresh(info, from), Some(EntryState::Filled(stored, _)))
+                if info.size_bytes == stored.info.size_bytes =>
+            {
+                Some(EntryState::Filled(Stored { info: Arc::new(info), blob: stored.blob }, from))
+            }
+            (Observation::Fresh(..), _) => None,
+        };
+        let Some(state) = state else {
+            return Either::Left(std::future::ready(Err(CommitError::Conflict)));
+        };
+        let inner = self.inner.clone();
+        let revision = previous.map_or(Revision(0), |p| p.revision);
+        let mut change = Change::begin(bucket, key, previous);
+        change.state(&state, Some(revision));
+        change.release(state.stored().map_or(BlobRef::Empty, |stored| stored.blob));
+        Either::Right(change.order(inner, state, Some(revision), None, None))
+    }
+}
+
+/// A small body that a commit writes: for the memory cache.
+type Small = Option<(crate::blob::BlobId, bytes::Bytes)>;
+
+/// One commit to one key, being put together.
+struct Change {
+    bucket: crate::bucket_row::BucketId,
+    key: Key,
+    commit: Commit,
+    /// What the replaced entry had.
+    old: BlobRef,
+    released: BlobRef,
+}
+
+impl Change {
+    /// With the conditions of every object commit: the gate first, then the key's row.
+    fn begin(bucket: &Bucket, key: &Key, previous: Option<&Entry>) -> Self {
+        let mut commit = Commit::default();
+        if !planted(Mutant::GateIgnored) {
+            commit.conditions.push(when(rows::gate(bucket.id), Some(bucket.gate_version)));
+        }
+        let row = rows::entry(bucket.id, key.as_str());
+        commit.conditions.push(when(row, previous.map(|p| p.row_version)));
+        let old = previous.and_then(|p| p.state.stored()).map_or(BlobRef::Empty, |stored| stored.blob);
+        Self { bucket: bucket.id, key: key.clone(), commit, old, released: BlobRef::Empty }
+    }
+
+    fn write(&mut self, write: Write) {
+        self.commit.writes.push(write);
+    }
+
+    fn state(&mut self, state: &EntryState, revision: Option<Revision>) {
+        let row = rows::entry(self.bucket, self.key.as_str());
+        self.write(put(row, entry_code::encode(state, revision)));
+    }
+
+    /// Gives up the replaced entry's reference, unless the new one keeps it.
+    fn release(&mut self, kept: BlobRef) {
+        if self.old == kept || planted(Mutant::ReferenceKept) {
+            return;
+        }
+        self.released = self.old;
+        self.commit.writes.extend(give_up(self.old));
+    }
+
+    /// Orders a commit that leaves an entry, now.
+    fn order(
+        self,
+        inner: Arc<Inner>,
+        state: EntryState,
+        revision: Option<Revision>,
+        small: Small,
+        body: Option<Sealed>,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        let end = self.order_any(inner, Some(state), revision, small, body);
+        async move { Ok(end.await?.1.expect("a commit that leaves a state returns its entry")) }
+    }
+
+    /// Orders the commit, now.
+    fn order_any(
+        self,
+        inner: Arc<Inner>,
+        state: Option<EntryState>,
+        revision: Option<Revision>,
+        small: Small,
+        body: Option<Sealed>,
+    ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
+        let Self { bucket, key, commit, released, .. } = self;
+        let effects = inner.clone();
+        let effect = move |end| match end {
+            Ok(committed) => {
+                if let Some(body) = &body {
+                    body.published();
+                }
+                let Committed { version, zeroed } = committed;
+                let entry = state.map(|state| {
+                    let revision = revision.unwrap_or(Revision(version));
+                    Arc::new(Entry { revision, row_version: version, state })
+                });
+                // Nothing can fail any more: an error of the hook only turns the answer.
+                let committed = effects.options.reached(Step::Committed);
+                if let Some((id, body)) = small {
+                    effects.hot.keep_body(id, body);
+                }
+                effects.hot.committed(bucket, &key, version, entry.as_ref());
+                let invalidated = effects.options.reached(Step::Invalidated);
+                if let BlobRef::Row(id) = released {
+                    effects.hot.drop_body(id);
+                }
+                zeroed.iter().filter_map(|row| rows::counted(row)).for_each(|id| effects.forget(id));
+                let released = effects.options.reached(Step::Released);
+                committed.and(invalidated).and(released).map_err(StoreError::from)?;
+                Ok((version, entry))
+            }
+            Err(refused) => Err(refused_for(refused, body.as_ref())),
+        };
+        let reached = inner.options.reached(Step::Ordered);
+        let end = inner.order(commit, effect);
+        async move {
+            reached.map_err(StoreError::from)?;
+            end.await?
+        }
+    }
+}
+
+fn refused_for(refused: Refused, body: Option<&Sealed>) -> CommitError {
+    let error = match refused {
+        Refused::Condition(0) if !planted(Mutant::GateIgnored) => CommitError::Gate,
+        Refused::Condition(_) => CommitError::Conflict,
+        Refused::Store(error) => CommitError::Store(error),
+    };
+    let in_doubt = matches!(error, CommitError::Store(StoreError::Unavailable(_)));
+    if let (Some(body), false) = (body, in_doubt) {
+        body.give_back();
+    }
+    error
+}
+
+/// The writes that give up one reference to a blob.
+pub(crate) fn give_up(blob: BlobRef) -> Option<Write> {
+    match blob {
+        BlobRef::Empty => None,
+        // A small body has one reference: a copy of it is another body.
+        BlobRef::Row(id) => Some(Write::Remove { table: Table::Bodies, key: rows::body(id) }),
+        BlobRef::File(id) => Some(Write::Count { key: rows::count(id), by: -1 }),
+    }
+}
