@@ -4,7 +4,10 @@
 //! (`docs/origin-contract.md`). Nothing here stores, retries or queues: that is the bucket engine's part.
 
 mod answer;
+mod answer_headers;
+mod error_body;
 mod outcome;
+mod reading;
 mod request;
 
 pub use answer::{RawAnswer, ShadowError};

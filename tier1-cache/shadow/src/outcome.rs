@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use fallthrough_object::{Body, ByteRange, Checksum, ETag, Meta, Timestamp};
 
-use crate::answer::RawAnswer;
-
 /// Which reading of the contract applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -129,12 +127,4 @@ pub struct Asked {
     pub conditional: bool,
     /// The method was HEAD.
     pub head: bool,
-}
-
-impl Outcome {
-    /// Reads an answer by the contract. The body of an error answer is read for its code, at most 64 KiB and
-    /// 5 s of it; the body of an object is passed on untouched.
-    pub async fn of(_answer: RawAnswer, _asked: Asked, _dialect: Dialect, _now: Timestamp) -> Self {
-        Self::NotOffered
-    }
 }
