@@ -9,6 +9,12 @@ use crate::payload::PayloadMode;
 
 /// A request whose signature was verified as that of `P`. Handlers take it, so that none of them can be
 /// reached without the check: there is no other constructor than [`Presented::verify`].
+///
+/// ```compile_fail,E0451
+/// fn forge(proof: fallthrough_wire::Verified<&str>) -> fallthrough_wire::Verified<&str> {
+///     fallthrough_wire::Verified { principal: "somebody else", ..proof }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Verified<P> {
     principal: P,
