@@ -148,13 +148,7 @@ pub fn reencode(bytes: &[u8], format: Format) -> Result<Bytes, EncodeError> {
 /// # Errors
 /// [`EncodeError::Unreadable`] as for [`reencode`].
 pub fn decode(bytes: &[u8]) -> Result<(Vec<u8>, u32, u32), EncodeError> {
-    let format = match Format::sniff(bytes) {
-        Some(Format::Jpeg) => ImageFormat::Jpeg,
-        Some(Format::Png) => ImageFormat::Png,
-        Some(Format::Webp) => ImageFormat::WebP,
-        None => return Err(EncodeError::Unreadable("neither JPEG, PNG nor WebP".to_owned())),
-    };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), image_format(bytes)?);
     let mut limits = Limits::default();
     limits.max_image_width = Some(DECODE_SIDE_MAX);
     limits.max_image_height = Some(DECODE_SIDE_MAX);
@@ -166,6 +160,67 @@ pub fn decode(bytes: &[u8]) -> Result<(Vec<u8>, u32, u32), EncodeError> {
     };
     let (width, height) = rgba.dimensions();
     Ok((rgba.into_raw(), width, height))
+}
+
+fn image_format(bytes: &[u8]) -> Result<ImageFormat, EncodeError> {
+    match Format::sniff(bytes) {
+        Some(Format::Jpeg) => Ok(ImageFormat::Jpeg),
+        Some(Format::Png) => Ok(ImageFormat::Png),
+        Some(Format::Webp) => Ok(ImageFormat::WebP),
+        None => Err(EncodeError::Unreadable("neither JPEG, PNG nor WebP".to_owned())),
+    }
+}
+
+/// Width and height of a JPEG, PNG or WebP, from its header alone.
+///
+/// # Errors
+/// [`EncodeError::Unreadable`] as for [`reencode`].
+pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), EncodeError> {
+    let format = image_format(bytes)?;
+    ImageReader::with_format(Cursor::new(bytes), format)
+        .into_dimensions()
+        .map_err(|error| EncodeError::Unreadable(error.to_string()))
+}
+
+/// Whether a file holds nothing but its picture. Unknown parts count as metadata, and so does
+/// anything that cannot be read.
+#[must_use]
+pub fn is_bare(bytes: &[u8]) -> bool {
+    match Format::sniff(bytes) {
+        Some(Format::Jpeg) => is_bare_jpeg(bytes),
+        Some(Format::Png) => is_bare_png(&bytes[8..]),
+        // The simple layouts have one chunk; the extended one, VP8X, exists for metadata.
+        Some(Format::Webp) => bytes.get(12..16).is_some_and(|chunk| chunk == b"VP8 " || chunk == b"VP8L"),
+        None => false,
+    }
+}
+
+/// Walks the segments up to the picture's data (ITU-T T.81, annex B): only JFIF's header (APP0),
+/// tables and frame headers may stand before it.
+fn is_bare_jpeg(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some([0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+        match marker {
+            0xDA => return true,
+            0xE0 | 0xC0..=0xCF | 0xDB | 0xDD => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Walks the chunks after the signature (PNG, section 5.3).
+fn is_bare_png(mut chunks: &[u8]) -> bool {
+    while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
+        let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        match &head[4..] {
+            b"IEND" => return true,
+            b"IHDR" | b"PLTE" | b"IDAT" | b"tRNS" => {}
+            _ => return false,
+        }
+        chunks = rest.get(len.saturating_add(4)..).unwrap_or_default();
+    }
+    false
 }
 
 fn write_png(out: &mut Vec<u8>, pixels: &[u8], width: u32, height: u32) -> Result<(), EncodeError> {
@@ -195,6 +250,9 @@ mod tests {
             let allowed = if format == Format::Jpeg { 40 } else { 0 };
             assert!(worst <= allowed, "{format:?} is off by {worst}");
             assert_eq!(Format::from_extension(format.extension()), Some(format));
+            assert_eq!(dimensions(&bytes).unwrap(), (64, 48));
+            assert!(is_bare(&bytes));
+            assert!(!is_bare(&bytes[..20]) || format == Format::Webp);
         }
     }
 
@@ -226,6 +284,7 @@ mod tests {
         leaky.extend_from_slice(&crc32(&chunk).to_be_bytes());
         leaky.extend_from_slice(&png[33..]);
         assert!(leaky.windows(6).any(|window| window == b"secret"));
+        assert!(is_bare(&png) && !is_bare(&leaky));
         for format in Format::ALL {
             let clean = reencode(&leaky, format).unwrap();
             assert!(!clean.windows(6).any(|window| window == b"secret"));

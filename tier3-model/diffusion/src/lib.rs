@@ -1,18 +1,24 @@
 //! The model tier: (prompt, seed, parameters) → picture, deterministically.
 //!
-//! [`ImageModel`] is the one trait; `painter` draws without weights, `txt2img`
-//! asks a Stable Diffusion web UI (or our own `server`) over HTTP, and the server puts that API
+//! [`ImageModel`] is the one trait; [`painter::Painter`] draws without weights, [`Txt2ImgClient`]
+//! asks a Stable Diffusion web UI (or our own [`server`]) over HTTP, and the server puts that API
 //! in front of any engine. [`Traits`] are the words avatars are made of.
 //!
 //! This crate knows no buckets, keys or origins and uses none of the other tiers.
 
+mod admission;
+mod credentials;
 pub mod encode;
 mod model;
 pub mod painter;
 mod prompt;
 mod request;
+pub mod server;
 mod traits;
+mod txt2img;
 
+pub use admission::{Gate, Pass};
+pub use credentials::Credentials;
 pub use encode::Format;
 pub use model::{Fingerprint, ImageModel, Job, ModelCard, ModelError, Picture};
 pub use request::{
@@ -23,3 +29,4 @@ pub use traits::{
     Accessory, ClothesColor, Expression, EyeColor, HairColor, HairStyle, InvalidHash, Outfit, Pose,
     Presentation, Scene, SkinTone, Style, Technique, TimeOfDay, Traits,
 };
+pub use txt2img::{Txt2ImgClient, Txt2ImgSettings};

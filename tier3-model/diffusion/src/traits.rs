@@ -29,11 +29,6 @@ macro_rules! choices {
             pub fn word(self) -> &'static str {
                 match self { $(Self::$value => $word,)+ }
             }
-
-            /// The value for a digit 0..16: the sixteen digits are spread evenly over the values.
-            pub(crate) fn from_digit(digit: u8) -> Self {
-                Self::ALL[usize::from(digit & 15) * Self::ALL.len() / 16]
-            }
         }
     };
 }
@@ -353,23 +348,23 @@ impl Traits {
 
     /// The traits chosen by fifteen values, of which only the lowest four bits count.
     fn from_digits(digits: &[u8; 64], seed: u32) -> Self {
-        let eyes = EyeColor::from_digit(digits[9]);
+        let eyes = choose(EyeColor::ALL, digits[9]);
         Self {
-            presentation: Presentation::from_digit(digits[0]),
-            hair_color: HairColor::from_digit(digits[1]),
-            scene: Scene::from_digit(digits[2]),
-            clothes: ClothesColor::from_digit(digits[3]),
-            style: Style::from_digit(digits[4]),
-            technique: Technique::from_digit(digits[5]),
-            hair_style: HairStyle::from_digit(digits[6]),
-            expression: Expression::from_digit(digits[7]),
-            outfit: Outfit::from_digit(digits[8]),
+            presentation: choose(Presentation::ALL, digits[0]),
+            hair_color: choose(HairColor::ALL, digits[1]),
+            scene: choose(Scene::ALL, digits[2]),
+            clothes: choose(ClothesColor::ALL, digits[3]),
+            style: choose(Style::ALL, digits[4]),
+            technique: choose(Technique::ALL, digits[5]),
+            hair_style: choose(HairStyle::ALL, digits[6]),
+            expression: choose(Expression::ALL, digits[7]),
+            outfit: choose(Outfit::ALL, digits[8]),
             eyes,
             heterochromia: other_eye(eyes, digits[10]),
-            time_of_day: TimeOfDay::from_digit(digits[11]),
-            skin: SkinTone::from_digit(digits[12]),
+            time_of_day: choose(TimeOfDay::ALL, digits[11]),
+            skin: choose(SkinTone::ALL, digits[12]),
             accessory: accessory(digits[13]),
-            pose: Pose::from_digit(digits[14]),
+            pose: choose(Pose::ALL, digits[14]),
             seed,
         }
     }
@@ -411,6 +406,11 @@ impl Traits {
             ("seed", self.seed.to_string()),
         ]
     }
+}
+
+/// The value for a digit 0..16: the sixteen digits are spread evenly over the values.
+fn choose<T: Copy>(all: &[T], digit: u8) -> T {
+    all[usize::from(digit & 15) * all.len() / 16]
 }
 
 /// One hash in four has eyes of two colours: digits 12 to 15 choose how far round the table of
@@ -496,23 +496,23 @@ mod tests {
 
     #[test]
     fn every_value_of_every_trait_has_a_digit() {
-        fn covers<T: PartialEq>(all: &[T], from_digit: impl Fn(u8) -> T) -> bool {
-            let chosen: Vec<T> = (0..16).map(from_digit).collect();
+        fn covers<T: PartialEq + Copy>(all: &[T]) -> bool {
+            let chosen: Vec<T> = (0..16).map(|digit| choose(all, digit)).collect();
             all.iter().all(|value| chosen.contains(value))
         }
-        assert!(covers(Presentation::ALL, Presentation::from_digit));
-        assert!(covers(HairColor::ALL, HairColor::from_digit));
-        assert!(covers(Scene::ALL, Scene::from_digit));
-        assert!(covers(ClothesColor::ALL, ClothesColor::from_digit));
-        assert!(covers(Style::ALL, Style::from_digit));
-        assert!(covers(Technique::ALL, Technique::from_digit));
-        assert!(covers(HairStyle::ALL, HairStyle::from_digit));
-        assert!(covers(Expression::ALL, Expression::from_digit));
-        assert!(covers(Outfit::ALL, Outfit::from_digit));
-        assert!(covers(EyeColor::ALL, EyeColor::from_digit));
-        assert!(covers(TimeOfDay::ALL, TimeOfDay::from_digit));
-        assert!(covers(SkinTone::ALL, SkinTone::from_digit));
-        assert!(covers(Pose::ALL, Pose::from_digit));
+        assert!(covers(Presentation::ALL));
+        assert!(covers(HairColor::ALL));
+        assert!(covers(Scene::ALL));
+        assert!(covers(ClothesColor::ALL));
+        assert!(covers(Style::ALL));
+        assert!(covers(Technique::ALL));
+        assert!(covers(HairStyle::ALL));
+        assert!(covers(Expression::ALL));
+        assert!(covers(Outfit::ALL));
+        assert!(covers(EyeColor::ALL));
+        assert!(covers(TimeOfDay::ALL));
+        assert!(covers(SkinTone::ALL));
+        assert!(covers(Pose::ALL));
         assert!(Accessory::ALL.iter().all(|value| (0..16).any(|digit| accessory(digit) == Some(*value))));
     }
 

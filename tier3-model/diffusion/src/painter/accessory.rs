@@ -20,8 +20,8 @@ pub(crate) fn draw_at_neck(canvas: &mut Canvas, look: &Look) {
                 .q(0.0, 202.0, -18.0, 190.0)
                 .z()
                 .end();
-            canvas.fill(&band, rgb(0x2A_24_34));
-            canvas.dot(0.0, 198.5, 4.4, rgb(0xE8_BE_58));
+            canvas.fill(&band, rgb(0x2A2434));
+            canvas.dot(0.0, 198.5, 4.4, rgb(0xE8BE58));
             canvas.dot(-1.2, 197.2, 1.4, WHITE.alpha(0.9));
         }
         Some(Accessory::Scarf) => {
@@ -74,8 +74,8 @@ pub(crate) fn draw_on_head(canvas: &mut Canvas, look: &Look) {
         }
         Accessory::Hoops => canvas.within(Transform::from_translate(-turn * 3.0, 0.0), |canvas| {
             canvas.both_sides(|canvas| {
-                canvas.line(&ellipse(47.5, 152.0, 7.0, 9.0), 4.0, rgb(0x8A_62_1C));
-                canvas.line(&ellipse(47.5, 152.0, 7.0, 9.0), 2.6, rgb(0xF6_D0_60));
+                canvas.line(&ellipse(47.5, 152.0, 7.0, 9.0), 4.0, rgb(0x8A621C));
+                canvas.line(&ellipse(47.5, 152.0, 7.0, 9.0), 2.6, rgb(0xF6D060));
                 canvas.dot(43.0, 147.0, 1.4, WHITE);
             });
         }),
@@ -104,7 +104,7 @@ pub(crate) fn draw_on_head(canvas: &mut Canvas, look: &Look) {
 }
 
 fn draw_glasses(canvas: &mut Canvas, look: &Look, round: bool) {
-    let frame = if round { rgb(0xC8_96_42).mix(look.accent.deep, 0.2) } else { rgb(0x26_22_30) };
+    let frame = if round { rgb(0xC89642).mix(look.accent.deep, 0.2) } else { rgb(0x262230) };
     let width = if round { 2.1 } else { 3.2 };
     canvas.both_sides(|canvas| {
         let lens = if round {
@@ -118,7 +118,7 @@ fn draw_glasses(canvas: &mut Canvas, look: &Look, round: bool) {
                 .z()
                 .end()
         };
-        canvas.fill(&lens, rgb(0xD8_F0_FF).alpha(0.16));
+        canvas.fill(&lens, rgb(0xD8F0FF).alpha(0.16));
         canvas.line(&lens, width, frame);
         canvas.line(&Pen::at(38.0, EYE_Y - 3.0).l(46.0, EYE_Y - 5.0).end(), width * 0.9, frame);
     });
@@ -183,7 +183,7 @@ fn draw_headphones(canvas: &mut Canvas, look: &Look) {
             .end();
         canvas.fill(&cup, down(108.0, look.soft(ramp.base, ramp.light), 150.0, ramp.shade));
         canvas.line(&cup, look.hand.line.max(0.8), look.ink(ramp));
-        canvas.fill(&ellipse(43.5, 130.0, 4.5, 19.0), rgb(0x34_30_40));
+        canvas.fill(&ellipse(43.5, 130.0, 4.5, 19.0), rgb(0x343040));
         canvas.line(&ellipse(56.5, 129.0, 4.0, 9.0), 1.5, ramp.light.alpha(0.8));
     });
 }
@@ -227,10 +227,10 @@ fn draw_beret(canvas: &mut Canvas, look: &Look) {
 }
 
 fn draw_flower(canvas: &mut Canvas, look: &Look) {
-    let petals = if look.accent.base.luma() > 90.0 { look.accent } else { look.material(0xFF_9E_B8) };
+    let petals = if look.accent.base.luma() > 90.0 { look.accent } else { look.material(0xFF9EB8) };
     canvas.within(Transform::from_translate(-38.0, 76.0), |canvas| {
         for (x, y) in [(-15.0, 9.0), (15.0, 12.0)] {
-            canvas.fill(&lock(0.0, 0.0, x * 0.8, y - 8.0, x * 1.5, y * 1.3, 12.0), look.tone(0x4E_A0_5A));
+            canvas.fill(&lock(0.0, 0.0, x * 0.8, y - 8.0, x * 1.5, y * 1.3, 12.0), look.tone(0x4EA05A));
         }
         for (x, y) in [(0.0, -10.0), (9.5, -3.1), (5.9, 8.1), (-5.9, 8.1), (-9.5, -3.1)] {
             canvas.fill(
@@ -244,7 +244,7 @@ fn draw_flower(canvas: &mut Canvas, look: &Look) {
             );
             canvas.line(&ellipse(x, y, 8.2, 8.2), look.hand.line * 0.7, look.ink(petals));
         }
-        canvas.dot(0.0, 0.0, 5.2, look.tone(0xFF_D8_4A));
+        canvas.dot(0.0, 0.0, 5.2, look.tone(0xFFD84A));
         canvas.dot(-1.2, -1.4, 1.8, WHITE.alpha(0.7));
     });
 }
@@ -270,7 +270,7 @@ fn draw_cat_ears(canvas: &mut Canvas, look: &Look) {
                     .q(36.0, 50.0, 25.0, 48.0)
                     .z()
                     .end();
-                canvas.fill(&inner, down(20.0, look.tone(0xF8_A8_B4), 58.0, look.tone(0xFF_D0_D0)));
+                canvas.fill(&inner, down(20.0, look.tone(0xF8A8B4), 58.0, look.tone(0xFFD0D0)));
                 canvas.fill(&lock(28.0, 52.0, 33.0, 42.0, 36.0, 32.0, 7.0), hair.light.alpha(0.9));
             });
         },

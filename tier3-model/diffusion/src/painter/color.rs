@@ -43,7 +43,6 @@ impl Rgb {
         let one = |c: f32| (c / 255.0).clamp(0.0, 1.0);
         Color::from_rgba(one(self.0), one(self.1), one(self.2), alpha.clamp(0.0, 1.0)).unwrap_or(Color::BLACK)
     }
-
 }
 
 impl From<Rgb> for Color {
@@ -67,20 +66,20 @@ impl Ramp {
     pub(crate) fn of(base: Rgb) -> Self {
         let dark = 1.0 - base.luma() / 255.0;
         Self {
-            deep: base.multiply(rgb(0x7E_66_8C)).mix(rgb(0x1C_10_30), 0.18),
-            shade: base.multiply(rgb(0xC4_AE_C8)),
+            deep: base.multiply(rgb(0x7E668C)).mix(rgb(0x1C1030), 0.18),
+            shade: base.multiply(rgb(0xC4AEC8)),
             base,
-            light: base.mix(rgb(0xFF_F4_E4), 0.26 + 0.16 * dark * dark),
+            light: base.mix(rgb(0xFFF4E4), 0.26 + 0.16 * dark * dark),
         }
     }
 
     /// Skin: shadows stay warm, so that nobody looks ill.
     pub(crate) fn skin(base: Rgb) -> Self {
         Self {
-            deep: base.multiply(rgb(0xB4_7C_78)),
-            shade: base.multiply(rgb(0xE4_B8_AE)),
+            deep: base.multiply(rgb(0xB47C78)),
+            shade: base.multiply(rgb(0xE4B8AE)),
             base,
-            light: base.mix(rgb(0xFF_F6_E8), 0.45),
+            light: base.mix(rgb(0xFFF6E8), 0.45),
         }
     }
 

@@ -36,7 +36,7 @@ impl Dice {
 
     /// One of 0..`n`; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        ((self.next() >> 32) * n as u64 >> 32) as usize
+        (((self.next() >> 32) * n as u64) >> 32) as usize
     }
 
     /// True once in `n` throws on average.

@@ -213,7 +213,7 @@ pub(crate) fn draw_brows(canvas: &mut Canvas, look: &Look) {
 
 fn draw_blush(canvas: &mut Canvas, look: &Look, mimic: Mimic) {
     let strength = ((0.42 + mimic.blush * 0.6) * look.hand.blush).min(0.9);
-    let color = look.skin.shade.mix(rgb(0xF2_50_58), 0.55);
+    let color = look.skin.shade.mix(rgb(0xF25058), 0.55);
     canvas.both_sides(|canvas| {
         if look.hand.soft > 0.3 {
             canvas.glow(27.0, 148.0, 13.0, 7.5, color, strength);
@@ -223,7 +223,7 @@ fn draw_blush(canvas: &mut Canvas, look: &Look, mimic: Mimic) {
         if mimic.blush > 0.5 {
             for step in [0.0_f32, 4.5, 9.0] {
                 let tick = Pen::at(21.0 + step, 150.5).l(23.5 + step, 145.5).end();
-                canvas.line(&tick, 1.2, look.skin.deep.mix(rgb(0xE0_40_50), 0.5).alpha(0.8));
+                canvas.line(&tick, 1.2, look.skin.deep.mix(rgb(0xE04050), 0.5).alpha(0.8));
             }
         }
     });
@@ -262,19 +262,19 @@ fn draw_eye(canvas: &mut Canvas, look: &Look, open: f32, iris: Rgb, gaze: (f32, 
         .c(-6.0, bottom, -11.0, 8.5, -12.5, 3.5)
         .z()
         .end();
-    let lash = look.hair.deep.mix(rgb(0x1C_12_20), 0.72);
-    canvas.fill(&opening, rgb(0xFD_FC_FF));
+    let lash = look.hair.deep.mix(rgb(0x1C1220), 0.72);
+    canvas.fill(&opening, rgb(0xFDFCFF));
     canvas.clipped(&opening, |canvas| {
         let (x, y) = (0.6 + gaze.0, -0.5 + gaze.1);
         let (rx, ry) = (9.0, 11.2 * height.max(0.9));
-        let dark = iris.multiply(rgb(0x6A_58_78)).mix(rgb(0x14_0A_24), 0.25);
+        let dark = iris.multiply(rgb(0x6A5878)).mix(rgb(0x140A24), 0.25);
         canvas.fill(&ellipse(x, y, rx, ry), dark);
         let glow = iris.mix(WHITE, 0.18);
         canvas.fill(
             &ellipse(x, y + 0.5, rx - 1.3, ry - 1.3),
             down(y - ry * 0.8, dark.mix(iris, 0.25), y + ry * 0.75, glow),
         );
-        canvas.fill(&ellipse(x, y - 0.5, 3.9, 5.0), dark.mix(rgb(0x0A_06_14), 0.6));
+        canvas.fill(&ellipse(x, y - 0.5, 3.9, 5.0), dark.mix(rgb(0x0A0614), 0.6));
         let crescent = Pen::at(x - 6.0, y + 3.0)
             .q(x, y + 11.0, x + 6.0, y + 3.0)
             .q(x, y + 14.5, x - 6.0, y + 3.0)
@@ -288,7 +288,7 @@ fn draw_eye(canvas: &mut Canvas, look: &Look, open: f32, iris: Rgb, gaze: (f32, 
             .q(2.0, top + 8.5, -16.0, top * 0.3 + 3.0)
             .z()
             .end();
-        canvas.fill(&lid, rgb(0x4A_38_68).alpha(0.30));
+        canvas.fill(&lid, rgb(0x4A3868).alpha(0.30));
         // The light comes from the viewer's left, so both eyes catch it on that side.
         canvas.fill(&ellipse(x - 3.4 * side, y - 4.6, 3.1, 3.5), WHITE);
         canvas.dot(x + 3.9 * side, y + 4.2, 1.6, WHITE.alpha(0.9));
@@ -316,7 +316,7 @@ fn draw_eye(canvas: &mut Canvas, look: &Look, open: f32, iris: Rgb, gaze: (f32, 
 
 /// An eye closed in a smile: an arc with lashes.
 fn draw_closed_eye(canvas: &mut Canvas, look: &Look) {
-    let lash = look.hair.deep.mix(rgb(0x1C_12_20), 0.72);
+    let lash = look.hair.deep.mix(rgb(0x1C1220), 0.72);
     let arc = Pen::at(-13.0, 5.0).q(0.0, -9.5, 14.5, 4.0).q(0.0, -4.0, -13.0, 5.0).z().end();
     canvas.fill(&arc, lash);
     canvas.fill(&lock(12.0, 1.5, 15.5, 1.0, 18.5, -0.5, 2.6), lash);
@@ -324,10 +324,10 @@ fn draw_closed_eye(canvas: &mut Canvas, look: &Look) {
 }
 
 fn draw_mouth(canvas: &mut Canvas, look: &Look, mouth: Mouth) {
-    let line = look.skin.deep.multiply(rgb(0xC0_80_88)).mix(rgb(0x50_14_20), 0.3);
-    let lip = look.skin.shade.mix(rgb(0xE0_52_60), 0.45);
-    let inside = rgb(0x8A_2A_38);
-    let tongue = rgb(0xF0_80_84);
+    let line = look.skin.deep.multiply(rgb(0xC08088)).mix(rgb(0x501420), 0.3);
+    let lip = look.skin.shade.mix(rgb(0xE05260), 0.45);
+    let inside = rgb(0x8A2A38);
+    let tongue = rgb(0xF08084);
     let stroke = |canvas: &mut Canvas, pen: Pen| canvas.line(&pen.end(), 1.7, line);
     if look.traits.presentation == Presentation::Girl
         && !matches!(mouth, Mouth::Open | Mouth::Grin | Mouth::Tongue)

@@ -112,14 +112,14 @@ fn vignette(sheet: &mut Sheet<'_>, strength: i32) {
     let across: Vec<i32> = (0..width)
         .map(|x| {
             let d = (2 * x - width) * 256 / width;
-            d * d >> 9
+            (d * d) >> 9
         })
         .collect();
     for (y, row) in sheet.rows() {
         let d = (2 * y as i32 - height) * 256 / height;
-        let down = d * d >> 9;
+        let down = (d * d) >> 9;
         for (pixel, across) in row.chunks_exact_mut(4).zip(&across) {
-            let dark = (across + down - 80).max(0) * strength >> 8;
+            let dark = ((across + down - 80).max(0) * strength) >> 8;
             for channel in &mut pixel[..3] {
                 *channel = blend(*channel, 16, dark);
             }
@@ -228,8 +228,8 @@ fn oil(sheet: &mut Sheet<'_>, seed: u32) {
         bend_x.row(y, &mut dx, width);
         bend_y.row(y, &mut dy, width);
         for (x, pixel) in row.chunks_exact_mut(4).enumerate() {
-            let from_x = (x as i32 + (dx[x] * unit as i32 >> 6)).clamp(0, width as i32 - 1) as usize;
-            let from_y = (y as i32 + (dy[x] * unit as i32 >> 6)).clamp(0, height as i32 - 1) as usize;
+            let from_x = (x as i32 + ((dx[x] * unit as i32) >> 6)).clamp(0, width as i32 - 1) as usize;
+            let from_y = (y as i32 + ((dy[x] * unit as i32) >> 6)).clamp(0, height as i32 - 1) as usize;
             let from = &source[(from_y * width + from_x) * 4..][..3];
             // Bristles run along the dab: stretched noise.
             let bristle =
@@ -251,7 +251,7 @@ fn pencil(sheet: &mut Sheet<'_>, seed: u32) {
             let (u, v) = (x / unit, y / unit);
             let stroke = grain(seed, (u + v * 2) / 2, (u * 2 + 4096 - v) / 24);
             let tooth = grain(11, u, v);
-            let gap = (86 + (stroke * 3 >> 2) + (tooth >> 1)).clamp(0, 190);
+            let gap = (86 + ((stroke * 3) >> 2) + (tooth >> 1)).clamp(0, 190);
             for (channel, paper) in pixel[..3].iter_mut().zip([252, 250, 244]) {
                 *channel = blend(*channel, paper, gap);
             }
@@ -276,7 +276,7 @@ fn riso(sheet: &mut Sheet<'_>, seed: u32) {
             pixel[0] = red[from];
             let speck = grain(seed, x / unit, y / unit);
             let dark = 255 - luma(pixel);
-            let dust = speck * dark >> 9;
+            let dust = (speck * dark) >> 9;
             for (channel, paper) in pixel[..3].iter_mut().zip([255, 247, 232]) {
                 *channel = blend(*channel, paper, 30);
                 add(channel, dust);
@@ -304,7 +304,7 @@ fn neon_floor(sheet: &mut Sheet<'_>) {
     let height = sheet.height as i32;
     for (y, row) in sheet.rows() {
         let down = y as i32 * 256 / height;
-        let (low, high) = ((down - 110).max(0) * 34 >> 8, (110 - down).max(0) * 40 >> 8);
+        let (low, high) = (((down - 110).max(0) * 34) >> 8, ((110 - down).max(0) * 40) >> 8);
         for pixel in row.chunks_exact_mut(4) {
             add(&mut pixel[0], low);
             add(&mut pixel[1], (high - low) >> 1);

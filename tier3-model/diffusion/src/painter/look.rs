@@ -71,8 +71,7 @@ impl Look {
     pub(crate) fn new(traits: Traits) -> Self {
         let light = light(traits.time_of_day);
         let grade = |color: Rgb| grade(traits.style, color).multiply(light.tint.mix(WHITE, 0.3));
-        let accents =
-            [0xF2_C1_4E, 0xE8_5D_75, 0x4F_B3_BF, 0xF7_F3_E8, 0x6C_5C_E7, 0xFF_8C_61, 0x2E_34_4E, 0x8C_D8_67];
+        let accents = [0xF2C14E, 0xE85D75, 0x4FB3BF, 0xF7F3E8, 0x6C5CE7, 0xFF8C61, 0x2E344E, 0x8CD867];
         let mut dice = Dice::new(traits.seed, "accent");
         let cloth = clothes(traits.clothes);
         let distance = |a: Rgb, b: Rgb| (a.0 - b.0).abs() + (a.1 - b.1).abs() + (a.2 - b.2).abs();
@@ -108,7 +107,7 @@ impl Look {
 
     /// The colour of an outline around `ramp`.
     pub(crate) fn ink(&self, ramp: Ramp) -> Rgb {
-        ramp.deep.mix(rgb(0x1E_14_24), 0.35).mix(BLACK, self.hand.ink)
+        ramp.deep.mix(rgb(0x1E1424), 0.35).mix(BLACK, self.hand.ink)
     }
 
     /// `ramp.base` to `to` as far as this hand paints softly.
@@ -124,12 +123,12 @@ impl Look {
 fn grade(style: Style, color: Rgb) -> Rgb {
     match style {
         Style::Anime | Style::Sticker => color,
-        Style::Flat => color.saturate(0.92).mix(rgb(0xF4_E9_D8), 0.08),
+        Style::Flat => color.saturate(0.92).mix(rgb(0xF4E9D8), 0.08),
         Style::Comic => color.saturate(1.3),
-        Style::Pastel => color.saturate(0.9).mix(rgb(0xFF_EE_F6), 0.34),
-        Style::Retro => color.saturate(0.74).multiply(rgb(0xFF_F0_D6)).mix(rgb(0x5A_3C_30), 0.08),
-        Style::Synthwave => color.saturate(1.2).multiply(rgb(0xE6_C4_FF)).mix(rgb(0x3A_10_7A), 0.16),
-        Style::Storybook => color.saturate(0.9).multiply(rgb(0xFF_FA_E8)).mix(rgb(0xC8_9A_5C), 0.07),
+        Style::Pastel => color.saturate(0.9).mix(rgb(0xFFEEF6), 0.34),
+        Style::Retro => color.saturate(0.74).multiply(rgb(0xFFF0D6)).mix(rgb(0x5A3C30), 0.08),
+        Style::Synthwave => color.saturate(1.2).multiply(rgb(0xE6C4FF)).mix(rgb(0x3A107A), 0.16),
+        Style::Storybook => color.saturate(0.9).multiply(rgb(0xFFFAE8)).mix(rgb(0xC89A5C), 0.07),
     }
 }
 
@@ -141,7 +140,7 @@ fn hand(style: Style) -> Hand {
         Style::Comic => Hand { line: 2.8, ink: 0.92, soft: 0.35, cel: 1.0, blush: 0.35, ..anime },
         Style::Pastel => Hand { line: 1.1, ink: 0.0, soft: 1.0, cel: 0.5, blush: 1.0, ..anime },
         Style::Retro => Hand { line: 1.9, ink: 0.3, soft: 0.5, cel: 1.0, blush: 0.6, ..anime },
-        Style::Synthwave => Hand { line: 1.3, ink: 0.2, soft: 1.0, rim: Some(rgb(0x3C_F4_FF)), ..anime },
+        Style::Synthwave => Hand { line: 1.3, ink: 0.2, soft: 1.0, rim: Some(rgb(0x3CF4FF)), ..anime },
         Style::Storybook => Hand { line: 1.0, ink: 0.0, soft: 1.0, cel: 0.6, blush: 0.95, ..anime },
         Style::Sticker => Hand { line: 2.2, ink: 0.3, soft: 0.7, cut_out: true, ..anime },
     }
@@ -157,14 +156,14 @@ fn light(time: TimeOfDay) -> Light {
         dark,
     };
     match time {
-        TimeOfDay::Dawn => of(0x7D_8F_D8, 0xE7_B6_D0, 0xFF_D9_B4, 0xFF_EC_EC, 0xFF_D8_D0, 0.15),
-        TimeOfDay::Morning => of(0x74_C0_F2, 0xB4_E0_FA, 0xF4_FA_F0, 0xFF_FD_F4, 0xFF_FF_F0, 0.0),
-        TimeOfDay::Noon => of(0x32_92_EA, 0x6C_BC_F8, 0xC4_E8_FF, 0xFF_FF_FF, 0xFF_FF_FF, 0.0),
-        TimeOfDay::Afternoon => of(0x6C_AE_E0, 0xC8_D8_C8, 0xFF_DF_9C, 0xFF_F3_DA, 0xFF_E8_A8, 0.0),
-        TimeOfDay::Sunset => of(0x5B_46_9E, 0xEC_6A_7C, 0xFF_BE_62, 0xFF_DE_CA, 0xFF_C0_80, 0.3),
-        TimeOfDay::Dusk => of(0x2A_2D_6C, 0x7A_4F_9C, 0xE0_88_A4, 0xE2_D2_F2, 0xF0_A8_D8, 0.6),
-        TimeOfDay::Night => of(0x0C_16_3C, 0x1E_30_66, 0x3E_56_92, 0xC4_CE_F2, 0xA8_C8_FF, 0.85),
-        TimeOfDay::Midnight => of(0x06_06_20, 0x16_14_48, 0x40_2C_76, 0xB4_B2_EC, 0xC8_B0_FF, 1.0),
+        TimeOfDay::Dawn => of(0x7D8FD8, 0xE7B6D0, 0xFFD9B4, 0xFFECEC, 0xFFD8D0, 0.15),
+        TimeOfDay::Morning => of(0x74C0F2, 0xB4E0FA, 0xF4FAF0, 0xFFFDF4, 0xFFFFF0, 0.0),
+        TimeOfDay::Noon => of(0x3292EA, 0x6CBCF8, 0xC4E8FF, 0xFFFFFF, 0xFFFFFF, 0.0),
+        TimeOfDay::Afternoon => of(0x6CAEE0, 0xC8D8C8, 0xFFDF9C, 0xFFF3DA, 0xFFE8A8, 0.0),
+        TimeOfDay::Sunset => of(0x5B469E, 0xEC6A7C, 0xFFBE62, 0xFFDECA, 0xFFC080, 0.3),
+        TimeOfDay::Dusk => of(0x2A2D6C, 0x7A4F9C, 0xE088A4, 0xE2D2F2, 0xF0A8D8, 0.6),
+        TimeOfDay::Night => of(0x0C163C, 0x1E3066, 0x3E5692, 0xC4CEF2, 0xA8C8FF, 0.85),
+        TimeOfDay::Midnight => of(0x060620, 0x161448, 0x402C76, 0xB4B2EC, 0xC8B0FF, 1.0),
     }
 }
 
@@ -190,76 +189,76 @@ fn stance(pose: Pose, seed: u32) -> Stance {
 
 fn skin(tone: SkinTone) -> Rgb {
     rgb(match tone {
-        SkinTone::Porcelain => 0xFF_EA_E0,
-        SkinTone::Fair => 0xFF_DD_C8,
-        SkinTone::Peach => 0xFC_CE_B2,
-        SkinTone::Olive => 0xEA_BC_8E,
-        SkinTone::Tan => 0xD9_9F_70,
-        SkinTone::Bronze => 0xBC_80_52,
-        SkinTone::Brown => 0x96_5E_3E,
-        SkinTone::Dark => 0x6E_42_2E,
+        SkinTone::Porcelain => 0xFFEAE0,
+        SkinTone::Fair => 0xFFDDC8,
+        SkinTone::Peach => 0xFCCEB2,
+        SkinTone::Olive => 0xEABC8E,
+        SkinTone::Tan => 0xD99F70,
+        SkinTone::Bronze => 0xBC8052,
+        SkinTone::Brown => 0x965E3E,
+        SkinTone::Dark => 0x6E422E,
     })
 }
 
 fn hair(color: HairColor) -> Rgb {
     rgb(match color {
-        HairColor::Black => 0x34_2E_42,
-        HairColor::DarkBrown => 0x52_38_32,
-        HairColor::Brown => 0x84_58_3C,
-        HairColor::Auburn => 0x93_3C_2C,
-        HairColor::Red => 0xCE_38_38,
-        HairColor::Orange => 0xEC_82_34,
-        HairColor::Blonde => 0xF4_CA_62,
-        HairColor::Platinum => 0xF6_E8_BE,
-        HairColor::White => 0xF0_EE_F4,
-        HairColor::Silver => 0xAA_B2_C4,
-        HairColor::Pink => 0xF5_94_BE,
-        HairColor::Purple => 0x92_5C_C4,
-        HairColor::Blue => 0x42_68_D2,
-        HairColor::Aqua => 0x7C_D6_EC,
-        HairColor::Teal => 0x2C_9A_9C,
-        HairColor::Green => 0x62_B4_6C,
+        HairColor::Black => 0x342E42,
+        HairColor::DarkBrown => 0x523832,
+        HairColor::Brown => 0x84583C,
+        HairColor::Auburn => 0x933C2C,
+        HairColor::Red => 0xCE3838,
+        HairColor::Orange => 0xEC8234,
+        HairColor::Blonde => 0xF4CA62,
+        HairColor::Platinum => 0xF6E8BE,
+        HairColor::White => 0xF0EEF4,
+        HairColor::Silver => 0xAAB2C4,
+        HairColor::Pink => 0xF594BE,
+        HairColor::Purple => 0x925CC4,
+        HairColor::Blue => 0x4268D2,
+        HairColor::Aqua => 0x7CD6EC,
+        HairColor::Teal => 0x2C9A9C,
+        HairColor::Green => 0x62B46C,
     })
 }
 
 fn clothes(color: ClothesColor) -> Rgb {
     rgb(match color {
-        ClothesColor::White => 0xF2_F0_EE,
-        ClothesColor::Black => 0x36_34_40,
-        ClothesColor::Grey => 0x94_98_A4,
-        ClothesColor::Red => 0xD8_40_40,
-        ClothesColor::Burgundy => 0x86_2A_44,
-        ClothesColor::Orange => 0xF0_8A_3C,
-        ClothesColor::Yellow => 0xF4_CC_4C,
-        ClothesColor::Green => 0x4C_A8_60,
-        ClothesColor::Olive => 0x6C_78_42,
-        ClothesColor::Teal => 0x2E_96_98,
-        ClothesColor::SkyBlue => 0x86_C6_F0,
-        ClothesColor::Blue => 0x3E_6C_D0,
-        ClothesColor::Navy => 0x2C_38_6C,
-        ClothesColor::Purple => 0x82_56_B8,
-        ClothesColor::Pink => 0xF0_9A_B8,
-        ClothesColor::Beige => 0xDC_C4_A0,
+        ClothesColor::White => 0xF2F0EE,
+        ClothesColor::Black => 0x363440,
+        ClothesColor::Grey => 0x9498A4,
+        ClothesColor::Red => 0xD84040,
+        ClothesColor::Burgundy => 0x862A44,
+        ClothesColor::Orange => 0xF08A3C,
+        ClothesColor::Yellow => 0xF4CC4C,
+        ClothesColor::Green => 0x4CA860,
+        ClothesColor::Olive => 0x6C7842,
+        ClothesColor::Teal => 0x2E9698,
+        ClothesColor::SkyBlue => 0x86C6F0,
+        ClothesColor::Blue => 0x3E6CD0,
+        ClothesColor::Navy => 0x2C386C,
+        ClothesColor::Purple => 0x8256B8,
+        ClothesColor::Pink => 0xF09AB8,
+        ClothesColor::Beige => 0xDCC4A0,
     })
 }
 
 fn eye(color: EyeColor) -> Rgb {
     rgb(match color {
-        EyeColor::Blue => 0x2E_6A_E0,
-        EyeColor::SkyBlue => 0x5C_B6_F6,
-        EyeColor::Aqua => 0x3C_D4_D8,
-        EyeColor::Teal => 0x1C_8C_8A,
-        EyeColor::Green => 0x5C_B8_3C,
-        EyeColor::Emerald => 0x12_84_54,
-        EyeColor::Hazel => 0x9C_7C_34,
-        EyeColor::Amber => 0xE8_8A_1C,
-        EyeColor::Gold => 0xF2_C4_1E,
-        EyeColor::Brown => 0x8C_54_2C,
-        EyeColor::DarkBrown => 0x4A_2C_20,
-        EyeColor::Red => 0xD4_28_2E,
-        EyeColor::Pink => 0xF0_6A_A4,
-        EyeColor::Magenta => 0xC0_2C_B0,
-        EyeColor::Violet => 0x80_4C_D8,
-        EyeColor::Grey => 0x86_90_A0,
+        EyeColor::Blue => 0x2E6AE0,
+        EyeColor::SkyBlue => 0x5CB6F6,
+        EyeColor::Aqua => 0x3CD4D8,
+        EyeColor::Teal => 0x1C8C8A,
+        EyeColor::Green => 0x5CB83C,
+        EyeColor::Emerald => 0x128454,
+        EyeColor::Hazel => 0x9C7C34,
+        EyeColor::Amber => 0xE88A1C,
+        EyeColor::Gold => 0xF2C41E,
+        EyeColor::Brown => 0x8C542C,
+        EyeColor::DarkBrown => 0x4A2C20,
+        EyeColor::Red => 0xD4282E,
+        EyeColor::Pink => 0xF06AA4,
+        EyeColor::Magenta => 0xC02CB0,
+        EyeColor::Violet => 0x804CD8,
+        EyeColor::Grey => 0x8690A0,
     })
 }

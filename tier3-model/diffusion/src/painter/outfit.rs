@@ -228,7 +228,7 @@ fn draw_turtleneck(canvas: &mut Canvas, look: &Look) {
 }
 
 fn draw_jacket(canvas: &mut Canvas, look: &Look) {
-    let inner = look.material(if look.cloth.base.luma() > 190.0 { 0x3A_3C_48 } else { 0xF0_EE_EA });
+    let inner = look.material(if look.cloth.base.luma() > 190.0 { 0x3A3C48 } else { 0xF0EEEA });
     cloth(canvas, look, &garment(look, 22.0, 192.0, 208.0, false, -2.0), inner);
     let ramp = look.cloth;
     let w = shoulders(look) + 5.0;
@@ -255,13 +255,13 @@ fn draw_jacket(canvas: &mut Canvas, look: &Look) {
             ]),
             ramp,
         );
-        canvas.line(&Pen::at(13.0, 251.0).l(13.0, FLOOR).end(), 2.6, rgb(0xC8_CC_D4));
+        canvas.line(&Pen::at(13.0, 251.0).l(13.0, FLOOR).end(), 2.6, rgb(0xC8CCD4));
         canvas.line(
             &Pen::at(w - 22.0, 204.0).q(w - 30.0, 226.0, w - 26.0, 262.0).end(),
             1.2,
             ramp.deep.alpha(0.7),
         );
-        canvas.dot(35.5, 213.0, 1.7, rgb(0xD8_DA_E0));
+        canvas.dot(35.5, 213.0, 1.7, rgb(0xD8DAE0));
         canvas.fill(
             &Pen::at(w - 12.0, 210.0)
                 .q(w - 2.0, 218.0, w + 2.0, 240.0)
@@ -323,7 +323,7 @@ fn draw_kimono(canvas: &mut Canvas, look: &Look) {
         }
     });
     let under = Pen::at(-17.0, 184.0).l(4.0, 232.0).l(12.0, 224.0).l(-9.0, 184.0).z().end();
-    piece(canvas, look, &under, look.material(0xFA_F6_F0));
+    piece(canvas, look, &under, look.material(0xFAF6F0));
     let left = polygon(&[(-18.0, 183.0), (-30.0, 194.0), (8.0, 250.0), (14.0, 232.0)]);
     piece(canvas, look, &left, look.accent);
     let right = polygon(&[(18.0, 183.0), (30.0, 194.0), (-14.0, 262.0), (-26.0, 262.0)]);
@@ -333,9 +333,9 @@ fn draw_kimono(canvas: &mut Canvas, look: &Look) {
 }
 
 fn draw_armor(canvas: &mut Canvas, look: &Look) {
-    let steel = look.material(0xB8_C2_D2);
+    let steel = look.material(0xB8C2D2);
     cloth(canvas, look, &garment(look, 24.0, 192.0, 204.0, false, 0.0), look.cloth);
-    let gold = look.material(0xE8_BE_58);
+    let gold = look.material(0xE8BE58);
     let plate = Pen::at(-44.0, 212.0)
         .q(0.0, 204.0, 44.0, 212.0)
         .c(50.0, 230.0, 46.0, 250.0, 44.0, FLOOR)
@@ -470,10 +470,10 @@ fn draw_print(canvas: &mut Canvas, look: &Look, x: f32, y: f32) {
 }
 
 fn draw_sailor(canvas: &mut Canvas, look: &Look) {
-    let white = look.material(0xFA_FA_FC);
+    let white = look.material(0xFAFAFC);
     cloth(canvas, look, &garment(look, 22.0, 192.0, 226.0, true, 0.0), white);
     let ramp = look.cloth;
-    let stripe = if ramp.base.luma() > 170.0 { look.tone(0x3A_4A_8C) } else { WHITE };
+    let stripe = if ramp.base.luma() > 170.0 { look.tone(0x3A4A8C) } else { WHITE };
     canvas.both_sides(|canvas| {
         let flap = Pen::at(17.0, 182.0)
             .q(42.0, 190.0, 54.0, 207.0)
@@ -503,7 +503,7 @@ fn draw_sailor(canvas: &mut Canvas, look: &Look) {
 }
 
 fn draw_suit(canvas: &mut Canvas, look: &Look) {
-    let white = look.material(if look.cloth.base.luma() > 225.0 { 0x9C_BC_E4 } else { 0xFA_FA_FC });
+    let white = look.material(if look.cloth.base.luma() > 225.0 { 0x9CBCE4 } else { 0xFAFAFC });
     draw_shirt(canvas, look, white);
     let tie = look.accent;
     piece(canvas, look, &polygon(&[(-6.0, 207.0), (6.0, 207.0), (4.0, 217.0), (-4.0, 217.0)]), tie);
@@ -606,7 +606,7 @@ fn draw_tank_top(canvas: &mut Canvas, look: &Look) {
 
 fn draw_lab_coat(canvas: &mut Canvas, look: &Look) {
     draw_shirt(canvas, look, look.cloth);
-    let white = look.material(0xF6_F8_FB);
+    let white = look.material(0xF6F8FB);
     let w = shoulders(look) + 4.0;
     canvas.both_sides(|canvas| {
         let half = Pen::at(22.0, 189.0)
@@ -628,11 +628,11 @@ fn draw_lab_coat(canvas: &mut Canvas, look: &Look) {
     let pocket = polygon(&[(-68.0, 240.0), (-48.0, 238.0), (-48.0, 270.0), (-68.0, 270.0)]);
     canvas.line(&pocket, look.hand.line.max(0.9) * 0.8, look.ink(white));
     canvas.line(&Pen::at(-60.0, 230.0).l(-60.0, 246.0).end(), 3.0, look.accent.base);
-    canvas.line(&Pen::at(-55.0, 232.0).l(-55.0, 246.0).end(), 2.6, look.tone(0x3A_60_C8));
+    canvas.line(&Pen::at(-55.0, 232.0).l(-55.0, 246.0).end(), 2.6, look.tone(0x3A60C8));
 }
 
 fn draw_space_suit(canvas: &mut Canvas, look: &Look) {
-    let white = look.material(0xEC_EE_F4);
+    let white = look.material(0xECEEF4);
     cloth(canvas, look, &garment(look, 34.0, 198.0, 208.0, false, 8.0), white);
     let w = shoulders(look);
     canvas.both_sides(|canvas| {
@@ -655,16 +655,14 @@ fn draw_space_suit(canvas: &mut Canvas, look: &Look) {
         .c(32.0, 224.0, -32.0, 224.0, -44.0, 202.0)
         .z()
         .end();
-    canvas.fill(
-        &ring,
-        Fill::Linear((-44.0, 196.0), rgb(0xF4_F8_FF).into(), (44.0, 208.0), rgb(0x84_90_A8).into()),
-    );
+    canvas
+        .fill(&ring, Fill::Linear((-44.0, 196.0), rgb(0xF4F8FF).into(), (44.0, 208.0), rgb(0x8490A8).into()));
     canvas.line(&ring, look.hand.line.max(0.8), look.ink(white));
     canvas.line(&Pen::at(-42.0, 197.0).c(-30.0, 215.0, 30.0, 215.0, 42.0, 197.0).end(), 2.6, look.cloth.base);
     let panel = polygon(&[(-22.0, 234.0), (22.0, 234.0), (22.0, 266.0), (-22.0, 266.0)]);
     piece(canvas, look, &panel, look.cloth);
-    for (x, hex) in [(-13.0, 0xFF_5A_5A), (0.0, 0xFF_D8_4A), (13.0, 0x5A_E0_8A)] {
-        canvas.dot(x, 243.0, 3.6, rgb(0x2A_30_40));
+    for (x, hex) in [(-13.0, 0xFF5A5A), (0.0, 0xFFD84A), (13.0, 0x5AE08A)] {
+        canvas.dot(x, 243.0, 3.6, rgb(0x2A3040));
         canvas.dot(x, 243.0, 2.6, rgb(hex));
         canvas.dot(x - 0.8, 242.0, 0.9, WHITE.alpha(0.8));
     }
@@ -687,7 +685,7 @@ fn draw_overalls(canvas: &mut Canvas, look: &Look) {
     piece(canvas, look, &bib, ramp);
     canvas.line(&Pen::at(-32.0, 238.5).l(32.0, 238.5).end(), 1.1, ramp.light.alpha(0.9));
     canvas.both_sides(|canvas| {
-        canvas.dot(29.0, 240.0, 4.4, look.material(0xE8_BE_58).base);
+        canvas.dot(29.0, 240.0, 4.4, look.material(0xE8BE58).base);
         canvas.dot(28.0, 239.0, 1.4, WHITE.alpha(0.8));
     });
 }
@@ -717,10 +715,10 @@ fn draw_cloak(canvas: &mut Canvas, look: &Look) {
         canvas.line(
             &Pen::at(3.0, 212.0).q(24.0, 232.0, 26.0, FLOOR).end(),
             2.2,
-            look.material(0xE8_BE_58).base,
+            look.material(0xE8BE58).base,
         );
     });
-    let gold = look.material(0xE8_BE_58);
+    let gold = look.material(0xE8BE58);
     canvas.dot(0.0, 211.0, 8.0, gold.shade);
     canvas.dot(0.0, 211.0, 6.4, gold.light);
     canvas.dot(0.0, 211.0, 4.6, look.eye_left);

@@ -58,12 +58,12 @@ pub(crate) fn draw_foreground(canvas: &mut Canvas, look: &Look) {
             let size = dice.range(6.0, 10.0);
             canvas.fill(
                 &lock(x, y, x + size * 0.2, y + size * 0.9, x + size, y + size * 0.7, size),
-                look.tone(0xFF_C4_DA).alpha(0.95),
+                look.tone(0xFFC4DA).alpha(0.95),
             );
         }),
         Scene::Autumn => scatter(8, &mut |x, y, dice| {
             let size = dice.range(8.0, 13.0);
-            let hex = [0xE8_7A_2C, 0xD2_4A_2E, 0xF0_B4_3C][dice.below(3)];
+            let hex = [0xE87A2C, 0xD24A2E, 0xF0B43C][dice.below(3)];
             canvas.fill(
                 &lock(x, y, x + size * 0.1, y + size * 0.8, x + size, y + size * 0.5, size * 0.8),
                 look.tone(hex),
@@ -71,7 +71,7 @@ pub(crate) fn draw_foreground(canvas: &mut Canvas, look: &Look) {
             canvas.line(
                 &Pen::at(x, y).l(x + size * 0.8, y + size * 0.42).end(),
                 0.8,
-                look.tone(0x7A_34_1C).alpha(0.6),
+                look.tone(0x7A341C).alpha(0.6),
             );
         }),
         Scene::Underwater => scatter(9, &mut |x, y, dice| {
@@ -81,10 +81,10 @@ pub(crate) fn draw_foreground(canvas: &mut Canvas, look: &Look) {
         }),
         Scene::Rain => scatter(14, &mut |x, y, dice| {
             let len = dice.range(10.0, 22.0);
-            canvas.line(&Pen::at(x, y).l(x - len * 0.18, y + len).end(), 1.0, rgb(0xDC_EC_FF).alpha(0.6));
+            canvas.line(&Pen::at(x, y).l(x - len * 0.18, y + len).end(), 1.0, rgb(0xDCECFF).alpha(0.6));
         }),
         Scene::Lanterns | Scene::Forest => {
-            let color = if look.traits.scene == Scene::Forest { rgb(0xE8_FF_9C) } else { rgb(0xFF_D0_70) };
+            let color = if look.traits.scene == Scene::Forest { rgb(0xE8FF9C) } else { rgb(0xFFD070) };
             scatter(8, &mut |x, y, dice| {
                 let r = dice.range(2.0, 4.0);
                 canvas.glow(x, y, r * 2.4, r * 2.4, color, 0.7);
@@ -124,7 +124,7 @@ fn sparkle(canvas: &mut Canvas, x: f32, y: f32, size: f32, alpha: f32) {
 /// `color` as it looks in this light and `far` (0 to 1) towards the horizon's haze.
 fn lit(look: &Look, hex: u32, far: f32) -> Rgb {
     let light = look.light;
-    let night = light.tint.mix(rgb(0x50_58_A0), light.dark * 0.75);
+    let night = light.tint.mix(rgb(0x5058A0), light.dark * 0.75);
     look.tone(hex).multiply(night).mix(light.sky_low, far)
 }
 
@@ -142,26 +142,26 @@ fn heavens(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         dice.range(34.0, 60.0),
     );
     match look.traits.time_of_day {
-        TimeOfDay::Dawn => glow_sun(canvas, x, y + 74.0, 20.0, rgb(0xFF_EC_C8)),
-        TimeOfDay::Morning => glow_sun(canvas, x, y + 16.0, 16.0, rgb(0xFF_FC_DC)),
-        TimeOfDay::Noon => glow_sun(canvas, x, y - 16.0, 15.0, rgb(0xFF_FF_EE)),
-        TimeOfDay::Afternoon => glow_sun(canvas, x, y + 26.0, 18.0, rgb(0xFF_F0_B0)),
-        TimeOfDay::Sunset => glow_sun(canvas, x, y + 70.0, 26.0, rgb(0xFF_E0_8C)),
+        TimeOfDay::Dawn => glow_sun(canvas, x, y + 74.0, 20.0, rgb(0xFFECC8)),
+        TimeOfDay::Morning => glow_sun(canvas, x, y + 16.0, 16.0, rgb(0xFFFCDC)),
+        TimeOfDay::Noon => glow_sun(canvas, x, y - 16.0, 15.0, rgb(0xFFFFEE)),
+        TimeOfDay::Afternoon => glow_sun(canvas, x, y + 26.0, 18.0, rgb(0xFFF0B0)),
+        TimeOfDay::Sunset => glow_sun(canvas, x, y + 70.0, 26.0, rgb(0xFFE08C)),
         TimeOfDay::Dusk => {
             stars(canvas, dice, 12, 100.0);
-            canvas.dot(x, y, 11.0, rgb(0xFF_F0_E0).alpha(0.9));
+            canvas.dot(x, y, 11.0, rgb(0xFFF0E0).alpha(0.9));
             canvas.dot(x + 5.0, y - 3.0, 10.0, look.light.sky_top.mix(look.light.sky_mid, 0.4));
         }
         TimeOfDay::Night => {
             stars(canvas, dice, 26, 140.0);
-            canvas.glow(x, y, 44.0, 44.0, rgb(0xC8_D8_FF), 0.45);
-            canvas.dot(x, y, 17.0, rgb(0xF4_F2_E0));
-            canvas.dot(x + 5.0, y + 3.0, 4.0, rgb(0xD8_D4_C4));
-            canvas.dot(x - 6.0, y - 4.0, 3.0, rgb(0xDE_DA_CC));
+            canvas.glow(x, y, 44.0, 44.0, rgb(0xC8D8FF), 0.45);
+            canvas.dot(x, y, 17.0, rgb(0xF4F2E0));
+            canvas.dot(x + 5.0, y + 3.0, 4.0, rgb(0xD8D4C4));
+            canvas.dot(x - 6.0, y - 4.0, 3.0, rgb(0xDEDACC));
         }
         TimeOfDay::Midnight => {
-            canvas.glow(70.0, 40.0, 130.0, 40.0, rgb(0x8A_60_D8), 0.4);
-            canvas.glow(200.0, 80.0, 110.0, 36.0, rgb(0x48_70_E0), 0.35);
+            canvas.glow(70.0, 40.0, 130.0, 40.0, rgb(0x8A60D8), 0.4);
+            canvas.glow(200.0, 80.0, 110.0, 36.0, rgb(0x4870E0), 0.35);
             stars(canvas, dice, 60, 180.0);
             for _ in 0..4 {
                 sparkle(canvas, dice.range(10.0, 246.0), dice.range(8.0, 100.0), dice.range(4.0, 8.0), 0.95);
@@ -230,7 +230,7 @@ fn draw_city(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 210.0);
     heavens(canvas, look, dice);
     clouds(canvas, look, dice, 3, 90.0);
-    for (far, hex, low, high) in [(0.55, 0x6A_7C_A8, 84.0, 140.0), (0.2, 0x4C_58_80, 120.0, 186.0)] {
+    for (far, hex, low, high) in [(0.55, 0x6A7CA8, 84.0, 140.0), (0.2, 0x4C5880, 120.0, 186.0)] {
         let mut x = LEFT + dice.range(0.0, 10.0);
         while x < RIGHT {
             let width = dice.range(20.0, 38.0);
@@ -241,7 +241,7 @@ fn draw_city(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
                 canvas.rect(x + width * 0.45, top - 14.0, 2.0, 14.0, wall);
             }
             let (shine, chance) = if look.light.dark > 0.2 {
-                (rgb(0xFF_DC_84), 2)
+                (rgb(0xFFDC84), 2)
             } else {
                 (WHITE.mix(look.light.sky_mid, 0.4), 2)
             };
@@ -265,13 +265,13 @@ fn draw_forest(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 190.0);
     heavens(canvas, look, dice);
     for (far, hex, base, size) in
-        [(0.6, 0x5E_96_6A, 150.0, 46.0), (0.3, 0x3E_7E_4E, 190.0, 62.0), (0.05, 0x28_5C_3C, 236.0, 84.0)]
+        [(0.6, 0x5E966A, 150.0, 46.0), (0.3, 0x3E7E4E, 190.0, 62.0), (0.05, 0x285C3C, 236.0, 84.0)]
     {
         let mut x = LEFT;
         while x < RIGHT {
             let height = dice.range(size * 0.8, size * 1.35);
             let color = lit(look, hex, far * (1.0 - look.light.dark * 0.6));
-            canvas.rect(x - 2.0, base - 6.0, 4.0, 30.0, lit(look, 0x5A_40_30, far));
+            canvas.rect(x - 2.0, base - 6.0, 4.0, 30.0, lit(look, 0x5A4030, far));
             for tier in 0..3 {
                 let t = tier as f32;
                 let (half, top) = (size * (0.20 + 0.10 * t), base - height + t * height * 0.26);
@@ -302,7 +302,7 @@ fn draw_beach(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         150.0,
         WIDTH,
         60.0,
-        down(150.0, lit(look, 0x4C_B8_DC, 0.3), 206.0, lit(look, 0x2A_8C_C4, 0.05)),
+        down(150.0, lit(look, 0x4CB8DC, 0.3), 206.0, lit(look, 0x2A8CC4, 0.05)),
     );
     for _ in 0..16 {
         let (x, y) = (dice.range(LEFT, RIGHT), dice.range(153.0, 198.0));
@@ -315,20 +315,20 @@ fn draw_beach(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         7.0,
         WHITE.alpha(0.8),
     );
-    canvas.fill(&sand, down(196.0, lit(look, 0xF6_E0_AC, 0.1), 256.0, lit(look, 0xE4_C0_84, 0.0)));
+    canvas.fill(&sand, down(196.0, lit(look, 0xF6E0AC, 0.1), 256.0, lit(look, 0xE4C084, 0.0)));
     let side = if dice.one_in(2) { 1.0 } else { -1.0 };
     let (x, y) = (128.0 + side * 96.0, 70.0);
     canvas.line(
         &Pen::at(x + side * 16.0, 226.0).q(x + side * 12.0, 140.0, x, y).end(),
         8.0,
-        lit(look, 0x8A_64_44, 0.1),
+        lit(look, 0x8A6444, 0.1),
     );
     for (dx, dy) in
         [(-44.0, 6.0), (-34.0, -22.0), (-6.0, -36.0), (26.0, -26.0), (44.0, 0.0), (30.0, 24.0), (-26.0, 26.0)]
     {
         canvas.fill(
             &lock(x, y, x + dx * 0.5, y + dy * 0.5 - 16.0, x + dx, y + dy + 8.0, 16.0),
-            lit(look, if dx < 0.0 { 0x3C_9A_56 } else { 0x2E_80_4A }, 0.05),
+            lit(look, if dx < 0.0 { 0x3C9A56 } else { 0x2E804A }, 0.05),
         );
     }
 }
@@ -340,7 +340,7 @@ fn draw_mountains(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     for (x, top, half) in
         [(40.0 + dice.range(-16.0, 16.0), 70.0, 96.0), (212.0 + dice.range(-16.0, 16.0), 52.0, 108.0)]
     {
-        let rock = lit(look, 0x6E_7E_A6, 0.25);
+        let rock = lit(look, 0x6E7EA6, 0.25);
         canvas.fill(&polygon(&[(x, top), (x + half, 210.0), (x - half, 210.0)]), rock);
         canvas.fill(
             &polygon(&[
@@ -350,7 +350,7 @@ fn draw_mountains(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
                 (x + 8.0, top + 60.0),
                 (x - 6.0, top + 34.0),
             ]),
-            lit(look, 0x54_62_90, 0.2),
+            lit(look, 0x546290, 0.2),
         );
         let snow = [
             (x, top),
@@ -360,22 +360,21 @@ fn draw_mountains(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             (x - half * 0.12, top + 36.0),
             (x - half * 0.3, top + 44.0),
         ];
-        canvas.fill(&polygon(&snow), lit(look, 0xFA_FC_FF, 0.05));
+        canvas.fill(&polygon(&snow), lit(look, 0xFAFCFF, 0.05));
     }
-    ridge(canvas, dice, 196.0, 34.0, 70.0, false, lit(look, 0x5C_8C_78, 0.3));
-    ridge(canvas, dice, 222.0, 30.0, 90.0, false, lit(look, 0x44_78_5C, 0.1));
-    canvas.rect(LEFT, 228.0, WIDTH, 170.0, lit(look, 0x38_66_4C, 0.0));
+    ridge(canvas, dice, 196.0, 34.0, 70.0, false, lit(look, 0x5C8C78, 0.3));
+    ridge(canvas, dice, 222.0, 30.0, 90.0, false, lit(look, 0x44785C, 0.1));
+    canvas.rect(LEFT, 228.0, WIDTH, 170.0, lit(look, 0x38664C, 0.0));
 }
 
 fn draw_library(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
-    let warm = look.light.tint.mix(rgb(0xC8_90_60), look.light.dark * 0.6);
+    let warm = look.light.tint.mix(rgb(0xC89060), look.light.dark * 0.6);
     let in_room = |hex: u32| look.tone(hex).multiply(warm);
-    canvas.rect(LEFT, TOP, WIDTH, LOW - TOP, in_room(0x5A_38_2A));
-    let books =
-        [0xB8_44_3C, 0x3C_64_8C, 0x4E_80_58, 0xD8_A8_4C, 0x7A_4C_84, 0xE4_D4_B0, 0x2E_48_60, 0xC0_6C_3C];
+    canvas.rect(LEFT, TOP, WIDTH, LOW - TOP, in_room(0x5A382A));
+    let books = [0xB8443C, 0x3C648C, 0x4E8058, 0xD8A84C, 0x7A4C84, 0xE4D4B0, 0x2E4860, 0xC06C3C];
     let mut y = -40.0;
     while y < 270.0 {
-        canvas.rect(LEFT, y, WIDTH, 46.0, in_room(0x34_20_1A));
+        canvas.rect(LEFT, y, WIDTH, 46.0, in_room(0x34201A));
         let mut x = LEFT;
         while x < RIGHT {
             let width = dice.range(6.0, 13.0);
@@ -383,11 +382,11 @@ fn draw_library(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             let hex = books[dice.below(books.len())];
             if !dice.one_in(12) {
                 canvas.rect(x, y + 46.0 - height, width - 1.0, height, in_room(hex));
-                canvas.rect(x, y + 52.0 - height, width - 1.0, 2.4, in_room(0xF0_D8_90).alpha(0.7));
+                canvas.rect(x, y + 52.0 - height, width - 1.0, 2.4, in_room(0xF0D890).alpha(0.7));
             }
             x += width;
         }
-        canvas.rect(LEFT, y + 46.0, WIDTH, 6.0, in_room(0x8A_5C_3C));
+        canvas.rect(LEFT, y + 46.0, WIDTH, 6.0, in_room(0x8A5C3C));
         y += 52.0;
     }
     // A window shows the hour.
@@ -396,20 +395,20 @@ fn draw_library(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         Pen::at(x, 150.0).l(x, 50.0).c(x, 14.0, x + 54.0, 14.0, x + 54.0, 50.0).l(x + 54.0, 150.0).z().end();
     canvas.fill(&arch, down(20.0, look.light.sky_top, 150.0, look.light.sky_low));
     if look.light.dark > 0.5 {
-        canvas.dot(x + 34.0, 52.0, 9.0, rgb(0xF8_F0_D8));
+        canvas.dot(x + 34.0, 52.0, 9.0, rgb(0xF8F0D8));
     }
-    canvas.line(&arch, 5.0, in_room(0x9A_6C_48));
-    canvas.rect(x + 25.5, 24.0, 3.0, 126.0, in_room(0x9A_6C_48));
-    canvas.rect(x, 84.0, 54.0, 3.0, in_room(0x9A_6C_48));
+    canvas.line(&arch, 5.0, in_room(0x9A6C48));
+    canvas.rect(x + 25.5, 24.0, 3.0, 126.0, in_room(0x9A6C48));
+    canvas.rect(x, 84.0, 54.0, 3.0, in_room(0x9A6C48));
     canvas.glow(x + 27.0, 80.0, 130.0, 130.0, look.light.sky_low, 0.28);
-    canvas.glow(128.0, 30.0, 150.0, 110.0, rgb(0xFF_C8_70), 0.20 + look.light.dark * 0.2);
+    canvas.glow(128.0, 30.0, 150.0, 110.0, rgb(0xFFC870), 0.20 + look.light.dark * 0.2);
 }
 
 fn draw_space(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
-    let deep = look.light.sky_top.mix(rgb(0x0A_08_24), 0.72);
-    let low = look.light.sky_low.mix(rgb(0x24_14_50), 0.68);
+    let deep = look.light.sky_top.mix(rgb(0x0A0824), 0.72);
+    let low = look.light.sky_low.mix(rgb(0x241450), 0.68);
     canvas.rect(LEFT, TOP, WIDTH, LOW - TOP, down(0.0, deep, 256.0, low));
-    for hex in [0xB0_4C_D8, 0x3C_78_E8, 0xE8_5C_8C] {
+    for hex in [0xB04CD8, 0x3C78E8, 0xE85C8C] {
         let (x, y) = (dice.range(0.0, 256.0), dice.range(20.0, 220.0));
         canvas.glow(x, y, 110.0, 62.0, look.tone(hex).mix(look.light.sky_mid, 0.3), 0.55);
     }
@@ -418,14 +417,14 @@ fn draw_space(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         sparkle(canvas, dice.range(4.0, 252.0), dice.range(4.0, 180.0), dice.range(4.0, 9.0), 0.95);
     }
     let (x, y) = if dice.one_in(2) { (46.0, 56.0) } else { (212.0, 64.0) };
-    let planet = look.tone([0xF0_A0_5C, 0x6C_C8_C0, 0xE8_88_B0, 0x9C_90_F0][dice.below(4)]);
+    let planet = look.tone([0xF0A05C, 0x6CC8C0, 0xE888B0, 0x9C90F0][dice.below(4)]);
     canvas.fill(
         &ellipse(x, y, 27.0, 27.0),
         Fill::Radial(
             (x - 10.0, y - 10.0),
             42.0,
             planet.mix(WHITE, 0.4).into(),
-            planet.mix(rgb(0x14_0C_34), 0.6).into(),
+            planet.mix(rgb(0x140C34), 0.6).into(),
         ),
     );
     canvas.line(
@@ -439,15 +438,15 @@ fn draw_flowers(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 160.0);
     heavens(canvas, look, dice);
     clouds(canvas, look, dice, 3, 90.0);
-    ridge(canvas, dice, 158.0, 26.0, 110.0, false, lit(look, 0x86_B4_8C, 0.35));
+    ridge(canvas, dice, 158.0, 26.0, 110.0, false, lit(look, 0x86B48C, 0.35));
     canvas.rect(
         LEFT,
         152.0,
         WIDTH,
         250.0,
-        down(152.0, lit(look, 0x7C_C0_64, 0.2), 256.0, lit(look, 0x3C_8A_4C, 0.0)),
+        down(152.0, lit(look, 0x7CC064, 0.2), 256.0, lit(look, 0x3C8A4C, 0.0)),
     );
-    let colors = [0xF4_6C_8C, 0xFF_D0_50, 0xFF_FF_FF, 0xB0_7C_E8, 0xFF_90_50];
+    let colors = [0xF46C8C, 0xFFD050, 0xFFFFFF, 0xB07CE8, 0xFF9050];
     for at in 0..64 {
         let depth = at as f32 / 64.0;
         let (x, y) = (dice.range(-60.0, 316.0), 158.0 + depth * 100.0);
@@ -457,7 +456,7 @@ fn draw_flowers(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             for (dx, dy) in [(0.0, -1.0), (0.95, -0.3), (0.6, 0.8), (-0.6, 0.8), (-0.95, -0.3)] {
                 canvas.dot(x + dx * r * 0.8, y + dy * r * 0.8, r * 0.62, color);
             }
-            canvas.dot(x, y, r * 0.45, lit(look, 0xFF_E0_6C, 0.0));
+            canvas.dot(x, y, r * 0.45, lit(look, 0xFFE06C, 0.0));
         } else {
             canvas.rect(x - r, y - r, r * 2.0, r * 2.0, color);
         }
@@ -467,7 +466,7 @@ fn draw_flowers(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
 fn draw_snow(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 180.0);
     heavens(canvas, look, dice);
-    ridge(canvas, dice, 160.0, 46.0, 90.0, false, lit(look, 0xC8_D8_EC, 0.35));
+    ridge(canvas, dice, 160.0, 46.0, 90.0, false, lit(look, 0xC8D8EC, 0.35));
     for _ in 0..9 {
         let (x, base) = (dice.range(-40.0, 296.0), dice.range(168.0, 204.0));
         let height = dice.range(40.0, 66.0);
@@ -476,7 +475,7 @@ fn draw_snow(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             let (half, top) = (8.0 + 5.0 * t, base - height + t * height * 0.27);
             canvas.fill(
                 &polygon(&[(x, top), (x + half, top + height * 0.42), (x - half, top + height * 0.42)]),
-                lit(look, 0x44_70_74, 0.25),
+                lit(look, 0x447074, 0.25),
             );
             canvas.fill(
                 &polygon(&[
@@ -485,11 +484,11 @@ fn draw_snow(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
                     (x, top + height * 0.15),
                     (x - half * 0.55, top + height * 0.22),
                 ]),
-                lit(look, 0xFA_FC_FF, 0.1),
+                lit(look, 0xFAFCFF, 0.1),
             );
         }
     }
-    ridge(canvas, dice, 212.0, 22.0, 120.0, false, lit(look, 0xF2_F7_FF, 0.1));
+    ridge(canvas, dice, 212.0, 22.0, 120.0, false, lit(look, 0xF2F7FF, 0.1));
     for _ in 0..46 {
         let size = dice.range(1.6, 4.2);
         canvas.rect(dice.range(LEFT, RIGHT), dice.range(TOP, 250.0), size, size, WHITE.alpha(0.85));
@@ -499,8 +498,8 @@ fn draw_snow(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
 fn draw_blossoms(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 220.0);
     heavens(canvas, look, dice);
-    ridge(canvas, dice, 226.0, 30.0, 110.0, false, lit(look, 0x9C_C4_8C, 0.3));
-    let bark = lit(look, 0x5C_40_40, 0.1);
+    ridge(canvas, dice, 226.0, 30.0, 110.0, false, lit(look, 0x9CC48C, 0.3));
+    let bark = lit(look, 0x5C4040, 0.1);
     canvas.line(&Pen::at(-20.0, 150.0).q(60.0, 100.0, 130.0, 24.0).end(), 9.0, bark);
     canvas.line(&Pen::at(276.0, 120.0).q(210.0, 80.0, 180.0, -10.0).end(), 8.0, bark);
     canvas.line(&Pen::at(40.0, 116.0).q(40.0, 60.0, 20.0, 20.0).end(), 5.0, bark);
@@ -510,14 +509,14 @@ fn draw_blossoms(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         let (x, y) =
             if left { (-10.0 + t * 130.0, 140.0 - t * 118.0) } else { (270.0 - t * 86.0, 112.0 - t * 120.0) };
         let (x, y) = (x + dice.range(-26.0, 26.0), y + dice.range(-26.0, 20.0));
-        let hex = [0xFF_B8_D2, 0xFF_D4_E4, 0xF8_98_BC][dice.below(3)];
+        let hex = [0xFFB8D2, 0xFFD4E4, 0xF898BC][dice.below(3)];
         canvas.dot(x, y, dice.range(6.0, 13.0), lit(look, hex, 0.1).alpha(0.92));
     }
 }
 
 fn draw_underwater(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
-    let top = look.tone(0x58_D4_E8).mix(look.light.sky_mid, 0.3).mix(rgb(0x10_28_60), look.light.dark * 0.6);
-    let low = look.tone(0x0E_48_84).mix(look.light.sky_top, 0.2).mix(rgb(0x04_0C_30), look.light.dark * 0.6);
+    let top = look.tone(0x58D4E8).mix(look.light.sky_mid, 0.3).mix(rgb(0x102860), look.light.dark * 0.6);
+    let low = look.tone(0x0E4884).mix(look.light.sky_top, 0.2).mix(rgb(0x040C30), look.light.dark * 0.6);
     canvas.rect(LEFT, TOP, WIDTH, LOW - TOP, down(0.0, top, 256.0, low));
     for _ in 0..6 {
         let x = dice.range(-20.0, 260.0);
@@ -535,17 +534,17 @@ fn draw_underwater(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     for _ in 0..5 {
         let (x, y) = (dice.range(6.0, 250.0), dice.range(30.0, 170.0));
         let side = if dice.one_in(2) { 1.0 } else { -1.0 };
-        let fish = look.tone([0xFF_B0_40, 0xFF_6C_6C, 0xF8_E0_60, 0x8C_F0_E0][dice.below(4)]);
+        let fish = look.tone([0xFFB040, 0xFF6C6C, 0xF8E060, 0x8CF0E0][dice.below(4)]);
         canvas.fill(&ellipse(x, y, 11.0, 6.5), fish);
         canvas.fill(
             &polygon(&[(x - side * 9.0, y), (x - side * 18.0, y - 6.5), (x - side * 18.0, y + 6.5)]),
             fish,
         );
-        canvas.dot(x + side * 6.0, y - 1.5, 1.6, rgb(0x20_20_30));
+        canvas.dot(x + side * 6.0, y - 1.5, 1.6, rgb(0x202030));
     }
     for _ in 0..9 {
         let x = dice.range(-20.0, 276.0);
-        let color = look.tone([0xF0_70_88, 0x4C_B0_7C, 0x8C_60_C8, 0xF0_A0_60][dice.below(4)]).mix(low, 0.35);
+        let color = look.tone([0xF07088, 0x4CB07C, 0x8C60C8, 0xF0A060][dice.below(4)]).mix(low, 0.35);
         for _ in 0..4 {
             canvas.fill(
                 &lock(
@@ -566,8 +565,8 @@ fn draw_underwater(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
 fn draw_desert(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 170.0);
     heavens(canvas, look, dice);
-    ridge(canvas, dice, 168.0, 30.0, 100.0, false, lit(look, 0xE8_B8_78, 0.4));
-    for (base, hex) in [(178.0, 0xEC_B8_6C), (206.0, 0xE0_A0_54), (234.0, 0xCC_86_44)] {
+    ridge(canvas, dice, 168.0, 30.0, 100.0, false, lit(look, 0xE8B878, 0.4));
+    for (base, hex) in [(178.0, 0xECB86C), (206.0, 0xE0A054), (234.0, 0xCC8644)] {
         let bend = dice.range(-30.0, 30.0);
         let dune = Pen::at(LEFT, base + 6.0)
             .c(40.0, base - 34.0 + bend, 150.0, base + 26.0, RIGHT, base - 16.0)
@@ -577,16 +576,11 @@ fn draw_desert(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             .end();
         canvas.fill(
             &dune,
-            down(
-                base - 20.0,
-                lit(look, hex, 0.1),
-                base + 50.0,
-                lit(look, hex, 0.0).multiply(rgb(0xD8_B8_B8)),
-            ),
+            down(base - 20.0, lit(look, hex, 0.1), base + 50.0, lit(look, hex, 0.0).multiply(rgb(0xD8B8B8))),
         );
     }
     for x in [34.0 + dice.range(-14.0, 14.0), 220.0 + dice.range(-12.0, 12.0)] {
-        let green = lit(look, 0x4E_8C_56, 0.08);
+        let green = lit(look, 0x4E8C56, 0.08);
         let base = dice.range(190.0, 214.0);
         canvas.line(&Pen::at(x, base).l(x, base - 78.0).end(), 15.0, green);
         canvas.line(
@@ -599,31 +593,31 @@ fn draw_desert(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             9.0,
             green,
         );
-        canvas.line(&Pen::at(x - 3.0, base).l(x - 3.0, base - 76.0).end(), 2.0, lit(look, 0x8C_C0_80, 0.1));
+        canvas.line(&Pen::at(x - 3.0, base).l(x - 3.0, base - 76.0).end(), 2.0, lit(look, 0x8CC080, 0.1));
     }
 }
 
 fn draw_autumn(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
     sky(canvas, look, 200.0);
     heavens(canvas, look, dice);
-    ridge(canvas, dice, 206.0, 34.0, 90.0, false, lit(look, 0xC8_8C_4C, 0.35));
-    canvas.rect(LEFT, 206.0, WIDTH, 200.0, lit(look, 0xA8_6C_3C, 0.1));
+    ridge(canvas, dice, 206.0, 34.0, 90.0, false, lit(look, 0xC88C4C, 0.35));
+    canvas.rect(LEFT, 206.0, WIDTH, 200.0, lit(look, 0xA86C3C, 0.1));
     for (x, lean) in [(14.0, 8.0), (66.0, -6.0), (196.0, 8.0), (246.0, -10.0)] {
         canvas.line(
             &Pen::at(x, 240.0).q(x + lean, 160.0, x - lean, 60.0).end(),
             10.0,
-            lit(look, 0x5E_40_34, 0.1),
+            lit(look, 0x5E4034, 0.1),
         );
         for _ in 0..11 {
             let (dx, dy) = (dice.range(-40.0, 40.0), dice.range(-52.0, 44.0));
-            let hex = [0xE8_7A_2C, 0xF0_B0_3C, 0xD0_4C_30, 0xE8_94_38][dice.below(4)];
+            let hex = [0xE87A2C, 0xF0B03C, 0xD04C30, 0xE89438][dice.below(4)];
             canvas.dot(x - lean + dx, 66.0 + dy, dice.range(10.0, 19.0), lit(look, hex, 0.12).alpha(0.95));
         }
     }
 }
 
 fn draw_rain(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
-    let grey = rgb(0x78_86_9C).mix(rgb(0x2A_30_4C), look.light.dark);
+    let grey = rgb(0x78869C).mix(rgb(0x2A304C), look.light.dark);
     canvas.rect(
         LEFT,
         TOP,
@@ -631,7 +625,7 @@ fn draw_rain(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         LOW - TOP,
         down(0.0, look.light.sky_top.mix(grey, 0.55), 220.0, look.light.sky_low.mix(grey, 0.5)),
     );
-    for (far, hex, low, high) in [(0.4, 0x5C_66_80, 40.0, 120.0), (0.1, 0x40_48_62, 90.0, 170.0)] {
+    for (far, hex, low, high) in [(0.4, 0x5C6680, 40.0, 120.0), (0.1, 0x404862, 90.0, 170.0)] {
         let mut x = LEFT;
         while x < RIGHT {
             let width = dice.range(26.0, 46.0);
@@ -641,52 +635,45 @@ fn draw_rain(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
                 top,
                 width,
                 LOW - top,
-                look.tone(hex).mix(grey, far).mix(rgb(0x18_1C_34), look.light.dark * 0.4),
+                look.tone(hex).mix(grey, far).mix(rgb(0x181C34), look.light.dark * 0.4),
             );
             x += width + dice.range(0.0, 10.0);
         }
     }
     for _ in 0..13 {
         let (x, y) = (dice.range(0.0, 256.0), dice.range(90.0, 220.0));
-        let hex = [0xFF_C8_60, 0xFF_70_60, 0x60_D8_FF, 0xFF_90_C8, 0x90_F0_A0][dice.below(5)];
+        let hex = [0xFFC860, 0xFF7060, 0x60D8FF, 0xFF90C8, 0x90F0A0][dice.below(5)];
         let r = dice.range(8.0, 17.0);
         canvas.dot(x, y, r, look.tone(hex).alpha(0.55));
         canvas.line(&ellipse(x, y, r, r), 1.4, look.tone(hex).mix(WHITE, 0.4).alpha(0.5));
     }
     for _ in 0..60 {
         let (x, y, len) = (dice.range(-20.0, 290.0), dice.range(-20.0, 250.0), dice.range(10.0, 26.0));
-        canvas.line(&Pen::at(x, y).l(x - len * 0.18, y + len).end(), 1.4, rgb(0xDC_EA_FF).alpha(0.5));
+        canvas.line(&Pen::at(x, y).l(x - len * 0.18, y + len).end(), 1.4, rgb(0xDCEAFF).alpha(0.5));
     }
 }
 
 fn draw_cafe(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
-    let warm =
-        |hex: u32| look.tone(hex).multiply(look.light.tint.mix(rgb(0xD8_9C_70), look.light.dark * 0.5));
-    canvas.rect(LEFT, TOP, WIDTH, LOW - TOP, down(0.0, warm(0xC8_8C_60), 256.0, warm(0x8A_58_3C)));
-    canvas.rect(18.0, 24.0, 220.0, 128.0, warm(0x6A_44_30));
+    let warm = |hex: u32| look.tone(hex).multiply(look.light.tint.mix(rgb(0xD89C70), look.light.dark * 0.5));
+    canvas.rect(LEFT, TOP, WIDTH, LOW - TOP, down(0.0, warm(0xC88C60), 256.0, warm(0x8A583C)));
+    canvas.rect(18.0, 24.0, 220.0, 128.0, warm(0x6A4430));
     for x in [24.0, 133.0] {
         canvas.rect(x, 30.0, 99.0, 116.0, down(30.0, look.light.sky_top, 146.0, look.light.sky_low));
         for _ in 0..3 {
             let top = dice.range(86.0, 126.0);
-            canvas.rect(x + dice.range(0.0, 70.0), top, 26.0, 146.0 - top, lit(look, 0x5C_6C_94, 0.4));
+            canvas.rect(x + dice.range(0.0, 70.0), top, 26.0, 146.0 - top, lit(look, 0x5C6C94, 0.4));
         }
-        canvas.rect(x + 48.0, 30.0, 3.0, 116.0, warm(0x6A_44_30));
+        canvas.rect(x + 48.0, 30.0, 3.0, 116.0, warm(0x6A4430));
     }
-    canvas.rect(LEFT, 166.0, WIDTH, 8.0, warm(0x5A_38_28));
+    canvas.rect(LEFT, 166.0, WIDTH, 8.0, warm(0x5A3828));
     for _ in 0..7 {
         let x = dice.range(-6.0, 256.0);
-        canvas.rect(
-            x,
-            150.0,
-            13.0,
-            16.0,
-            warm([0xE8_D8_C0, 0xC8_64_50, 0x5C_8C_84, 0xF0_C0_60][dice.below(4)]),
-        );
+        canvas.rect(x, 150.0, 13.0, 16.0, warm([0xE8D8C0, 0xC86450, 0x5C8C84, 0xF0C060][dice.below(4)]));
     }
     for (x, y) in [(32.0, 52.0), (96.0, 36.0), (164.0, 40.0), (226.0, 56.0)] {
-        canvas.rect(x - 0.8, TOP, 1.6, y - TOP, warm(0x3A_28_20));
-        canvas.glow(x, y + 5.0, 36.0, 36.0, rgb(0xFF_D4_80), 0.75);
-        canvas.dot(x, y + 5.0, 7.0, rgb(0xFF_F2_C8));
+        canvas.rect(x - 0.8, TOP, 1.6, y - TOP, warm(0x3A2820));
+        canvas.glow(x, y + 5.0, 36.0, 36.0, rgb(0xFFD480), 0.75);
+        canvas.dot(x, y + 5.0, 7.0, rgb(0xFFF2C8));
     }
     for x in [-4.0, 254.0] {
         for _ in 0..8 {
@@ -700,7 +687,7 @@ fn draw_cafe(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
                     dice.range(120.0, 180.0),
                     15.0,
                 ),
-                warm(0x4C_84_54),
+                warm(0x4C8454),
             );
         }
     }
@@ -727,27 +714,27 @@ fn draw_clouds(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
         canvas.line(
             &Pen::at(x - 9.0, y - 4.0).q(x - 4.0, y - 6.0, x, y).q(x + 4.0, y - 6.0, x + 9.0, y - 4.0).end(),
             1.8,
-            lit(look, 0x3C_44_60, 0.2),
+            lit(look, 0x3C4460, 0.2),
         );
     }
 }
 
 fn draw_lanterns(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
-    let night = rgb(0x1C_14_44);
+    let night = rgb(0x1C1444);
     canvas.rect(
         LEFT,
         TOP,
         WIDTH,
         LOW - TOP,
-        down(0.0, look.light.sky_top.mix(night, 0.6), 256.0, look.light.sky_low.mix(rgb(0x8A_3C_50), 0.55)),
+        down(0.0, look.light.sky_top.mix(night, 0.6), 256.0, look.light.sky_low.mix(rgb(0x8A3C50), 0.55)),
     );
     stars(canvas, dice, 26, 140.0);
-    ridge(canvas, dice, 226.0, 50.0, 60.0, true, look.tone(0x2A_1C_40));
+    ridge(canvas, dice, 226.0, 50.0, 60.0, true, look.tone(0x2A1C40));
     for at in 0..15 {
         let x = if at % 2 == 0 { dice.range(-10.0, 80.0) } else { dice.range(176.0, 266.0) };
         let y = dice.range(6.0, 190.0);
         let r = dice.range(7.0, 15.0);
-        let paper = look.tone([0xFF_8C_48, 0xFF_B8_50, 0xF8_60_50][dice.below(3)]);
+        let paper = look.tone([0xFF8C48, 0xFFB850, 0xF86050][dice.below(3)]);
         canvas.glow(x, y, r * 2.6, r * 2.6, paper, 0.6);
         let body = Pen::at(x - r * 0.8, y - r)
             .c(x - r * 1.2, y, x - r * 0.9, y + r, x - r * 0.5, y + r)
@@ -755,6 +742,6 @@ fn draw_lanterns(canvas: &mut Canvas, look: &Look, dice: &mut Dice) {
             .c(x + r * 0.9, y + r, x + r * 1.2, y, x + r * 0.8, y - r)
             .z()
             .end();
-        canvas.fill(&body, down(y - r, paper, y + r, rgb(0xFF_F0_B8)));
+        canvas.fill(&body, down(y - r, paper, y + r, rgb(0xFFF0B8)));
     }
 }
