@@ -1,0 +1,141 @@
+//! Who sends a request: decided once, before anything else is done with it.
+
+use std::sync::Arc;
+
+use fallthrough_bucket::{Caller, Engine};
+use fallthrough_object::Clock;
+use fallthrough_wire::payload::PayloadMode;
+use fallthrough_wire::sigv4::{AuthError, AuthPlace, Presented, Verified, VerifyPolicy};
+use fallthrough_wire::{S3Code, S3Error};
+use http::HeaderMap;
+use http::request::Parts;
+
+use crate::access::Identity;
+use crate::keys::{KeyCache, Principal};
+use crate::refusal::Refusal;
+use crate::request_id::RequestId;
+use crate::telemetry::AuthFailure;
+
+/// The header in which stores that fall through to each other count their number.
+const HOP_HEADER: &str = "x-fallthrough-hops";
+
+/// Who sends a request. Handlers take it, so none can be reached without the check.
+#[derive(Debug)]
+pub(crate) enum Sender {
+    /// Nobody in particular: the request is not signed at all.
+    Anonymous,
+    /// The bearer of an access key, proved.
+    Key(Box<Verified<Arc<Principal>>>),
+}
+
+impl Sender {
+    /// For [`crate::access::decide`].
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        match self {
+            Self::Anonymous => Identity::Anonymous,
+            Self::Key(verified) => {
+                let principal = verified.principal();
+                Identity::Key { account: &principal.account, grants: principal.grants.as_deref() }
+            }
+        }
+    }
+
+    /// Whether the request was signed.
+    pub(crate) fn is_signed(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Key(_) => true,
+        }
+    }
+
+    /// The account of a signed request.
+    pub(crate) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::Key(verified) => Some(&verified.principal().account),
+        }
+    }
+
+    /// How the body is protected.
+    pub(crate) fn payload(&self) -> PayloadMode {
+        match self {
+            Self::Anonymous => PayloadMode::Unsigned,
+            Self::Key(verified) => verified.payload(),
+        }
+    }
+
+    /// Whether the signature stands in the query: a presigned URL.
+    pub(crate) fn is_presigned(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Key(verified) => verified.place() == AuthPlace::Query,
+        }
+    }
+
+    /// The sender, as the engine needs to know it.
+    pub(crate) fn caller(&self, peer: &Arc<str>, may_fill: bool, hops: u32, id: &RequestId) -> Caller {
+        let client = match self {
+            Self::Anonymous => Arc::clone(peer),
+            Self::Key(verified) => Arc::clone(&verified.principal().client),
+        };
+        Caller { client, signed: self.is_signed(), may_fill, hops, request_id: id.shared() }
+    }
+}
+
+/// Verifies a request.
+///
+/// # Errors
+/// What S3 answers to a request whose authentication is broken, unknown, wrong or out of time; a broken one
+/// is never taken for anonymous.
+pub(crate) async fn authenticate(
+    parts: &Parts,
+    keys: &KeyCache,
+    engine: &Engine,
+    clock: &dyn Clock,
+    policy: &VerifyPolicy,
+) -> Result<Sender, Refusal> {
+    let uri = &parts.uri;
+    let now = clock.now();
+    let presented = Presented::parse(&parts.method, uri.path(), uri.query(), &parts.headers, now, policy);
+    let Some(presented) = presented.map_err(refuse)? else { return Ok(Sender::Anonymous) };
+    let Some(key) = keys.get(presented.access_key(), engine, clock).await? else {
+        let error = S3Error::new(S3Code::InvalidAccessKeyId).and("AWSAccessKeyId", presented.access_key());
+        return Err(Refusal::for_auth(error, AuthFailure::UnknownKey));
+    };
+    let verified =
+        presented.verify(Arc::clone(&key.principal), &key.secret, Some(&keys.signing)).map_err(refuse)?;
+    // Only after the proof: whether a key has expired is nobody else's business.
+    if key.expires.is_some_and(|expires| expires <= now) {
+        let error = S3Error::with_message(S3Code::InvalidAccessKeyId, "The access key has expired.");
+        return Err(Refusal::for_auth(error, AuthFailure::ExpiredKey));
+    }
+    Ok(Sender::Key(Box::new(verified)))
+}
+
+fn refuse(error: AuthError) -> Refusal {
+    let reason = match &error {
+        AuthError::Mismatch { .. } => AuthFailure::Signature,
+        AuthError::Skewed { .. } | AuthError::Expired { .. } | AuthError::NotYetValid => AuthFailure::Time,
+        AuthError::NotSigned { .. } => AuthFailure::UnsignedHeader,
+        AuthError::Ambiguous
+        | AuthError::SigV2
+        | AuthError::SigV4A
+        | AuthError::UnknownScheme
+        | AuthError::HeaderMalformed { .. }
+        | AuthError::QueryMalformed { .. }
+        | AuthError::BadDate
+        | AuthError::NoPayloadHash
+        | AuthError::BadPayloadHash(_)
+        | AuthError::DuplicateHeader { .. } => AuthFailure::Malformed,
+    };
+    Refusal::for_auth(error, reason)
+}
+
+/// How many fall-through stores the request has passed. What cannot be read counts as many: the header exists
+/// to end loops.
+pub(crate) fn hops(headers: &HeaderMap) -> u32 {
+    match headers.get(HOP_HEADER) {
+        None => 0,
+        Some(value) => value.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,201 @@
+//! The bytes of one connection, watched: what was in the head of a request, and whether the client still reads.
+//!
+//! hyper 1 takes a request with both Content-Length and Transfer-Encoding by dropping the former, and closes the
+//! connection after it. That is allowed (RFC 9112 §6.3) but hides an attempt to smuggle; so the heads are
+//! kept until they are parsed, and such a request is refused.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// What is kept of the bytes that may hold a head.
+#[derive(Debug, Default)]
+pub(crate) struct HeadTrace {
+    bytes: Vec<u8>,
+    /// More came than is kept: nothing can be said.
+    overflowed: bool,
+    /// A body is being read, which is not kept.
+    paused: bool,
+}
+
+/// The trace of one connection, shared by its two halves: the socket below hyper and the service above it.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedTrace {
+    trace: Arc<Mutex<HeadTrace>>,
+    max: usize,
+}
+
+impl SharedTrace {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { trace: Arc::default(), max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HeadTrace> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, bytes: &[u8]) {
+        let mut trace = self.lock();
+        if trace.paused || trace.overflowed {
+            return;
+        }
+        if trace.bytes.len() + bytes.len() > self.max {
+            trace.overflowed = true;
+            return;
+        }
+        trace.bytes.extend_from_slice(bytes);
+    }
+
+    /// Called when a head has been parsed: whether it held both framings. Stops recording if a body follows.
+    ///
+    /// A head with Transfer-Encoding that cannot be found in the trace (it was pipelined behind another
+    /// request, or is too long) counts as if it held both.
+    pub(crate) fn smuggled(&self, headers: &HeaderMap, body_follows: bool) -> bool {
+        let mut trace = self.lock();
+        let smuggled = headers.contains_key(TRANSFER_ENCODING)
+            && (trace.overflowed || held_content_length(&trace.bytes).unwrap_or(true));
+        trace.bytes.clear();
+        trace.overflowed = false;
+        trace.paused = body_follows;
+        smuggled
+    }
+
+    /// Called when the answer is on its way: the next bytes are a head.
+    pub(crate) fn resume(&self) {
+        self.lock().paused = false;
+    }
+}
+
+/// Whether the head at the front of `bytes` has a Content-Length; `None` if there is no whole head.
+fn held_content_length(bytes: &[u8]) -> Option<bool> {
+    let mut found = false;
+    for (at, line) in bytes.split(|c| *c == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() && at > 0 {
+            return Some(found);
+        }
+        let name = line.split(|c| *c == b':').next().unwrap_or(line);
+        found |= name.eq_ignore_ascii_case(b"content-length");
+    }
+    None
+}
+
+/// A socket whose reads are traced and whose writes must make progress.
+#[derive(Debug)]
+pub(crate) struct Watched<S> {
+    socket: S,
+    trace: SharedTrace,
+    patience: Duration,
+    /// Runs while the client takes nothing.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn new(socket: S, trace: SharedTrace, patience: Duration) -> Self {
+        Self { socket, trace, patience, stuck: None }
+    }
+
+    fn progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let until = Instant::now() + self.patience;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        ready!(stuck.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        self.trace.record(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.progress(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.progress(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.progress(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.progress(cx, closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunked() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+        headers
+    }
+
+    #[test]
+    fn both_framings_are_seen_in_any_order_and_case() {
+        let rows = [
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", true),
+            ("PUT /a HTTP/1.1\r\ncontent-LENGTH:3\r\ntransfer-encoding: chunked\r\n\r\nabc", true),
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 3\r\n", false),
+            ("PUT /Content-Length: HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX: Content-Length: 3\r\n\r\n", false),
+            // Not whole: cannot be told, so it is refused.
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", true),
+        ];
+        for (head, want) in rows {
+            let trace = SharedTrace::new(4096);
+            for piece in head.as_bytes().chunks(7) {
+                trace.record(piece);
+            }
+            assert_eq!(trace.smuggled(&chunked(), true), want, "{head}");
+        }
+    }
+
+    #[test]
+    fn without_transfer_encoding_nothing_is_refused_and_bodies_are_not_kept() {
+        let trace = SharedTrace::new(64);
+        trace.record(&[b'x'; 1000]);
+        assert!(!trace.smuggled(&HeaderMap::new(), true));
+        trace.record(&[b'x'; 10]);
+        assert!(trace.lock().bytes.is_empty());
+        trace.resume();
+        trace.record(b"GET");
+        assert_eq!(trace.lock().bytes, b"GET");
+    }
+}

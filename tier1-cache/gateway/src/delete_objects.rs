@@ -1,0 +1,91 @@
+//! DeleteObjects.
+//!
+//! Not through `s3s`: it writes keys into XML as they are, and a key may hold characters that no XML can.
+
+use bytes::Bytes;
+use fallthrough_bucket::Engine;
+use fallthrough_object::Key;
+use fallthrough_wire::xml::{DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
+use fallthrough_wire::{S3Code, S3Error};
+use futures::{StreamExt, stream};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use hyper::body::Incoming;
+
+use crate::exchange::Exchange;
+use crate::outgoing::Outgoing;
+use crate::refusal::Refusal;
+use crate::report::Reported;
+use crate::upload::Upload;
+
+/// Largest body, as S3 has it.
+const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// Deletes in flight for one request, so that their commits share a sync.
+const IN_FLIGHT: usize = 64;
+
+/// Deletes up to 1,000 keys; each has a result of its own.
+///
+/// Dropping the future leaves some deleted and some not, as a lost connection does.
+pub(crate) async fn objects(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    body: &mut Option<Incoming>,
+    patience: std::time::Duration,
+) -> Result<Reported, Refusal> {
+    let upload = Upload::of(&exchange.parts.headers, exchange.query, exchange.sender, BODY_BYTES_MAX);
+    let upload = upload.map_err(|error| match error.code {
+        S3Code::EntityTooLarge => S3Error::new(S3Code::MaxMessageLengthExceeded),
+        _ => error,
+    })?;
+    if !upload.has_digest() {
+        return Err(S3Error::with_message(
+            S3Code::InvalidRequest,
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        )
+        .into());
+    }
+    let body = body.take().ok_or(S3Code::InternalError)?;
+    let body = upload.collect(body, patience).await?;
+    let request = DeleteRequest::parse(&body).map_err(S3Error::from)?;
+    let bucket = exchange.bucket()?;
+    let outcomes: Vec<DeleteOutcome> = stream::iter(request.objects)
+        .map(|object| async move {
+            match delete(&object, exchange, engine, bucket).await {
+                Ok(()) => DeleteOutcome::Deleted { key: object.key, version_id: object.version_id },
+                Err(error) => DeleteOutcome::Failed {
+                    key: object.key,
+                    version_id: object.version_id,
+                    code: error.code,
+                    message: error.message.into_owned(),
+                },
+            }
+        })
+        .buffered(IN_FLIGHT)
+        .collect()
+        .await;
+    let document = delete_result(&outcomes, request.quiet);
+    let mut response = Response::new(Outgoing::bytes(Bytes::from(document)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    Ok(response.into())
+}
+
+async fn delete(
+    object: &DeleteObject,
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    bucket: &std::sync::Arc<fallthrough_bucket::Bucket>,
+) -> Result<(), S3Error> {
+    if object.version_id.as_ref().is_some_and(|id| id != "null") {
+        return Err(S3Error::new(S3Code::NoSuchVersion));
+    }
+    if object.etag.is_some() {
+        return Err(S3Error::with_message(S3Code::NotImplemented, "Deleting by ETag is not offered."));
+    }
+    let key = Key::parse(&object.key).map_err(|_| match object.key.len() {
+        0 => S3Error::with_message(S3Code::InvalidArgument, "The key is empty."),
+        _ => S3Error::new(S3Code::KeyTooLong),
+    })?;
+    let deleted = engine.delete(bucket, &exchange.caller, &key).await;
+    deleted.map(drop).map_err(|error| *Refusal::from(error).error)
+}

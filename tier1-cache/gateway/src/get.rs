@@ -1,0 +1,161 @@
+//! GetObject and HeadObject: the hot path.
+
+use std::sync::Arc;
+
+use fallthrough_bucket::{Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo};
+use fallthrough_object::ByteRange;
+use fallthrough_wire::conditions::{Conditions, IfRange};
+use fallthrough_wire::date::format_http;
+use fallthrough_wire::digest::write_checksum_headers;
+use fallthrough_wire::headers::write_meta;
+use fallthrough_wire::range;
+use fallthrough_wire::{S3Code, S3Error};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::blocks::BlockPool;
+use crate::exchange::Exchange;
+use crate::operation::Operation;
+use crate::outgoing::Outgoing;
+use crate::refusal::Refusal;
+use crate::report::Reported;
+
+/// Headers that a read may not carry, since ignoring them would answer something else than was asked.
+const REFUSED_HEADERS: [&str; 3] = [
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+];
+
+/// Query parameters with which a signed request replaces headers of the answer.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-content-type", CONTENT_TYPE),
+    ("response-content-language", CONTENT_LANGUAGE),
+    ("response-expires", EXPIRES),
+    ("response-cache-control", CACHE_CONTROL),
+    ("response-content-disposition", CONTENT_DISPOSITION),
+    ("response-content-encoding", CONTENT_ENCODING),
+];
+
+/// Answers GET and HEAD of an object.
+///
+/// Dropping the future ends this read, not the fill that it may have joined.
+pub(crate) async fn object(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    blocks: &Arc<BlockPool>,
+) -> Result<Reported, Refusal> {
+    let headers = &exchange.parts.headers;
+    exchange.check_version()?;
+    exchange.refuse_headers(&REFUSED_HEADERS)?;
+    let overrides = overrides(exchange)?;
+    if exchange.query.has("partNumber") {
+        return Err(
+            S3Error::with_message(S3Code::NotImplemented, "Reading by part number is not offered.").into()
+        );
+    }
+    let bucket = exchange.bucket()?;
+    let request = GetRequest {
+        key: exchange.key()?.clone(),
+        head: exchange.operation == Operation::HeadObject,
+        range: range::from_headers(headers),
+        if_range: IfRange::from_headers(headers),
+        conditions: Conditions::from_headers(headers),
+    };
+    let Answer { report, result } = engine.get(bucket, &exchange.caller, request).await;
+    match result {
+        Ok(object) => {
+            let mut response = respond(exchange, object, blocks);
+            for (name, value) in overrides {
+                response.headers_mut().insert(name, value);
+            }
+            Ok(Reported { response, report: Some(report) })
+        }
+        Err(error) => Err(Refusal::reported(error, report)),
+    }
+}
+
+fn overrides(exchange: &Exchange<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, S3Error> {
+    let mut found = Vec::new();
+    for (parameter, header) in OVERRIDES {
+        let Some(text) = exchange.query.get(parameter) else { continue };
+        if !exchange.sender.is_signed() {
+            return Err(S3Error::with_message(
+                S3Code::InvalidRequest,
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
+        }
+        let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+            S3Error::with_message(S3Code::InvalidArgument, "The value cannot stand in a header.")
+                .and("ArgumentName", parameter)
+        })?;
+        found.push((header, value));
+    }
+    Ok(found)
+}
+
+fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> Response<Outgoing> {
+    let Object { info, size_bytes, body } = object;
+    let (status, range, body) = match body {
+        ObjectBody::Whole(body) => (StatusCode::OK, None, Some(body)),
+        ObjectBody::Range(range, body) => (StatusCode::PARTIAL_CONTENT, Some(range), Some(body)),
+        ObjectBody::Head(Some(range)) => (StatusCode::PARTIAL_CONTENT, Some(range), None),
+        ObjectBody::Head(None) => (StatusCode::OK, None, None),
+        ObjectBody::NotModified => (StatusCode::NOT_MODIFIED, None, None),
+    };
+    let len = range.map(|range| range.len()).or(size_bytes);
+    let outgoing = body.map_or_else(Outgoing::empty, |body| Outgoing::object(body, len, blocks));
+    let mut response = Response::new(outgoing);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(24);
+    describe(&info, headers);
+    if status == StatusCode::NOT_MODIFIED {
+        // RFC 9110 §15.4.5: what a cache needs, nothing about a body that is not there.
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
+            headers.remove(name);
+        }
+    } else if let Some(len) = len {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    }
+    if let Some(range) = range {
+        insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
+    } else if exchange.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
+    {
+        write_checksum_headers(&info.checksums, headers);
+    }
+    response
+}
+
+/// The headers that belong to the object: the same for GET and HEAD.
+fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
+    // Values were checked where they came in; one that cannot be sent is left out, and seen in the log.
+    if let Err(error) = write_meta(&info.meta, headers) {
+        tracing::error!(%error, "a stored header cannot be sent");
+    }
+    if info.meta.content_type.is_none() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
+    }
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    insert(headers, LAST_MODIFIED, format_http(info.last_modified));
+    if let Some(etag) = &info.etag {
+        insert(headers, ETAG, etag.to_string());
+    }
+}
+
+fn content_range(range: ByteRange, size_bytes: Option<u64>) -> String {
+    match size_bytes {
+        Some(size) => range::content_range(range, size),
+        // RFC 9110 §14.4: the size of the whole is not known.
+        None => format!("bytes {}-{}/*", range.start, range.end.saturating_sub(1)),
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: String) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,279 @@
+//! Which S3 operation a request asks for, and what that needs.
+
+use fallthrough_wire::uri::Query;
+use fallthrough_wire::{S3Code, S3Error};
+use http::{HeaderMap, Method};
+
+use crate::address::Address;
+
+macro_rules! operations {
+    ($($name:ident $need:ident;)*) => {
+        /// The operations that are told apart, as AWS names them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Operation {
+            $(#[doc = concat!("`", stringify!($name), "`.")] $name,)*
+        }
+
+        impl Operation {
+            /// How many there are.
+            pub(crate) const COUNT: usize = [$(Self::$name,)*].len();
+
+            /// The name, as metrics and logs show it.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What the caller must be allowed to do.
+            pub(crate) fn need(self) -> Need {
+                match self { $(Self::$name => Need::$need,)* }
+            }
+        }
+    };
+}
+
+/// What an operation needs the caller to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A verified identity, nothing else.
+    Identity,
+    /// To create a bucket of this name.
+    Create,
+    /// To read an object; everybody may in a public bucket.
+    ReadObject,
+    /// To read what is in the bucket and how it is set up.
+    ReadBucket,
+    /// To write and delete objects.
+    Write,
+    /// To own the bucket.
+    Own,
+}
+
+operations! {
+    ListBuckets Identity;
+    CreateBucket Create;
+    HeadBucket ReadBucket;
+    DeleteBucket Own;
+    GetBucketLocation ReadBucket;
+    ListObjects ReadBucket;
+    ListObjectsV2 ReadBucket;
+    ListMultipartUploads ReadBucket;
+    DeleteObjects Write;
+    GetObject ReadObject;
+    HeadObject ReadObject;
+    PutObject Write;
+    DeleteObject Write;
+    GetObjectTagging ReadBucket;
+    GetObjectAcl ReadBucket;
+    GetObjectRetention ReadBucket;
+    GetObjectLegalHold ReadBucket;
+    GetBucketAcl ReadBucket;
+    GetBucketVersioning ReadBucket;
+    GetBucketTagging ReadBucket;
+    GetBucketCors ReadBucket;
+    GetBucketPolicy ReadBucket;
+    GetBucketPolicyStatus ReadBucket;
+    GetBucketLifecycleConfiguration ReadBucket;
+    GetBucketEncryption ReadBucket;
+    GetBucketLogging ReadBucket;
+    GetBucketNotificationConfiguration ReadBucket;
+    GetBucketReplication ReadBucket;
+    GetBucketRequestPayment ReadBucket;
+    GetBucketWebsite ReadBucket;
+    GetBucketAccelerateConfiguration ReadBucket;
+    GetPublicAccessBlock ReadBucket;
+    GetBucketOwnershipControls ReadBucket;
+    GetObjectLockConfiguration ReadBucket;
+    Preflight Identity;
+    Page Identity;
+    Unsupported Identity;
+    Unknown Identity;
+}
+
+/// Bucket parameters that select a reading operation, in no particular order.
+const BUCKET_READS: &[(&str, Operation)] = &[
+    ("location", Operation::GetBucketLocation),
+    ("versioning", Operation::GetBucketVersioning),
+    ("acl", Operation::GetBucketAcl),
+    ("uploads", Operation::ListMultipartUploads),
+    ("tagging", Operation::GetBucketTagging),
+    ("cors", Operation::GetBucketCors),
+    ("policy", Operation::GetBucketPolicy),
+    ("policyStatus", Operation::GetBucketPolicyStatus),
+    ("lifecycle", Operation::GetBucketLifecycleConfiguration),
+    ("encryption", Operation::GetBucketEncryption),
+    ("logging", Operation::GetBucketLogging),
+    ("notification", Operation::GetBucketNotificationConfiguration),
+    ("replication", Operation::GetBucketReplication),
+    ("requestPayment", Operation::GetBucketRequestPayment),
+    ("website", Operation::GetBucketWebsite),
+    ("accelerate", Operation::GetBucketAccelerateConfiguration),
+    ("publicAccessBlock", Operation::GetPublicAccessBlock),
+    ("ownershipControls", Operation::GetBucketOwnershipControls),
+    ("object-lock", Operation::GetObjectLockConfiguration),
+];
+
+/// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
+const BUCKET_OTHERS: &[&str] = &[
+    "versions",
+    "analytics",
+    "inventory",
+    "intelligent-tiering",
+    "metrics",
+    "metadataTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "session",
+    "abac",
+];
+
+const OBJECT_READS: &[(&str, Operation)] = &[
+    ("tagging", Operation::GetObjectTagging),
+    ("acl", Operation::GetObjectAcl),
+    ("retention", Operation::GetObjectRetention),
+    ("legal-hold", Operation::GetObjectLegalHold),
+];
+
+/// Object parameters that select operations which are not offered, besides those of [`OBJECT_READS`].
+const OBJECT_OTHERS: &[&str] = &[
+    "attributes",
+    "torrent",
+    "uploads",
+    "uploadId",
+    "partNumber",
+    "restore",
+    "select",
+    "renameObject",
+    "encryption",
+    "annotation",
+];
+
+impl Operation {
+    /// Reads what a request asks for. A parameter that selects an operation which is not offered makes it
+    /// [`Operation::Unsupported`]: it is never ignored, or a tagging would overwrite an object.
+    ///
+    /// # Errors
+    /// `MethodNotAllowed` where no operation uses the method.
+    pub(crate) fn of(
+        method: &Method,
+        address: &Address,
+        query: &Query,
+        headers: &HeaderMap,
+    ) -> Result<Self, S3Error> {
+        let selected = |reads: &[(&str, Self)], others: &[&str]| {
+            let read = reads.iter().find(|(name, _)| query.has(name)).map(|(_, operation)| *operation);
+            read.or_else(|| others.iter().any(|name| query.has(name)).then_some(Self::Unsupported))
+        };
+        let refused = || {
+            Err(S3Error::new(S3Code::MethodNotAllowed)
+                .and("Method", method.as_str().chars().take(32).collect::<String>())
+                .and("ResourceType", resource_type(address)))
+        };
+        match address {
+            Address::Service => match *method {
+                Method::GET | Method::HEAD => Ok(Self::ListBuckets),
+                _ => refused(),
+            },
+            Address::Bucket(_) => {
+                let selected = selected(BUCKET_READS, BUCKET_OTHERS);
+                match *method {
+                    Method::HEAD => Ok(Self::HeadBucket),
+                    Method::GET => Ok(selected.unwrap_or(if query.get("list-type") == Some("2") {
+                        Self::ListObjectsV2
+                    } else {
+                        Self::ListObjects
+                    })),
+                    Method::POST if query.has("delete") => Ok(Self::DeleteObjects),
+                    Method::POST => Ok(Self::Unsupported),
+                    Method::PUT => Ok(selected.map_or(Self::CreateBucket, |_| Self::Unsupported)),
+                    Method::DELETE => Ok(selected.map_or(Self::DeleteBucket, |_| Self::Unsupported)),
+                    _ => refused(),
+                }
+            }
+            Address::Object(..) => {
+                let selected = selected(OBJECT_READS, OBJECT_OTHERS);
+                match *method {
+                    Method::GET => Ok(selected.unwrap_or(Self::GetObject)),
+                    Method::HEAD => Ok(selected.map_or(Self::HeadObject, |_| Self::Unsupported)),
+                    Method::PUT if headers.contains_key("x-amz-copy-source") => Ok(Self::Unsupported),
+                    Method::PUT => Ok(selected.map_or(Self::PutObject, |_| Self::Unsupported)),
+                    Method::DELETE => Ok(selected.map_or(Self::DeleteObject, |_| Self::Unsupported)),
+                    Method::POST => match selected {
+                        Some(_) => Ok(Self::Unsupported),
+                        None => refused(),
+                    },
+                    _ => refused(),
+                }
+            }
+        }
+    }
+}
+
+fn resource_type(address: &Address) -> &'static str {
+    match address {
+        Address::Service => "SERVICE",
+        Address::Bucket(_) => "BUCKET",
+        Address::Object(..) => "OBJECT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fallthrough_object::{BucketName, Key};
+
+    use super::*;
+
+    #[test]
+    fn requests_select_their_operation() {
+        let bucket = BucketName::parse("photos").unwrap();
+        let places = [
+            Address::Service,
+            Address::Bucket(bucket.clone()),
+            Address::Object(bucket, Key::parse("k").unwrap()),
+        ];
+        let rows = [
+            (0, "GET", "", Some(Operation::ListBuckets)),
+            (0, "PUT", "", None),
+            (1, "GET", "", Some(Operation::ListObjects)),
+            (1, "GET", "list-type=2&prefix=a", Some(Operation::ListObjectsV2)),
+            (1, "GET", "location", Some(Operation::GetBucketLocation)),
+            (1, "GET", "uploads=", Some(Operation::ListMultipartUploads)),
+            (1, "GET", "versions", Some(Operation::Unsupported)),
+            (1, "PUT", "", Some(Operation::CreateBucket)),
+            (1, "PUT", "acl", Some(Operation::Unsupported)),
+            (1, "DELETE", "", Some(Operation::DeleteBucket)),
+            (1, "DELETE", "policy", Some(Operation::Unsupported)),
+            (1, "POST", "delete", Some(Operation::DeleteObjects)),
+            (1, "POST", "delete=&x-id=DeleteObjects", Some(Operation::DeleteObjects)),
+            (1, "POST", "", Some(Operation::Unsupported)),
+            (1, "PATCH", "", None),
+            (2, "GET", "x-id=GetObject", Some(Operation::GetObject)),
+            (2, "HEAD", "", Some(Operation::HeadObject)),
+            (2, "PUT", "x-id=PutObject", Some(Operation::PutObject)),
+            (2, "PUT", "tagging", Some(Operation::Unsupported)),
+            (2, "PUT", "partNumber=1&uploadId=x", Some(Operation::Unsupported)),
+            (2, "DELETE", "tagging=", Some(Operation::Unsupported)),
+            (2, "DELETE", "uploadId=x", Some(Operation::Unsupported)),
+            (2, "DELETE", "", Some(Operation::DeleteObject)),
+            (2, "POST", "uploads", Some(Operation::Unsupported)),
+            (2, "POST", "", None),
+            (2, "TRACE", "", None),
+        ];
+        for (place, method, query, want) in rows {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let query = Query::parse(query).unwrap();
+            let got = Operation::of(&method, &places[place], &query, &HeaderMap::new());
+            assert_eq!(got.as_ref().ok().copied(), want, "{method} {place} {query:?}");
+            assert_eq!(want.is_none(), got.is_err_and(|e| e.code == S3Code::MethodNotAllowed));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_never_taken_for_a_put() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-copy-source", "/a/b".parse().unwrap());
+        let object = Address::Object(BucketName::parse("photos").unwrap(), Key::parse("k").unwrap());
+        let got = Operation::of(&Method::PUT, &object, &Query::default(), &headers).unwrap();
+        assert_eq!(got, Operation::Unsupported);
+    }
+}

@@ -1,0 +1,93 @@
+//! What an operator may set about the S3 listener, and the seam for pages that live beside the buckets.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, Uri};
+
+/// The answer of a page: whatever axum can make a body of.
+pub type PageResponse = http::Response<axum::body::Body>;
+
+/// Asked about paths below `/_demo`, which no bucket can be named: `None` means that there is no such page.
+///
+/// Called for every such request, also concurrently, before any authentication; it gets no body. The
+/// future is dropped when the client goes away.
+#[derive(Clone)]
+pub struct PageHandler(Arc<PageFn>);
+
+type PageFn = dyn Fn(&Method, &Uri, &HeaderMap) -> Option<BoxFuture<'static, PageResponse>> + Send + Sync;
+
+impl PageHandler {
+    /// A handler that calls `pages`.
+    pub fn new(
+        pages: impl Fn(&Method, &Uri, &HeaderMap) -> Option<BoxFuture<'static, PageResponse>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Arc::new(pages))
+    }
+
+    pub(crate) fn call(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<BoxFuture<'static, PageResponse>> {
+        (self.0)(method, uri, headers)
+    }
+}
+
+impl fmt::Debug for PageHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PageHandler")
+    }
+}
+
+/// Settings of the S3 listener. Every default is what a machine of its own should run with.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// Domains below which the first label names the bucket. `localhost` always is one.
+    pub domains: Vec<String>,
+    /// The region that buckets are said to be in. Requests signed for any region are accepted.
+    pub region: String,
+    /// Connections open at once; one more is answered 503 and closed.
+    pub max_connections: usize,
+    /// Bytes of a request's line and headers; more is answered 431.
+    pub max_head_bytes: usize,
+    /// From when a connection is ready for a request until its headers are complete; so it is also how long
+    /// an idle connection is kept.
+    pub head_timeout: Duration,
+    /// Longest silence of a client in the middle of sending a body.
+    pub body_timeout: Duration,
+    /// Longest time in which a client takes not one byte of its answer.
+    pub write_timeout: Duration,
+    /// How long running requests may go on after shutdown was asked for.
+    pub drain: Duration,
+    /// How long an access key's row is believed without asking the store again.
+    pub key_ttl: Duration,
+    /// Access keys remembered.
+    pub max_cached_keys: usize,
+    /// Pages below `/_demo`.
+    pub pages: Option<PageHandler>,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            region: "us-east-1".to_owned(),
+            max_connections: 4096,
+            max_head_bytes: 64 * 1024,
+            head_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            drain: Duration::from_secs(20),
+            key_ttl: Duration::from_secs(30),
+            max_cached_keys: 10_000,
+            pages: None,
+        }
+    }
+}

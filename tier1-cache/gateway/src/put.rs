@@ -1,0 +1,100 @@
+//! PutObject.
+//!
+//! Not through `s3s`: its typed input reads Expires as a date and metadata as text of its own idea, while an
+//! object must give back what it was given; and a refused body must keep its reason, which would be lost in
+//! the boxed error of its stream.
+
+use fallthrough_bucket::{BucketError, Engine, PutRequest};
+use fallthrough_object::Body;
+use fallthrough_wire::conditions::WriteConditions;
+use fallthrough_wire::digest::write_checksum_headers;
+use fallthrough_wire::headers::meta_of_request;
+use fallthrough_wire::{S3Code, S3Error};
+use http::header::ETAG;
+use http::{HeaderValue, Response};
+use hyper::body::Incoming;
+
+use crate::exchange::Exchange;
+use crate::outgoing::Outgoing;
+use crate::refusal::Refusal;
+use crate::report::Reported;
+use crate::upload::{PUT_BYTES_MAX, Upload};
+
+/// Headers that ask for what is not offered. Ignoring one would acknowledge something that was not done.
+const REFUSED_HEADERS: [&str; 13] = [
+    "x-amz-tagging",
+    "x-amz-website-redirect-location",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-context",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-write-offset-bytes",
+    "x-amz-copy-source-range",
+];
+
+/// Stores an object. The client's body is asked for only after everything in the headers was accepted.
+///
+/// Dropping the future before the commit leaves nothing.
+pub(crate) async fn object(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    body: &mut Option<Incoming>,
+    patience: std::time::Duration,
+) -> Result<Reported, Refusal> {
+    let headers = &exchange.parts.headers;
+    exchange.check_version()?;
+    exchange.refuse_headers(&REFUSED_HEADERS)?;
+    check_acl(exchange)?;
+    check_storage_class(exchange)?;
+    let meta = meta_of_request(headers).map_err(S3Error::from)?;
+    let conditions = WriteConditions::from_headers(headers)?;
+    let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
+    let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
+    let body = body.take().ok_or(S3Code::InternalError)?;
+    let (stream, verdict) = upload.stream(body, patience);
+    let request = PutRequest {
+        key: exchange.key()?.clone(),
+        meta,
+        body: Body::Stream(stream),
+        length_bytes: Some(length_bytes),
+        content_md5,
+        checksums: std::sync::Arc::clone(&verdict.checksums),
+        conditions,
+    };
+    // On the heap: the engine's future is large, and GETs should not pay for its size.
+    let put = Box::pin(engine.put(exchange.bucket()?, &exchange.caller, request));
+    let outcome = put.await.map_err(|error| match (error, verdict.refused.get()) {
+        (BucketError::BadBody(_), Some(answer)) => Refusal::from(answer.clone()),
+        (error, _) => Refusal::from(error),
+    })?;
+    let mut response = Response::new(Outgoing::empty());
+    let headers = response.headers_mut();
+    if let Some(etag) = &outcome.info.etag
+        && let Ok(value) = HeaderValue::try_from(etag.to_string())
+    {
+        headers.insert(ETAG, value);
+    }
+    write_checksum_headers(&outcome.info.checksums, headers);
+    Ok(response.into())
+}
+
+/// ACLs are not offered, except for those that say what is the case anyway.
+pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
+    let granted = exchange.parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+    match exchange.header("x-amz-acl") {
+        None | Some("private" | "bucket-owner-full-control") if !granted => Ok(()),
+        None | Some(_) => Err(S3Error::new(S3Code::AccessControlListNotSupported)),
+    }
+}
+
+fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {
+    match exchange.header("x-amz-storage-class") {
+        None | Some("STANDARD") => Ok(()),
+        Some(_) => Err(S3Error::new(S3Code::InvalidStorageClass)),
+    }
+}

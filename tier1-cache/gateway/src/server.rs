@@ -1,0 +1,202 @@
+//! The S3 listener: connections, their bounds, and the graceful end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fallthrough_bucket::Engine;
+use fallthrough_object::{Clock, Entropy};
+use hyper::body::Body as _;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{SharedTrace, Watched};
+use crate::options::GatewayOptions;
+use crate::service::{Peer, Service};
+
+/// What hyper may buffer of one connection in each direction, in bytes.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// How long to wait when the process has no descriptor left for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The answer to a connection that is one too many. Retried by SDKs.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nRetry-After: 1\r\n\
+Connection: close\r\nContent-Length: 142\r\n\r\n\
+<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SlowDown</Code><Message>The server has too many connections.</Message></Error>\n          ";
+
+/// S3 over HTTP/1.1, in front of one engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    service: Arc<Service>,
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut off because their requests took longer than [`GatewayOptions::drain`].
+    pub cut_off: usize,
+}
+
+impl Gateway {
+    /// A gateway over `engine`. Metrics go to the recorder that is installed at the time.
+    pub fn new(
+        engine: Engine,
+        options: GatewayOptions,
+        clock: Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Self {
+        Self { service: Arc::new(Service::new(engine, options, clock, &**entropy)) }
+    }
+
+    /// Forgets what is remembered of an access key. To be called after a key was changed or removed in the store
+    /// and before that is acknowledged; from then on no request is verified with the old row.
+    pub fn forget_key(&self, id: &str) {
+        self.service.keys.forget(id);
+    }
+
+    /// Accepts connections until `shutdown` is cancelled, then lets running requests end.
+    ///
+    /// At most [`GatewayOptions::max_connections`] are open at once. Returns after the last connection is
+    /// closed or [`GatewayOptions::drain`] is over. Dropping the future cuts all connections off.
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Drained {
+        let connections = TaskTracker::new();
+        let cut = CancellationToken::new();
+        let _cut_when_dropped = cut.clone().drop_guard();
+        let places = Arc::new(Semaphore::new(self.service.options.max_connections));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    pause_if_exhausted(&error).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                self.service.telemetry.connections_refused.increment(1);
+                // Best effort: a client that cannot take it finds the connection closed.
+                let _ = socket.try_write(TOO_MANY);
+                continue;
+            };
+            let (gateway, shutdown, cut) = (self.clone(), shutdown.clone(), cut.clone());
+            connections.spawn(async move {
+                let serving = gateway.serve_socket(socket, peer, shutdown);
+                // Dropping a connection in the middle ends its request like a client that hangs up.
+                cut.run_until_cancelled(serving).await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        connections.close();
+        let all_ended = tokio::time::timeout(self.service.options.drain, connections.wait()).await.is_ok();
+        let cut_off = if all_ended { 0 } else { connections.len() };
+        cut.cancel();
+        connections.wait().await;
+        Drained { cut_off }
+    }
+
+    async fn serve_socket(&self, socket: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+        if let Err(error) = socket.set_nodelay(true) {
+            // The other end has gone already.
+            tracing::debug!(%error, "a connection cannot be set up");
+            return;
+        }
+        self.serve_connection(socket, peer, shutdown).await;
+    }
+
+    /// Serves one connection over any byte stream, until it ends or, after `shutdown`, its request is answered.
+    ///
+    /// Dropping the future closes the connection; a PUT in flight then leaves nothing.
+    pub async fn serve_connection(
+        &self,
+        socket: impl AsyncRead + AsyncWrite + Unpin + Send,
+        peer: SocketAddr,
+        shutdown: CancellationToken,
+    ) {
+        let options = &self.service.options;
+        let trace = SharedTrace::new(options.max_head_bytes);
+        let socket = Watched::new(socket, trace.clone(), options.write_timeout);
+        let peer = Peer { address: Arc::from(peer.ip().to_canonical().to_string()) };
+        let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+            let smuggled = trace.smuggled(request.headers(), !request.body().is_end_stream());
+            let (service, trace, peer) = (&self.service, &trace, &peer);
+            async move {
+                let response = service.answer(peer, smuggled, request).await;
+                trace.resume();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        self.service.telemetry.connections.increment(1.0);
+        let counted = CountedConnection(&self.service);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.head_timeout)
+            .max_header_size(options.max_head_bytes)
+            .max_buf_size(BUFFER_BYTES.max(options.max_head_bytes))
+            .serve_connection(TokioIo::new(socket), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // Clients that hang up, stall or send what is not HTTP; answers that were broken off are logged there.
+            tracing::debug!(%error, "a connection ended early");
+        }
+        drop(counted);
+    }
+}
+
+/// Takes a connection out of the gauge however it ends.
+struct CountedConnection<'a>(&'a Service);
+
+impl Drop for CountedConnection<'_> {
+    fn drop(&mut self) {
+        self.0.telemetry.connections.decrement(1.0);
+    }
+}
+
+/// Without descriptors, accepting fails at once and again; other errors concern one connection that is gone.
+async fn pause_if_exhausted(error: &io::Error) {
+    let concerns_one = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    );
+    if !concerns_one {
+        tracing::warn!(%error, "no connection can be accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_says_its_length() {
+        let text = std::str::from_utf8(TOO_MANY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("Content-Length: {}\r\n", body.len()))
+                || head.ends_with(&format!("Content-Length: {}", body.len())),
+            "{}",
+            body.len()
+        );
+    }
+}

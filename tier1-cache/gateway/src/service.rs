@@ -1,0 +1,428 @@
+//! The life of one request: address, authentication, authorisation, operation, answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fallthrough_bucket::{Bucket, BucketError, Engine, PublicAccess};
+use fallthrough_object::{Clock, Entropy, Monotonic};
+use fallthrough_wire::sigv4::VerifyPolicy;
+use fallthrough_wire::uri::Query;
+use fallthrough_wire::{S3Code, S3Error};
+use futures::FutureExt;
+use http::header::{
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, SERVER, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+
+use crate::access::{Allowed, Denied, Place, decide};
+use crate::address::{Address, Domains};
+use crate::authentication::{Sender, authenticate, hops};
+use crate::blocks::BlockPool;
+use crate::exchange::Exchange;
+use crate::keys::KeyCache;
+use crate::operation::{Need, Operation};
+use crate::options::GatewayOptions;
+use crate::outgoing::{Outgoing, Watch};
+use crate::refusal::Refusal;
+use crate::report::{Reported, write};
+use crate::request_id::{RequestId, RequestIds};
+use crate::s3s_front::S3sFront;
+use crate::telemetry::Telemetry;
+use crate::upload::Upload;
+use crate::{cors, delete_objects, get, list, put, unset};
+
+const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// What anybody may read is somebody's upload: it may show itself, and run nothing.
+const ANONYMOUS_CSP: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'; sandbox",
+);
+
+/// Largest request document of the operations that go through `s3s`.
+const DOCUMENT_BYTES_MAX: u64 = 64 * 1024;
+/// A refused body that is no longer than this is read and thrown away, so that the connection can go on.
+const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
+/// How long a refused client may take to send what is thrown away.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+/// Everything that requests share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) engine: Engine,
+    pub(crate) options: GatewayOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) keys: KeyCache,
+    domains: Domains,
+    policy: VerifyPolicy,
+    ids: RequestIds,
+    host_id: HeaderValue,
+    blocks: Arc<BlockPool>,
+    front: S3sFront,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// Its address without the port: whose share of fills an unsigned request counts against.
+    pub(crate) address: Arc<str>,
+}
+
+/// What is known of a request while it is handled, for its answer, metrics and log.
+struct Seen {
+    started: Monotonic,
+    id: RequestId,
+    operation: Operation,
+    /// The request was signed and its signature verified.
+    signed: bool,
+    resource: String,
+}
+
+impl Service {
+    pub(crate) fn new(
+        engine: Engine,
+        options: GatewayOptions,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let ids = RequestIds::new(entropy);
+        Self {
+            keys: KeyCache::new(options.max_cached_keys, options.key_ttl),
+            domains: Domains::new(&options.domains),
+            policy: VerifyPolicy::default(),
+            host_id: ids.next().header(),
+            ids,
+            blocks: Arc::default(),
+            front: S3sFront::new(engine.clone(), &options.region),
+            telemetry: Arc::new(Telemetry::new()),
+            engine,
+            options,
+            clock,
+        }
+    }
+
+    /// Answers one request; never fails, and a panic in a handler is a 500.
+    pub(crate) async fn answer(
+        &self,
+        peer: &Peer,
+        smuggled: bool,
+        request: Request<Incoming>,
+    ) -> Response<Outgoing> {
+        let (parts, body) = request.into_parts();
+        let mut seen = Seen {
+            started: self.clock.monotonic(),
+            id: self.ids.next(),
+            operation: Operation::Unknown,
+            signed: false,
+            resource: String::new(),
+        };
+        let handled =
+            AssertUnwindSafe(self.handle(peer, smuggled, &parts, body, &mut seen)).catch_unwind().await;
+        let result = handled.unwrap_or_else(|_| {
+            self.telemetry.panics.increment(1);
+            Err(S3Code::InternalError.into())
+        });
+        self.finish(&parts, seen, result)
+    }
+
+    async fn handle(
+        &self,
+        peer: &Peer,
+        smuggled: bool,
+        parts: &Parts,
+        body: Incoming,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        let mut body = Some(body);
+        let result = self.dispatch(peer, smuggled, parts, &mut body, seen).await;
+        // A client that waits for `100 Continue` has sent nothing and will not.
+        let sends_anyway = result.is_err() && !parts.headers.contains_key(EXPECT);
+        if let Some(body) = body.filter(|_| sends_anyway) {
+            drain(body).await;
+        }
+        result
+    }
+
+    async fn dispatch(
+        &self,
+        peer: &Peer,
+        smuggled: bool,
+        parts: &Parts,
+        body: &mut Option<Incoming>,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        check_framing(parts, smuggled)?;
+        if let Some(response) = self.page(parts).await {
+            seen.operation = Operation::Page;
+            return Ok(response.into());
+        }
+        let address =
+            self.domains.resolve(parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
+        seen.resource = resource(&address);
+        if parts.method == Method::OPTIONS {
+            seen.operation = Operation::Preflight;
+            let bucket = self.bucket_if_any(&address).await?;
+            return Ok(cors::preflight(parts, bucket.as_deref())?.into());
+        }
+        let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
+        let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
+        seen.operation = operation;
+        let sender = authenticate(parts, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        seen.signed = sender.is_signed();
+        let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        self.perform(&exchange, body).await
+    }
+
+    async fn page(&self, parts: &Parts) -> Option<Response<Outgoing>> {
+        let path = parts.uri.path();
+        // At the root, only a browser is meant: an S3 client signs its ListBuckets.
+        let unsigned_root =
+            || path == "/" && parts.uri.query().is_none() && !parts.headers.contains_key(AUTHORIZATION);
+        if !path.starts_with("/_demo") && path != "/favicon.ico" && !unsigned_root() {
+            return None;
+        }
+        let answer = self.options.pages.as_ref()?.call(&parts.method, &parts.uri, &parts.headers)?;
+        Some(answer.await.map(Outgoing::page))
+    }
+
+    async fn bucket_if_any(&self, address: &Address) -> Result<Option<Arc<Bucket>>, Refusal> {
+        let Some(name) = address.bucket() else { return Ok(None) };
+        match self.engine.bucket(name).await {
+            Ok(bucket) => Ok(Some(bucket)),
+            Err(BucketError::NoSuchBucket(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything that is known of a request before it may go on"
+    )]
+    async fn authorise<'a>(
+        &self,
+        peer: &Peer,
+        parts: &'a Parts,
+        query: &'a Query,
+        address: &'a Address,
+        operation: Operation,
+        sender: &'a Sender,
+        id: &RequestId,
+    ) -> Result<Exchange<'a>, Refusal> {
+        let need = operation.need();
+        let bucket = match (need, address.bucket()) {
+            (Need::Create | Need::Identity, _) | (_, None) => None,
+            (_, Some(name)) => Some(self.engine.bucket(name).await?),
+        };
+        let place = match &bucket {
+            Some(bucket) => Place {
+                name: bucket.name.as_str(),
+                owner: &bucket.settings.owner,
+                public: bucket.settings.public,
+            },
+            None => Place {
+                name: address.bucket().map_or("", |name| name.as_str()),
+                owner: sender.account().unwrap_or(""),
+                public: PublicAccess::None,
+            },
+        };
+        let Allowed { may_fill } =
+            decide(sender.identity(), need, place).map_err(|Denied| Refusal::denied())?;
+        check_expected_owner(parts, bucket.as_deref())?;
+        let caller = sender.caller(&peer.address, may_fill, hops(&parts.headers), id);
+        Ok(Exchange { parts, query, address, operation, sender, caller, bucket })
+    }
+
+    async fn perform(
+        &self,
+        exchange: &Exchange<'_>,
+        body: &mut Option<Incoming>,
+    ) -> Result<Reported, Refusal> {
+        let patience = self.options.body_timeout;
+        let gone = || Refusal::from(S3Code::InternalError);
+        match exchange.operation {
+            Operation::GetObject | Operation::HeadObject => {
+                get::object(exchange, &self.engine, &self.blocks).await
+            }
+            Operation::ListObjects | Operation::ListObjectsV2 => {
+                Box::pin(list::objects(exchange, &self.engine)).await
+            }
+            Operation::PutObject => Box::pin(put::object(exchange, &self.engine, body, patience)).await,
+            Operation::DeleteObjects => {
+                Box::pin(delete_objects::objects(exchange, &self.engine, body, patience)).await
+            }
+            Operation::ListBuckets
+            | Operation::CreateBucket
+            | Operation::HeadBucket
+            | Operation::DeleteBucket
+            | Operation::GetBucketLocation
+            | Operation::DeleteObject => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                Box::pin(self.front.call(exchange, document)).await
+            }
+            Operation::GetObjectTagging
+            | Operation::GetObjectAcl
+            | Operation::GetObjectRetention
+            | Operation::GetObjectLegalHold => Box::pin(unset::of_object(exchange, &self.engine)).await,
+            Operation::GetBucketAcl
+            | Operation::GetBucketVersioning
+            | Operation::GetBucketTagging
+            | Operation::GetBucketCors
+            | Operation::GetBucketPolicy
+            | Operation::GetBucketPolicyStatus
+            | Operation::GetBucketLifecycleConfiguration
+            | Operation::GetBucketEncryption
+            | Operation::GetBucketLogging
+            | Operation::GetBucketNotificationConfiguration
+            | Operation::GetBucketReplication
+            | Operation::GetBucketRequestPayment
+            | Operation::GetBucketWebsite
+            | Operation::GetBucketAccelerateConfiguration
+            | Operation::GetPublicAccessBlock
+            | Operation::GetBucketOwnershipControls
+            | Operation::GetObjectLockConfiguration
+            | Operation::ListMultipartUploads => {
+                unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
+            }
+            Operation::Preflight | Operation::Page | Operation::Unsupported | Operation::Unknown => {
+                Err(S3Code::NotImplemented.into())
+            }
+        }
+    }
+
+    /// The body of an operation that takes a document or nothing.
+    async fn document(&self, exchange: &Exchange<'_>, body: Incoming) -> Result<Bytes, Refusal> {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let upload =
+            Upload::of(&exchange.parts.headers, exchange.query, exchange.sender, DOCUMENT_BYTES_MAX)?;
+        Ok(Box::pin(upload.collect(body, self.options.body_timeout)).await?)
+    }
+
+    fn finish(&self, parts: &Parts, seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
+        let head = parts.method == Method::HEAD;
+        let Reported { mut response, report } = match result {
+            Ok(reported) => reported,
+            Err(mut refusal) => {
+                self.note(&seen, &refusal);
+                refusal.error.resource = Some(seen.resource.as_str().into());
+                refusal.error.request_id = Some(seen.id.as_str().into());
+                refusal.error.host_id = self.host_id.to_str().ok().map(Into::into);
+                let report = refusal.report.take().map(|report| *report);
+                Reported { response: refusal.into_response(head), report }
+            }
+        };
+        let first_byte = self.clock.monotonic().since(seen.started);
+        let word = report.as_ref().map(|report| report.word);
+        let headers = response.headers_mut();
+        if seen.operation != Operation::Page {
+            headers.insert(X_AMZ_REQUEST_ID, seen.id.header());
+            headers.insert(X_AMZ_ID_2, self.host_id.clone());
+            headers.insert(SERVER, HeaderValue::from_static("Fallthrough"));
+            if !seen.signed {
+                headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                headers.insert(CONTENT_SECURITY_POLICY, ANONYMOUS_CSP);
+            }
+        }
+        if let Some(report) = &report {
+            write(report, first_byte, headers);
+            if !seen.signed {
+                cors::allow(headers);
+            }
+        }
+        self.telemetry.answered(seen.operation, response.status(), word, first_byte);
+        let watch = Watch {
+            telemetry: Arc::clone(&self.telemetry),
+            clock: Arc::clone(&self.clock),
+            started: seen.started,
+            operation: seen.operation,
+            cache: word,
+        };
+        response.map(|body| body.watched(watch))
+    }
+
+    fn note(&self, seen: &Seen, refusal: &Refusal) {
+        if let Some(reason) = refusal.auth {
+            self.telemetry.auth_failed(reason);
+        }
+        let error = &refusal.error;
+        if error.status().is_server_error() && error.code != S3Code::NotImplemented {
+            tracing::warn!(
+                request_id = seen.id.as_str(),
+                operation = seen.operation.name(),
+                code = error.code.as_str(),
+                message = %error.message,
+                "a request failed"
+            );
+        } else {
+            tracing::debug!(
+                request_id = seen.id.as_str(),
+                operation = seen.operation.name(),
+                code = error.code.as_str(),
+                "a request was refused"
+            );
+        }
+    }
+}
+
+/// What HTTP leaves open to smuggling is refused before anything is routed (RFC 9112 §6.1).
+fn check_framing(parts: &Parts, smuggled: bool) -> Result<(), S3Error> {
+    let invalid = |message| Err(S3Error::with_message(S3Code::InvalidRequest, message));
+    if smuggled {
+        return invalid("Content-Length and Transfer-Encoding may not stand together.");
+    }
+    if parts.version == Version::HTTP_10 && parts.headers.contains_key(TRANSFER_ENCODING) {
+        return invalid("HTTP/1.0 has no Transfer-Encoding.");
+    }
+    if parts.method == Method::CONNECT {
+        return Err(S3Error::new(S3Code::MethodNotAllowed));
+    }
+    match parts.headers.get(EXPECT) {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            invalid("The only expectation that can be met is 100-continue.")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_expected_owner(parts: &Parts, bucket: Option<&Bucket>) -> Result<(), Refusal> {
+    let Some(expected) = parts.headers.get("x-amz-expected-bucket-owner") else { return Ok(()) };
+    match bucket {
+        Some(bucket) if expected.as_bytes() != bucket.settings.owner.as_bytes() => Err(Refusal::denied()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The path of what is asked for, as error documents show it.
+fn resource(address: &Address) -> String {
+    match address {
+        Address::Service => "/".to_owned(),
+        Address::Bucket(bucket) => ["/", bucket.as_str()].concat(),
+        Address::Object(bucket, key) => ["/", bucket.as_str(), "/", key.as_str()].concat(),
+    }
+}
+
+/// Reads and throws away a short body, within a short time.
+async fn drain(mut body: Incoming) {
+    let mut left = match body.size_hint().exact() {
+        Some(len) if len > 0 && len <= DRAINED_BYTES_MAX => len,
+        Some(_) => return,
+        None => DRAINED_BYTES_MAX,
+    };
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+            let Some(rest) = left.checked_sub(len) else { break };
+            left = rest;
+        }
+    };
+    // Whether it was read to its end or not, the answer is the same; the HTTP layer closes the connection if not.
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+}

@@ -1,0 +1,109 @@
+//! Reads of configuration that nobody can have set: the exact answers for "not set".
+//!
+//! Tools ask for these as a matter of course, and a 501 would stop them.
+
+use bytes::Bytes;
+use fallthrough_bucket::{Bucket, Engine, GetRequest};
+use fallthrough_wire::S3Code;
+use fallthrough_wire::xml::write::XmlWriter;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+
+use crate::exchange::Exchange;
+use crate::operation::Operation;
+use crate::outgoing::Outgoing;
+use crate::refusal::Refusal;
+use crate::report::Reported;
+
+/// Answers a read of configuration of a bucket; `None` if the operation is something else.
+pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<Reported, Refusal>> {
+    let absent = match operation {
+        Operation::GetBucketTagging => S3Code::NoSuchTagSet,
+        Operation::GetBucketCors => S3Code::NoSuchCorsConfiguration,
+        Operation::GetBucketPolicy | Operation::GetBucketPolicyStatus => S3Code::NoSuchBucketPolicy,
+        Operation::GetBucketLifecycleConfiguration => S3Code::NoSuchLifecycleConfiguration,
+        Operation::GetBucketEncryption => S3Code::ServerSideEncryptionConfigurationNotFound,
+        Operation::GetBucketReplication => S3Code::ReplicationConfigurationNotFound,
+        Operation::GetBucketWebsite => S3Code::NoSuchWebsiteConfiguration,
+        Operation::GetPublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
+        Operation::GetBucketOwnershipControls => S3Code::OwnershipControlsNotFound,
+        Operation::GetObjectLockConfiguration => S3Code::ObjectLockConfigurationNotFound,
+        Operation::GetBucketVersioning => return Some(Ok(empty("VersioningConfiguration"))),
+        Operation::GetBucketLogging => return Some(Ok(empty("BucketLoggingStatus"))),
+        Operation::GetBucketNotificationConfiguration => return Some(Ok(empty("NotificationConfiguration"))),
+        Operation::GetBucketAccelerateConfiguration => return Some(Ok(empty("AccelerateConfiguration"))),
+        Operation::GetBucketRequestPayment => {
+            let payer = |xml: &mut XmlWriter| xml.element("Payer", "BucketOwner");
+            return Some(Ok(document("RequestPaymentConfiguration", payer)));
+        }
+        Operation::GetBucketAcl => return Some(Ok(owner_has_full_control(bucket))),
+        Operation::ListMultipartUploads => return Some(Ok(no_uploads(bucket))),
+        _ => return None,
+    };
+    Some(Err(absent.into()))
+}
+
+/// Answers a read of configuration of an object, which must exist.
+///
+/// # Errors
+/// As a HEAD of the object, and the code for what is not set.
+pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
+    exchange.check_version()?;
+    let bucket = exchange.bucket()?;
+    let request = GetRequest { head: true, ..GetRequest::of(exchange.key()?.clone()) };
+    engine.get(bucket, &exchange.caller, request).await.result?;
+    match exchange.operation {
+        Operation::GetObjectTagging => Ok(document("Tagging", |xml| {
+            xml.open("TagSet");
+            xml.close("TagSet");
+        })),
+        Operation::GetObjectAcl => Ok(owner_has_full_control(bucket)),
+        _ => Err(S3Code::NoSuchObjectLockConfiguration.into()),
+    }
+}
+
+fn empty(root: &str) -> Reported {
+    document(root, |_| {})
+}
+
+fn document(root: &str, fill: impl FnOnce(&mut XmlWriter)) -> Reported {
+    let mut xml = XmlWriter::new();
+    xml.open_root(root);
+    fill(&mut xml);
+    xml.close(root);
+    let mut response = Response::new(Outgoing::bytes(Bytes::from(xml.finish())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response.into()
+}
+
+fn owner_has_full_control(bucket: &Bucket) -> Reported {
+    let owner = &bucket.settings.owner;
+    document("AccessControlPolicy", |xml| {
+        xml.open("Owner");
+        xml.element("ID", owner);
+        xml.element("DisplayName", owner);
+        xml.close("Owner");
+        xml.open("AccessControlList");
+        xml.open("Grant");
+        xml.open(
+            "Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"",
+        );
+        xml.element("ID", owner);
+        xml.element("DisplayName", owner);
+        xml.close("Grantee");
+        xml.element("Permission", "FULL_CONTROL");
+        xml.close("Grant");
+        xml.close("AccessControlList");
+    })
+}
+
+fn no_uploads(bucket: &Bucket) -> Reported {
+    document("ListMultipartUploadsResult", |xml| {
+        xml.element("Bucket", bucket.name.as_str());
+        for name in ["KeyMarker", "UploadIdMarker"] {
+            xml.element(name, "");
+        }
+        xml.number("MaxUploads", 1000);
+        xml.flag("IsTruncated", false);
+    })
+}
