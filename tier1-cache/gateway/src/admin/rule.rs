@@ -1,0 +1,246 @@
+//! A shadow rule as the admin API speaks of it.
+
+use fallthrough_bucket::{ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As};
+use serde::{Deserialize, Serialize};
+
+use crate::admin::answer::ApiError;
+
+/// A shadow rule as JSON: the words of the configuration file with underscores, durations in seconds.
+///
+/// It leads to one of: `origin`; `endpoint` with `name`; `url`. Going out, `secret_key` is never there and
+/// `secret_key_set` says whether there is one. Coming in, `secret_key_set` is ignored, and a secret that is not
+/// given stays as it is if endpoint and access key do.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rule {
+    /// Name of a declared origin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// `http(s)://host[:port]` of an S3 provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The bucket at the S3 provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Region to sign for; `us-east-1` if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Id of the key to sign with; anonymous if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<String>,
+    /// The secret half. Only ever comes in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
+    /// Whether there is a secret. Only ever goes out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key_set: Option<bool>,
+    /// Base URL of an HTTP server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Only keys with this prefix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Only keys that match this regular expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
+    /// How the origin's key is made: text with `{key}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Under which name a compute origin's results belong together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edition: Option<String>,
+    /// Seconds a copy is fresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_secs: Option<u64>,
+    /// Seconds that "not found" is believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_ttl_secs: Option<u64>,
+    /// What the origin's 403 means: `error` or `absent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub treat_403_as: Option<Treat403As>,
+    /// How LIST treats the shadow: `merged` or `local`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListFrom>,
+    /// Whether the origin can be asked for ranges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seekable: Option<bool>,
+    /// Fills in flight per client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_client: Option<u32>,
+    /// Fills in flight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// Only `off` is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_through: Option<String>,
+    /// Only `false` is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_through: Option<bool>,
+}
+
+// Written by hand so that a secret on its way in cannot reach a log.
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let to = self.origin.as_ref().or(self.endpoint.as_ref()).or(self.url.as_ref());
+        f.debug_struct("Rule").field("to", &to).finish_non_exhaustive()
+    }
+}
+
+impl Rule {
+    /// What a stored rule looks like, without its secret.
+    pub(crate) fn shown(rule: &ShadowRule) -> Self {
+        let mut shown = Self {
+            prefix: rule.prefix.clone(),
+            keys: rule.keys.clone(),
+            key: rule.key.clone(),
+            edition: rule.edition.clone(),
+            ttl_secs: rule.ttl_secs,
+            negative_ttl_secs: rule.negative_ttl_secs,
+            treat_403_as: (rule.treat_403_as != Treat403As::default()).then_some(rule.treat_403_as),
+            list: rule.list,
+            seekable: rule.seekable,
+            per_client: rule.per_client,
+            max_in_flight: rule.max_in_flight,
+            ..Self::default()
+        };
+        match &rule.target {
+            ShadowTarget::Origin { origin } => shown.origin = Some(origin.clone()),
+            ShadowTarget::S3 { endpoint, name, region, credentials } => {
+                shown.endpoint = Some(endpoint.clone());
+                shown.name = Some(name.clone());
+                shown.region = Some(region.clone());
+                shown.access_key = credentials.as_ref().map(|credentials| credentials.access_key.clone());
+                shown.secret_key_set = Some(credentials.is_some());
+            }
+            ShadowTarget::Http { url } => shown.url = Some(url.clone()),
+        }
+        shown
+    }
+
+    /// The rule to store. `before` is the rule in its place, whose secret is kept where it still fits.
+    ///
+    /// # Errors
+    /// 422 with what does not fit together; 501 for what is not offered.
+    pub(crate) fn to_store(&self, before: Option<&ShadowRule>) -> Result<ShadowRule, ApiError> {
+        self.refuse_later()?;
+        let mut rule = ShadowRule::to(self.target(before)?);
+        if self.key.as_ref().is_some_and(|key| !key.contains("{key}")) {
+            return Err(invalid(
+                "`key` has no {key} in it: all keys would be the same object",
+                "write \"folder/{key}\"",
+            ));
+        }
+        if self.per_client == Some(0) || self.max_in_flight == Some(0) {
+            return Err(invalid(
+                "a limit of 0 would let nothing through",
+                "give at least 1, or leave it out",
+            ));
+        }
+        rule.prefix = self.prefix.clone();
+        rule.keys = self.keys.clone();
+        rule.key = self.key.clone();
+        rule.edition = self.edition.clone();
+        rule.ttl_secs = self.ttl_secs;
+        rule.negative_ttl_secs = self.negative_ttl_secs;
+        rule.treat_403_as = self.treat_403_as.unwrap_or_default();
+        rule.list = self.list;
+        rule.seekable = self.seekable;
+        rule.per_client = self.per_client;
+        rule.max_in_flight = self.max_in_flight;
+        Ok(rule)
+    }
+
+    fn refuse_later(&self) -> Result<(), ApiError> {
+        let what = match (self.write_through.as_deref(), self.delete_through) {
+            (None | Some("off" | "false"), None | Some(false)) => return Ok(()),
+            (None | Some("off" | "false"), Some(true)) => "delete_through",
+            (Some(_), _) => "write_through",
+        };
+        Err(ApiError::new(
+            http::StatusCode::NOT_IMPLEMENTED,
+            "not_offered",
+            format!("{what} is understood, but not offered yet"),
+            "leave it out: writes and deletes stay here",
+        ))
+    }
+
+    fn target(&self, before: Option<&ShadowRule>) -> Result<ShadowTarget, ApiError> {
+        let s3_only = [
+            ("name", self.name.is_some()),
+            ("region", self.region.is_some()),
+            ("access_key", self.access_key.is_some()),
+            ("secret_key", self.secret_key.is_some()),
+        ];
+        if let (None, Some((field, _))) = (&self.endpoint, s3_only.iter().find(|(_, given)| *given)) {
+            return Err(invalid(format!("`{field}` belongs to an S3 shadow"), "give its `endpoint` as well"));
+        }
+        match (&self.origin, &self.endpoint, &self.url) {
+            (Some(origin), None, None) => Ok(ShadowTarget::Origin { origin: origin.clone() }),
+            (None, Some(endpoint), None) => Ok(ShadowTarget::S3 {
+                endpoint: http_url(endpoint)?.trim_end_matches('/').to_owned(),
+                name: self.name.clone().ok_or_else(|| {
+                    invalid(
+                        "an S3 shadow needs the `name` of the bucket there",
+                        "add it (--name, --shadow-name)",
+                    )
+                })?,
+                region: self.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+                credentials: self.credentials(before)?,
+            }),
+            (None, None, Some(url)) => Ok(ShadowTarget::Http { url: http_url(url)?.to_owned() }),
+            (None, None, None) => Err(invalid(
+                "the rule leads nowhere",
+                "give one of: `origin` (a declared one), `endpoint` with `name` (S3), `url` (HTTP)",
+            )),
+            _ => Err(invalid("the rule leads to several places", "keep one of `origin`, `endpoint`, `url`")),
+        }
+    }
+
+    fn credentials(&self, before: Option<&ShadowRule>) -> Result<Option<ShadowCredentials>, ApiError> {
+        let kept = || match before.map(|rule| &rule.target) {
+            Some(ShadowTarget::S3 { endpoint, credentials: Some(old), .. })
+                if Some(&old.access_key) == self.access_key.as_ref()
+                    && self.endpoint.as_deref().map(|new| new.trim_end_matches('/')) == Some(endpoint) =>
+            {
+                Some(old.secret_key.clone())
+            }
+            Some(ShadowTarget::S3 { .. } | ShadowTarget::Origin { .. } | ShadowTarget::Http { .. })
+            | None => None,
+        };
+        match (&self.access_key, self.secret_key.clone().or_else(kept)) {
+            (None, None) => Ok(None),
+            (Some(access_key), Some(secret_key)) => {
+                Ok(Some(ShadowCredentials { access_key: access_key.clone(), secret_key }))
+            }
+            (Some(_), None) => Err(invalid(
+                "there is no secret for this access key and endpoint",
+                "give the secret key, too (--secret-key-file)",
+            )),
+            (None, Some(_)) => {
+                Err(invalid("there is a secret key, but no access key", "give the access key, too"))
+            }
+        }
+    }
+}
+
+fn http_url(text: &str) -> Result<&str, ApiError> {
+    let uri: Option<http::Uri> = text.parse().ok();
+    let sound = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())
+    });
+    if sound {
+        Ok(text)
+    } else {
+        Err(invalid(
+            "the address is no http:// or https:// URL with a host and without credentials",
+            "write it like https://s3.eu-central-1.example",
+        ))
+    }
+}
+
+pub(crate) fn invalid(message: impl Into<String>, mend: impl Into<String>) -> ApiError {
+    ApiError::new(http::StatusCode::UNPROCESSABLE_ENTITY, "invalid_settings", message, mend)
+}
