@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fallthrough_object::{Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Timestamp};
-use fallthrough_store::{Bucket, BucketSettings, ObjectInfo};
-use fallthrough_wire::conditions::{Conditions, WriteConditions};
+use fallthrough_store::{Bucket, ObjectInfo};
+use fallthrough_wire::conditions::{Conditions, IfRange, WriteConditions};
 
 /// Who asks, as far as the engine acts differently on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +32,8 @@ pub struct GetRequest {
     pub head: bool,
     /// One range of the body.
     pub range: Option<RangeSpec>,
-    /// Validators of an If-Range header: the range holds only if this is still the object.
-    pub if_range: Option<ETag>,
+    /// The validator of an If-Range header: the range holds only if this is still the object.
+    pub if_range: Option<IfRange>,
     /// Conditions, judged before the range.
     pub conditions: Conditions,
 }

@@ -1,28 +1,49 @@
-//! The engine: construction and the operations on buckets; reads, writes, lists in their own modules.
-use std::sync::Arc;
+//! The engine: what it is made of, and the operations on buckets and access keys. Reads, writes, lists and
+//! fills have modules of their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, Clock, Entropy, Key};
-use fallthrough_shadow::Shadow;
-use fallthrough_store::{AccessKeyRow, Bucket, BucketSettings, ShadowRule, Store};
+use fallthrough_object::{BucketName, Clock, Entropy};
+use fallthrough_shadow::{Dialect, Shadow};
+use fallthrough_store::{
+    AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, CommitError, Created, ShadowRule,
+    ShadowTarget, Store, StoreError, Treat403As,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::api::*;
+use crate::api::{BucketError, Caller, ListRequest, NewBucket};
+use crate::core::admission::Limits;
+use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
+use crate::core::fills::{FillTable, Slot};
+use crate::core::rule::{Rule, settings_fault};
+use crate::fill::Fill;
+use crate::origins::OriginGate;
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Longest wait of a client for its first byte; then 503 and the fill goes on.
     pub client_wait: Duration,
-    /// Longest silence of an origin in mid-body, or before its headers on the second attempt.
+    /// Longest silence of an origin in mid-body.
     pub stall: Duration,
+    /// Longest wait for an origin's headers: generous, since a compute origin is silent while it computes.
+    pub header_wait: Duration,
     /// Fills in flight per origin.
     pub max_in_flight: u32,
     /// Fills that may wait per origin.
     pub max_queue: u32,
     /// Fills in flight per client and origin.
     pub per_client: u32,
-    /// How long an origin's "not found" is believed.
+    /// How long an origin's "not found", and what its HEAD said, is believed.
     pub negative_ttl: Duration,
+    /// How long a copy is fresh in `cache` mode if neither the rule nor the origin says.
+    pub default_ttl: Duration,
+    /// Fills running at one time over all origins.
+    pub max_fills: usize,
 }
 
 impl Default for EngineOptions {
@@ -30,16 +51,19 @@ impl Default for EngineOptions {
         Self {
             client_wait: Duration::from_secs(25),
             stall: Duration::from_secs(10),
+            header_wait: Duration::from_secs(300),
             max_in_flight: 256,
             max_queue: 1024,
             per_client: 64,
             negative_ttl: Duration::from_secs(30),
+            default_ttl: Duration::from_secs(3600),
+            max_fills: 16 * 1024,
         }
     }
 }
 
 /// Makes the client for a rule's target. The binary implements it: it knows the declared origins.
-pub trait ShadowFactory: Send + Sync + std::fmt::Debug + 'static {
+pub trait ShadowFactory: Send + Sync + fmt::Debug + 'static {
     /// The client for `rule`.
     ///
     /// # Errors
@@ -52,129 +76,339 @@ pub trait ShadowFactory: Send + Sync + std::fmt::Debug + 'static {
 #[error("{0}")]
 pub struct ShadowRefused(pub String);
 
-/// The engine. Cheap to clone.
+/// The engine. Cheap to clone; all clones are one engine.
 #[derive(Clone, Debug)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
 
-macro_rules! later {
-    () => {
-        panic!("being written")
-    };
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) options: EngineOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) fills: Mutex<FillTable<Arc<Fill>>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) memory: Mutex<crate::memory::FillMemory>,
+    shadows: Arc<dyn ShadowFactory>,
+    // Bounded by the number of buckets with a shadow; entries of removed buckets go with them.
+    behind: Mutex<BTreeMap<BucketId, (u64, Arc<Behind>)>>,
+    // Bounded by the number of distinct targets ever set since start.
+    gates: Mutex<BTreeMap<String, Arc<OriginGate>>>,
+}
+
+/// What is behind a bucket: its rule, the client that leads there, and the gate in front of it.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) rule: Rule,
+    pub(crate) shadow: Arc<dyn Shadow>,
+    pub(crate) gate: Arc<OriginGate>,
+    pub(crate) dialect: Dialect,
+    pub(crate) seekable: bool,
+    pub(crate) origin: Arc<str>,
 }
 
 impl Engine {
-    /// An engine over `store`.
+    /// An engine over `store`. It owns the tasks that it starts; end them with [`Engine::shutdown`].
     pub fn new(
-        _store: Store,
-        _shadows: Arc<dyn ShadowFactory>,
-        _options: EngineOptions,
-        _clock: Arc<dyn Clock>,
-        _entropy: Arc<dyn Entropy>,
+        store: Store,
+        shadows: Arc<dyn ShadowFactory>,
+        options: EngineOptions,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
     ) -> Self {
-        later!()
+        let fills = Mutex::new(FillTable::new(options.max_fills));
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                options,
+                clock,
+                entropy,
+                fills,
+                tasks: TaskTracker::new(),
+                stop: CancellationToken::new(),
+                memory: Mutex::default(),
+                shadows,
+                behind: Mutex::default(),
+                gates: Mutex::default(),
+            }),
+        }
     }
+
     /// The bucket of this name.
-    pub async fn bucket(&self, _name: &BucketName) -> Result<Arc<Bucket>, BucketError> {
-        later!()
+    ///
+    /// # Errors
+    /// [`BucketError::NoSuchBucket`]; the store's.
+    pub async fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, BucketError> {
+        self.inner.store.bucket(name).await?.ok_or_else(|| BucketError::NoSuchBucket(name.clone()))
     }
-    /// Buckets in order of name.
+
+    /// Buckets in order of name, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
     pub async fn buckets(
         &self,
-        _after: Option<&BucketName>,
-        _limit: usize,
+        after: Option<&BucketName>,
+        limit: usize,
     ) -> Result<Vec<Arc<Bucket>>, BucketError> {
-        later!()
+        Ok(self.inner.store.buckets(after, limit).await?)
     }
-    /// Creates a bucket.
+
+    /// Creates a bucket, durably.
+    ///
+    /// # Errors
+    /// [`BucketError::InvalidSettings`]; the store's.
     pub async fn create_bucket(
         &self,
-        _name: &BucketName,
-        _settings: BucketSettings,
+        name: &BucketName,
+        settings: BucketSettings,
     ) -> Result<NewBucket, BucketError> {
-        later!()
+        self.check(name, &settings)?;
+        Ok(match self.inner.store.create_bucket(name, settings).await? {
+            Created::New(bucket) => NewBucket::Created(bucket),
+            Created::Exists(bucket) => NewBucket::Exists(bucket),
+        })
     }
-    /// Changes a bucket's settings; superseding fills if the shadow or the mode changed.
+
+    fn check(&self, name: &BucketName, settings: &BucketSettings) -> Result<(), BucketError> {
+        if let Some(reason) = settings_fault(settings) {
+            return Err(BucketError::InvalidSettings { reason });
+        }
+        for rule in &settings.shadow {
+            self.inner
+                .shadows
+                .shadow(name, rule)
+                .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
+        }
+        Ok(())
+    }
+
+    /// Changes a bucket's settings. If the shadow or the mode changes, fills that run are superseded: they
+    /// serve the readers that they have and store nothing.
+    ///
+    /// `change` may be called several times, each time on the settings as they are.
+    ///
+    /// # Errors
+    /// [`BucketError::NoSuchBucket`], [`BucketError::InvalidSettings`], [`BucketError::Conflict`]; the store's.
     pub async fn set_bucket(
         &self,
-        _name: &BucketName,
-        _change: &(dyn Fn(&mut BucketSettings) + Send + Sync),
+        name: &BucketName,
+        change: &(dyn Fn(&mut BucketSettings) + Send + Sync),
     ) -> Result<Arc<Bucket>, BucketError> {
-        later!()
+        for _ in 0..MAX_CONFLICTS {
+            let bucket = self.bucket(name).await?;
+            let mut settings = bucket.settings.clone();
+            change(&mut settings);
+            self.check(name, &settings)?;
+            match self.inner.store.set_bucket(&bucket, settings).await {
+                Ok(changed) => {
+                    if changed.gate_version != bucket.gate_version {
+                        // The gate has moved already, so no old fill can commit; this lets new readers
+                        // start afresh at once.
+                        self.inner.fills.with(|fills| fills.supersede_bucket(bucket.id));
+                    }
+                    return Ok(changed);
+                }
+                Err(CommitError::Conflict | CommitError::Gate) => {}
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(BucketError::Conflict)
     }
-    /// Deletes a bucket that clients see as empty.
-    pub async fn delete_bucket(&self, _name: &BucketName) -> Result<(), BucketError> {
-        later!()
+
+    /// Deletes a bucket that clients see as empty, its shadow's keys included.
+    ///
+    /// # Errors
+    /// [`BucketError::BucketNotEmpty`], [`BucketError::NoSuchBucket`]; what LIST answers if the shadow fails.
+    pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), BucketError> {
+        let bucket = self.bucket(name).await?;
+        // Looked at first without closing, so that a bucket in use does not refuse writes for a moment.
+        self.expect_empty(&bucket).await?;
+        let closed = match self.inner.store.close_bucket(&bucket).await {
+            Ok(closed) => closed,
+            Err(CommitError::Conflict | CommitError::Gate) => return Err(BucketError::Conflict),
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        };
+        // From here on no object commits in this bucket, so what is seen as empty stays empty.
+        self.inner.fills.with(|fills| fills.supersede_bucket(bucket.id));
+        if let Err(error) = self.expect_empty(&bucket).await {
+            // If this fails the next start reopens it.
+            self.inner.store.reopen_bucket(closed).await?;
+            return Err(error);
+        }
+        self.inner.store.remove_bucket(closed).await?;
+        self.behind_map().remove(&bucket.id);
+        Ok(())
     }
-    /// GET and HEAD of an object.
-    pub async fn get(&self, _bucket: &Arc<Bucket>, _caller: &Caller, _request: GetRequest) -> Answer<Object> {
-        later!()
+
+    async fn expect_empty(&self, bucket: &Bucket) -> Result<(), BucketError> {
+        let request = ListRequest { max_keys: 1, must_show_one: true, ..ListRequest::default() };
+        let page = self.list_page(bucket, &request).await?;
+        if page.items.is_empty() { Ok(()) } else { Err(BucketError::BucketNotEmpty) }
     }
-    /// PUT of an object. Dropping the future before the commit leaves nothing.
-    pub async fn put(
-        &self,
-        _bucket: &Arc<Bucket>,
-        _caller: &Caller,
-        _request: PutRequest,
-    ) -> Result<PutOutcome, BucketError> {
-        later!()
-    }
-    /// DELETE of an object; absent keys are deleted as well.
-    pub async fn delete(
-        &self,
-        _bucket: &Arc<Bucket>,
-        _caller: &Caller,
-        _key: &Key,
-    ) -> Result<Deleted, BucketError> {
-        later!()
-    }
-    /// One page of the bucket's list.
-    pub async fn list(
-        &self,
-        _bucket: &Arc<Bucket>,
-        _caller: &Caller,
-        _request: ListRequest,
-    ) -> Answer<ListPage> {
-        later!()
-    }
-    /// Forgets a filled or known key, or a negative answer; written ones and tombstones only if told so.
-    pub async fn purge(
-        &self,
-        _bucket: &Arc<Bucket>,
-        _key: &Key,
-        _written_too: bool,
-    ) -> Result<bool, BucketError> {
-        later!()
-    }
-    /// What is known about a key and why.
-    pub async fn explain(&self, _bucket: &Arc<Bucket>, _key: &Key) -> Result<Explanation, BucketError> {
-        later!()
-    }
+
     /// The access key of this id.
-    pub async fn access_key(&self, _id: &str) -> Result<Option<AccessKeyRow>, BucketError> {
-        later!()
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn access_key(&self, id: &str) -> Result<Option<AccessKeyRow>, BucketError> {
+        Ok(self.inner.store.access_key(id).await?)
     }
-    /// Adds or replaces an access key.
-    pub async fn put_access_key(&self, _row: AccessKeyRow) -> Result<(), BucketError> {
-        later!()
+
+    /// Adds or replaces an access key, durably.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_access_key(&self, row: AccessKeyRow) -> Result<(), BucketError> {
+        self.inner.store.put_access_key(&row).await?;
+        Ok(())
     }
+
     /// Removes an access key; `false` if there was none.
-    pub async fn delete_access_key(&self, _id: &str) -> Result<bool, BucketError> {
-        later!()
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete_access_key(&self, id: &str) -> Result<bool, BucketError> {
+        Ok(self.inner.store.delete_access_key(id).await?)
     }
-    /// Access keys in order of id.
+
+    /// Access keys in order of id, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
     pub async fn access_keys(
         &self,
-        _after: Option<&str>,
-        _limit: usize,
+        after: Option<&str>,
+        limit: usize,
     ) -> Result<Vec<AccessKeyRow>, BucketError> {
-        later!()
+        Ok(self.inner.store.access_keys(after, limit).await?)
     }
-    /// Whether the store takes reads and writes.
+
+    /// Whether the store takes reads and writes and the engine is not stopping.
     pub fn ready(&self) -> bool {
-        later!()
+        !self.inner.stop.is_cancelled() && self.inner.store.status().writable
     }
-    /// Stops: no new fills; waits until running ones have ended or `grace` is over.
-    pub async fn shutdown(&self, _grace: Duration) {
-        later!()
+
+    /// Fills that readers may join now.
+    pub fn fills_in_flight(&self) -> usize {
+        self.inner.fills.with(|fills| fills.len())
+    }
+
+    /// Stops: no new fills; running ones may end within `grace`, then they are dropped, their readers'
+    /// bodies break off, and nothing of them is stored.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.inner.tasks.close();
+        if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                fills = self.inner.tasks.len(),
+                "fills were still running at the end of the grace time"
+            );
+        }
+        self.inner.stop.cancel();
+        self.inner.tasks.wait().await;
+    }
+
+    fn behind_map(&self) -> std::sync::MutexGuard<'_, BTreeMap<BucketId, (u64, Arc<Behind>)>> {
+        self.inner.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is behind `bucket`; `None` for a bucket without a shadow.
+    ///
+    /// # Errors
+    /// [`BucketError::ShadowMisconfigured`] if the rule's target is no longer declared.
+    pub(crate) fn behind(&self, bucket: &Bucket) -> Result<Option<Arc<Behind>>, BucketError> {
+        let Some(settings) = bucket.settings.shadow.first() else { return Ok(None) };
+        if let Some((gate_version, behind)) = self.behind_map().get(&bucket.id)
+            && *gate_version == bucket.gate_version
+        {
+            return Ok(Some(behind.clone()));
+        }
+        let mend = |mend: String| BucketError::ShadowMisconfigured { mend };
+        let rule = Rule::check(settings).map_err(mend)?;
+        let shadow = self
+            .inner
+            .shadows
+            .shadow(&bucket.name, settings)
+            .map_err(|ShadowRefused(reason)| mend(reason))?;
+        let absent_on_403 = settings.treat_403_as == Treat403As::Absent;
+        let is_s3 = match &settings.target {
+            ShadowTarget::S3 { .. } => bucket.settings.mode != BucketMode::Compute,
+            ShadowTarget::Origin { .. } | ShadowTarget::Http { .. } => false,
+        };
+        let dialect = if is_s3 { Dialect::S3 { absent_on_403 } } else { Dialect::Http { absent_on_403 } };
+        let behind = Arc::new(Behind {
+            seekable: settings.seekable.unwrap_or(bucket.settings.mode != BucketMode::Compute),
+            gate: self.gate(settings, &rule.origin),
+            origin: Arc::from(rule.origin.as_str()),
+            rule,
+            shadow,
+            dialect,
+        });
+        let mut map = self.behind_map();
+        // A slower caller with an older bucket must not put the old shadow back.
+        if map.get(&bucket.id).is_none_or(|(version, _)| *version < bucket.gate_version) {
+            map.insert(bucket.id, (bucket.gate_version, behind.clone()));
+        }
+        Ok(Some(behind))
+    }
+
+    fn gate(&self, settings: &ShadowRule, name: &str) -> Arc<OriginGate> {
+        let options = &self.inner.options;
+        let limits = Limits {
+            in_flight: settings.max_in_flight.unwrap_or(options.max_in_flight).max(1),
+            queue: options.max_queue,
+            per_client: settings.per_client.unwrap_or(options.per_client).max(1),
+        };
+        let target = match &settings.target {
+            ShadowTarget::Origin { origin } => format!("origin {origin}"),
+            ShadowTarget::S3 { endpoint, name, .. } => format!("s3 {endpoint} {name}"),
+            ShadowTarget::Http { url } => format!("http {url}"),
+        };
+        let identity = format!("{target} {limits:?}");
+        let mut gates = self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates
+            .entry(identity)
+            .or_insert_with(|| Arc::new(OriginGate::new(Arc::from(name), limits, self.inner.clock.clone())))
+            .clone()
+    }
+
+    /// The slot of a key in `bucket`.
+    pub(crate) fn slot(bucket: &Bucket, key: &fallthrough_object::Key) -> Slot {
+        Slot { bucket: bucket.id, key: key.clone() }
+    }
+
+    /// Whether `caller` may cause fills in `bucket`, and whose share they count against.
+    pub(crate) fn fill_share(bucket: &Bucket, caller: &Caller) -> Option<Arc<str>> {
+        use fallthrough_store::PublicFill;
+        match (caller.signed, bucket.settings.public_fill) {
+            (true, _) => caller.may_fill.then(|| caller.client.clone()),
+            (false, PublicFill::Budget) => Some(caller.client.clone()),
+            (false, PublicFill::Signed) => None,
+            // No budget: every request is a client of its own.
+            (false, PublicFill::Open) => Some(caller.request_id.clone()),
+        }
+    }
+}
+
+impl From<StoreError> for BucketError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } => Self::Full,
+            StoreError::Busy => Self::SlowDown { reason: "store-busy", retry_after: Duration::from_secs(1) },
+            StoreError::Corrupt { .. } | StoreError::Missing { .. } => Self::Damaged,
+            other => Self::Unavailable(Arc::new(other)),
+        }
+    }
+}
+
+impl From<CommitError> for BucketError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict | CommitError::Gate => Self::Conflict,
+            CommitError::Store(error) => error.into(),
+        }
     }
 }

@@ -1,13 +1,25 @@
 //! The bucket engine: what is here is served, what is not falls through, once, and is kept.
 //!
 //! The gateway calls [`Engine`]; the engine brings the store and the shadows together. It never sees HTTP:
-//! requests and answers are the types of [`api`]. What must be right under every interleaving (the state of
-//! a key, the table of running fills, admission, the breaker) is pure and lives in [`core`].
+//! requests and answers are plain types. What must be right under every interleaving (the state of
+//! a key, the table of running fills, admission, the breaker) is pure and lives in `core`.
 
-pub mod api;
-pub mod core;
-
+mod api;
+mod cold;
+mod core;
+mod delete;
 mod engine;
+mod explain;
+mod fetch;
+mod fill;
+mod get;
+mod ledger;
+mod list;
+mod memory;
+mod origins;
+mod pass;
+mod put;
+mod reader;
 
 pub use api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,

@@ -1,1 +1,13 @@
-//! The pure core.
+//! The pure core: what must be right under every interleaving. No tokio, no clock, no I/O in here; time and
+//! events are handed in, decisions are handed out.
+
+pub(crate) mod admission;
+pub(crate) mod breaker;
+pub(crate) mod commit;
+pub(crate) mod fills;
+pub(crate) mod keystate;
+pub(crate) mod mutants;
+pub(crate) mod rule;
+
+#[cfg(test)]
+mod schedules;

@@ -1,0 +1,310 @@
+//! Admission in front of an origin: so many fills in flight, a bounded queue that is fair between clients,
+//! and a Retry-After from the measured rate.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The bounds of one origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Requests in flight.
+    pub(crate) in_flight: u32,
+    /// Requests that wait.
+    pub(crate) queue: u32,
+    /// Requests in flight for one client.
+    pub(crate) per_client: u32,
+}
+
+/// Names a request that asked to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub u64);
+
+/// The answer to a request for admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// Go; give the ticket back with [`Admission::release`].
+    Now(Ticket),
+    /// Wait until the ticket comes out of [`Admission::release`], or leave with [`Admission::leave`].
+    Queued(Ticket),
+    /// No room: come back after so long.
+    Shed(Shed, Duration),
+}
+
+/// Why a request was shed; the label of `admission_rejections_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shed {
+    /// The queue is full.
+    QueueFull,
+    /// The client has its share of the queue.
+    ClientShare,
+}
+
+impl Shed {
+    /// For metrics and messages.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue-full",
+            Self::ClientShare => "client-share",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    in_flight: u32,
+    waiting: VecDeque<Ticket>,
+}
+
+/// Who is in flight and who waits, for one origin.
+///
+/// Invariant: a client is in `clients` only while it has requests in flight or waiting, so the map is bounded
+/// by `in_flight + queue`. `turn` holds each client with waiting requests once.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: Limits,
+    in_flight: BTreeMap<Ticket, Arc<str>>,
+    clients: BTreeMap<Arc<str>, Client>,
+    turn: VecDeque<Arc<str>>,
+    waiting: u32,
+    next: u64,
+    service_secs: f64,
+}
+
+/// Weight of the newest sample in the mean service time.
+const EWMA_WEIGHT: f64 = 0.2;
+
+impl Admission {
+    /// Nobody in flight, nobody waiting.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            in_flight: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            turn: VecDeque::new(),
+            waiting: 0,
+            next: 1,
+            service_secs: 0.0,
+        }
+    }
+
+    /// Asks for admission of a request of `client`.
+    pub(crate) fn ask(&mut self, client: &Arc<str>) -> Admitted {
+        let ticket = Ticket(self.next);
+        let has = self.clients.get(client);
+        let own_in_flight = has.map_or(0, |c| c.in_flight);
+        let own_waiting = has.map_or(0, |c| c.waiting.len());
+        let full = self.in_flight.len() >= self.limits.in_flight as usize;
+        if !full && own_in_flight < self.limits.per_client && own_waiting == 0 {
+            self.next += 1;
+            self.start(ticket, client.clone());
+            return Admitted::Now(ticket);
+        }
+        if self.waiting >= self.limits.queue {
+            return Admitted::Shed(Shed::QueueFull, self.retry_after());
+        }
+        // One client may hold a quarter of the queue (at least what it may have in flight), so that the
+        // others find room.
+        let share = (self.limits.queue / 4).max(self.limits.per_client).max(1);
+        if own_waiting >= share as usize {
+            return Admitted::Shed(Shed::ClientShare, self.retry_after());
+        }
+        self.next += 1;
+        let entry = self.clients.entry(client.clone()).or_default();
+        if entry.waiting.is_empty() {
+            self.turn.push_back(client.clone());
+        }
+        entry.waiting.push_back(ticket);
+        self.waiting += 1;
+        Admitted::Queued(ticket)
+    }
+
+    /// A request in flight has ended after `service` (`None`: it says nothing about the rate). Returns the
+    /// tickets that go now.
+    pub(crate) fn release(&mut self, ticket: Ticket, service: Option<Duration>) -> Vec<Ticket> {
+        let Some(client) = self.in_flight.remove(&ticket) else { return Vec::new() };
+        if let Some(entry) = self.clients.get_mut(&client) {
+            entry.in_flight -= 1;
+        }
+        self.forget_if_idle(&client);
+        if let Some(service) = service {
+            let sample = service.as_secs_f64();
+            self.service_secs = if self.service_secs == 0.0 {
+                sample
+            } else {
+                self.service_secs + EWMA_WEIGHT * (sample - self.service_secs)
+            };
+        }
+        self.admit_waiting()
+    }
+
+    /// A waiting request leaves the queue. Returns `false` if it was admitted meanwhile: then it must be
+    /// released.
+    pub(crate) fn leave(&mut self, ticket: Ticket, client: &Arc<str>) -> bool {
+        let Some(entry) = self.clients.get_mut(client) else { return !self.in_flight.contains_key(&ticket) };
+        if let Some(place) = entry.waiting.iter().position(|t| *t == ticket) {
+            entry.waiting.remove(place);
+            self.waiting -= 1;
+            if entry.waiting.is_empty() {
+                self.turn.retain(|c| c != client);
+            }
+            self.forget_if_idle(client);
+            return true;
+        }
+        !self.in_flight.contains_key(&ticket)
+    }
+
+    fn start(&mut self, ticket: Ticket, client: Arc<str>) {
+        self.clients.entry(client.clone()).or_default().in_flight += 1;
+        self.in_flight.insert(ticket, client);
+    }
+
+    fn forget_if_idle(&mut self, client: &Arc<str>) {
+        if self.clients.get(client).is_some_and(|c| c.in_flight == 0 && c.waiting.is_empty()) {
+            self.clients.remove(client);
+        }
+    }
+
+    /// Lets clients take turns until the origin is full or everybody who waits is at the client's bound.
+    fn admit_waiting(&mut self) -> Vec<Ticket> {
+        let mut go = Vec::new();
+        let mut passed_over = 0;
+        while self.in_flight.len() < self.limits.in_flight as usize && passed_over < self.turn.len() {
+            let Some(client) = self.turn.pop_front() else { break };
+            let Some(entry) = self.clients.get_mut(&client) else { continue };
+            if entry.in_flight >= self.limits.per_client {
+                passed_over += 1;
+                self.turn.push_back(client);
+                continue;
+            }
+            if let Some(ticket) = entry.waiting.pop_front() {
+                self.waiting -= 1;
+                if !entry.waiting.is_empty() {
+                    self.turn.push_back(client.clone());
+                }
+                self.start(ticket, client);
+                go.push(ticket);
+                passed_over = 0;
+            }
+        }
+        go
+    }
+
+    /// How long until a new request would have its turn, from the measured service time; whole seconds, at
+    /// least one.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let ahead = f64::from(self.waiting) + self.in_flight.len() as f64;
+        let secs = ahead / f64::from(self.limits.in_flight.max(1)) * self.service_secs;
+        Duration::from_secs_f64(secs.ceil().clamp(1.0, 300.0))
+    }
+
+    /// How many wait.
+    pub(crate) fn queue_len(&self) -> u32 {
+        self.waiting
+    }
+
+    /// How many are in flight.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(name: &str) -> Arc<str> {
+        Arc::from(name)
+    }
+
+    fn now(admitted: Admitted) -> Ticket {
+        match admitted {
+            Admitted::Now(ticket) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn queued(admitted: Admitted) -> Ticket {
+        match admitted {
+            Admitted::Queued(ticket) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn in_flight_then_queue_then_shed() {
+        let mut a = Admission::new(Limits { in_flight: 1, queue: 2, per_client: 9 });
+        let first = now(a.ask(&client("x")));
+        let second = queued(a.ask(&client("x")));
+        let third = queued(a.ask(&client("y")));
+        assert!(matches!(a.ask(&client("z")), Admitted::Shed(Shed::QueueFull, _)));
+        assert_eq!(a.release(first, Some(Duration::from_secs(2))), vec![second]);
+        assert_eq!(a.release(second, Some(Duration::from_secs(2))), vec![third]);
+        assert!(a.release(third, None).is_empty());
+        assert!(a.clients.is_empty() && a.turn.is_empty() && a.in_flight.is_empty() && a.waiting == 0);
+    }
+
+    #[test]
+    fn clients_take_turns() {
+        let mut a = Admission::new(Limits { in_flight: 1, queue: 100, per_client: 9 });
+        let mut running = now(a.ask(&client("greedy")));
+        let greedy: Vec<_> = (0..20).map(|_| queued(a.ask(&client("greedy")))).collect();
+        let modest = queued(a.ask(&client("modest")));
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            running = a.release(running, None)[0];
+            order.push(running);
+        }
+        assert_eq!(order, vec![greedy[0], modest, greedy[1]]);
+    }
+
+    #[test]
+    fn a_client_never_has_more_in_flight_than_its_bound() {
+        let mut a = Admission::new(Limits { in_flight: 4, queue: 8, per_client: 2 });
+        let one = now(a.ask(&client("x")));
+        now(a.ask(&client("x")));
+        let waiting = queued(a.ask(&client("x")));
+        // Others pass the one who waits for itself.
+        let other = now(a.ask(&client("y")));
+        assert!(a.release(other, None).is_empty());
+        assert_eq!(a.release(one, None), vec![waiting]);
+    }
+
+    #[test]
+    fn one_client_cannot_fill_the_queue() {
+        let mut a = Admission::new(Limits { in_flight: 1, queue: 8, per_client: 1 });
+        now(a.ask(&client("x")));
+        queued(a.ask(&client("x")));
+        queued(a.ask(&client("x")));
+        assert!(matches!(a.ask(&client("x")), Admitted::Shed(Shed::ClientShare, _)));
+        queued(a.ask(&client("y")));
+    }
+
+    #[test]
+    fn leaving_the_queue_makes_room_and_a_late_leave_is_told() {
+        let mut a = Admission::new(Limits { in_flight: 1, queue: 1, per_client: 9 });
+        let first = now(a.ask(&client("x")));
+        let second = queued(a.ask(&client("y")));
+        assert!(a.leave(second, &client("y")));
+        let third = queued(a.ask(&client("z")));
+        assert_eq!(a.release(first, None), vec![third]);
+        assert!(!a.leave(third, &client("z")), "it was admitted: it must be released");
+        a.release(third, None);
+        assert!(a.clients.is_empty() && a.turn.is_empty());
+    }
+
+    #[test]
+    fn retry_after_comes_from_the_measured_rate() {
+        let mut a = Admission::new(Limits { in_flight: 1, queue: 10, per_client: 99 });
+        assert_eq!(a.retry_after(), Duration::from_secs(1));
+        let t = now(a.ask(&client("x")));
+        a.release(t, Some(Duration::from_secs(2)));
+        now(a.ask(&client("x")));
+        for n in 0..4 {
+            queued(a.ask(&client(&format!("c{n}"))));
+        }
+        // Five ahead at two seconds each.
+        assert_eq!(a.retry_after(), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,199 @@
+//! The table of running fills: at most one for each key that a reader may join, and whether it may still
+//! commit.
+//!
+//! The table is plain data. Whoever owns it holds a lock while calling it **and** while ordering the
+//! transaction that the call is about: that is the critical section of `docs/semantics.md`, section 1.
+//! A write, delete, purge, detach or rule change marks the key's fill as superseded there; from then on
+//! the fill serves the readers that it has, takes no new ones, and commits nothing.
+
+use std::collections::BTreeMap;
+
+use fallthrough_object::Key;
+use fallthrough_store::{BucketId, Revision};
+
+use crate::core::mutants::{Mutant, planted};
+
+/// A key of one incarnation of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Slot {
+    /// The bucket's incarnation.
+    pub(crate) bucket: BucketId,
+    /// The key.
+    pub(crate) key: Key,
+}
+
+/// Identifies a fill; never reused while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FillId(pub u64);
+
+/// What a joiner gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Joined<T> {
+    /// This caller started the fill and has to run it.
+    Started(FillId, T),
+    /// A fill was running already.
+    Running(FillId, T),
+}
+
+#[derive(Debug)]
+struct Running<T> {
+    id: FillId,
+    base: Revision,
+    gate_version: u64,
+    shared: T,
+}
+
+/// Running fills that readers may join, by key. `T` is what readers attach to.
+#[derive(Debug)]
+pub(crate) struct FillTable<T> {
+    // Ordered, so that one seed is one history. Bounded by `max`.
+    running: BTreeMap<Slot, Running<T>>,
+    next: u64,
+    max: usize,
+}
+
+/// The table holds as many fills as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableFull;
+
+impl<T: Clone> FillTable<T> {
+    /// An empty table for at most `max` fills.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { running: BTreeMap::new(), next: 1, max }
+    }
+
+    /// Joins the fill of `slot`, or starts one with what `start` makes.
+    ///
+    /// `base` is the revision that the caller's lookup found (zero for no entry) and `gate_version` the gate
+    /// of the bucket it looked at. A running fill that began from another gate is superseded: its shadow is
+    /// no longer the bucket's.
+    ///
+    /// # Errors
+    /// [`TableFull`]: shed.
+    pub(crate) fn join(
+        &mut self,
+        slot: &Slot,
+        base: Revision,
+        gate_version: u64,
+        start: impl FnOnce(FillId) -> T,
+    ) -> Result<Joined<T>, TableFull> {
+        if let Some(running) = self.running.get(slot) {
+            if running.gate_version >= gate_version {
+                return Ok(Joined::Running(running.id, running.shared.clone()));
+            }
+            self.running.remove(slot);
+        }
+        if self.running.len() >= self.max {
+            return Err(TableFull);
+        }
+        let id = FillId(self.next);
+        self.next += 1;
+        let shared = start(id);
+        self.running.insert(slot.clone(), Running { id, base, gate_version, shared: shared.clone() });
+        Ok(Joined::Started(id, shared))
+    }
+
+    /// What readers of the running fill of `slot` attach to.
+    pub(crate) fn get(&self, slot: &Slot) -> Option<&T> {
+        self.running.get(slot).map(|running| &running.shared)
+    }
+
+    /// The revision that the fill started from, if it may still commit: it is in the table, and neither the
+    /// entry (`revision` is what is there now) nor the gate has moved.
+    pub(crate) fn may_commit(&self, slot: &Slot, id: FillId, revision: Revision, gate_version: u64) -> bool {
+        if planted(Mutant::NoSupersession) {
+            return true;
+        }
+        self.running.get(slot).is_some_and(|fill| {
+            fill.id == id
+                && (fill.base == revision || planted(Mutant::NoRevisionCheck))
+                && (fill.gate_version == gate_version || planted(Mutant::NoGateCheck))
+        })
+    }
+
+    /// Somebody writes, deletes or purges the key: its fill commits nothing from now on, and nobody joins it.
+    pub(crate) fn supersede(&mut self, slot: &Slot) -> Option<T> {
+        if planted(Mutant::NoSupersession) {
+            return None;
+        }
+        self.running.remove(slot).map(|running| running.shared)
+    }
+
+    /// The bucket is deleted, or its shadow or mode changes: none of its fills commits from now on.
+    pub(crate) fn supersede_bucket(&mut self, bucket: BucketId) -> usize {
+        let before = self.running.len();
+        self.running.retain(|slot, _| slot.bucket != bucket);
+        before - self.running.len()
+    }
+
+    /// The fill has ended. By id: a purge may have let a successor start under the same key.
+    pub(crate) fn end(&mut self, slot: &Slot, id: FillId) {
+        if self.running.get(slot).is_some_and(|running| running.id == id || planted(Mutant::EndsByKey)) {
+            self.running.remove(slot);
+        }
+    }
+
+    /// How many fills can be joined.
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(key: &str) -> Slot {
+        Slot { bucket: BucketId(1), key: Key::parse(key).unwrap() }
+    }
+
+    #[test]
+    fn one_fill_for_each_key() {
+        let mut table = FillTable::new(2);
+        let Ok(Joined::Started(first, ())) = table.join(&slot("a"), Revision(0), 1, |_| ()) else { panic!() };
+        assert_eq!(table.join(&slot("a"), Revision(0), 1, |_| ()), Ok(Joined::Running(first, ())));
+        assert!(matches!(table.join(&slot("b"), Revision(0), 1, |_| ()), Ok(Joined::Started(..))));
+        assert_eq!(table.join(&slot("c"), Revision(0), 1, |_| ()), Err(TableFull));
+        table.end(&slot("a"), first);
+        assert!(matches!(table.join(&slot("c"), Revision(0), 1, |_| ()), Ok(Joined::Started(..))));
+    }
+
+    #[test]
+    fn a_superseded_fill_takes_no_readers_and_commits_nothing() {
+        let mut table = FillTable::new(9);
+        let Ok(Joined::Started(first, ())) = table.join(&slot("a"), Revision(0), 1, |_| ()) else { panic!() };
+        assert!(table.may_commit(&slot("a"), first, Revision(0), 1));
+        table.supersede(&slot("a"));
+        assert!(!table.may_commit(&slot("a"), first, Revision(0), 1));
+        let Ok(Joined::Started(second, ())) = table.join(&slot("a"), Revision(0), 1, |_| ()) else {
+            panic!()
+        };
+        // The old fill's end does not take the new one away, and its id commits nothing.
+        table.end(&slot("a"), first);
+        assert!(table.may_commit(&slot("a"), second, Revision(0), 1));
+        assert!(!table.may_commit(&slot("a"), first, Revision(0), 1));
+    }
+
+    #[test]
+    fn a_moved_entry_or_gate_supersedes() {
+        let mut table = FillTable::new(9);
+        let Ok(Joined::Started(id, ())) = table.join(&slot("a"), Revision(3), 7, |_| ()) else { panic!() };
+        assert!(table.may_commit(&slot("a"), id, Revision(3), 7));
+        assert!(!table.may_commit(&slot("a"), id, Revision(4), 7));
+        assert!(!table.may_commit(&slot("a"), id, Revision(3), 8));
+        // A reader that has seen the new gate does not join the old shadow's fill.
+        assert!(matches!(table.join(&slot("a"), Revision(3), 8, |_| ()), Ok(Joined::Started(..))));
+        assert!(!table.may_commit(&slot("a"), id, Revision(3), 7));
+    }
+
+    #[test]
+    fn a_bucket_change_supersedes_all_of_its_fills_only() {
+        let mut table = FillTable::new(9);
+        let other = Slot { bucket: BucketId(2), key: Key::parse("a").unwrap() };
+        for s in [&slot("a"), &slot("b"), &other] {
+            table.join(s, Revision(0), 1, |_| ()).unwrap();
+        }
+        assert_eq!(table.supersede_bucket(BucketId(1)), 2);
+        assert!(table.get(&other).is_some() && table.len() == 1);
+    }
+}

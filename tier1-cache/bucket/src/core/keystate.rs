@@ -1,0 +1,260 @@
+//! What a read of a key does, given what is known about the key. `docs/semantics.md`, sections 1, 2 and 6.
+
+use fallthrough_object::Timestamp;
+use fallthrough_store::{BucketMode, EntryState, Provenance};
+
+/// What the decision depends on besides the entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Situation<'a> {
+    /// The bucket's mode.
+    pub(crate) mode: BucketMode,
+    /// The edition that the matching rule names, if a rule matches; `None`: no rule, nothing to fall to.
+    pub(crate) rule: Option<RuleView<'a>>,
+    /// Civil time.
+    pub(crate) now: Timestamp,
+}
+
+/// What the decision needs of the rule that a key falls through by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuleView<'a> {
+    /// The edition, for `compute`.
+    pub(crate) edition: Option<&'a str>,
+}
+
+/// What a GET does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Serve the stored object.
+    Serve,
+    /// Serve the stored object although it is stale, and revalidate it in the background.
+    ServeStaleRevalidate,
+    /// Ask the origin whether the stored object is still good; it may be served if the origin fails, if
+    /// `stale_if_error`.
+    Revalidate {
+        /// The stored object may be served if the origin cannot be asked.
+        stale_if_error: bool,
+    },
+    /// Fetch it.
+    Fill,
+    /// Deleted here.
+    Tombstone,
+    /// Known to be absent, or, if `invalid`, impossible.
+    Negative {
+        /// The origin said that the key can never exist.
+        invalid: bool,
+    },
+    /// Not here, and nothing to fall through to.
+    NotHere,
+}
+
+/// Decides a GET.
+pub(crate) fn on_get(entry: Option<&EntryState>, situation: Situation<'_>) -> Decision {
+    let fall = if situation.rule.is_some() { Decision::Fill } else { Decision::NotHere };
+    match entry {
+        None | Some(EntryState::Known(..)) => fall,
+        Some(EntryState::Written(_)) => Decision::Serve,
+        Some(EntryState::Tombstone) => Decision::Tombstone,
+        Some(EntryState::Absent { until, invalid }) => {
+            if situation.rule.is_some() && situation.now < *until {
+                Decision::Negative { invalid: *invalid }
+            } else {
+                fall
+            }
+        }
+        Some(EntryState::Filled(_, provenance)) => on_filled(provenance, situation),
+    }
+}
+
+fn on_filled(provenance: &Provenance, situation: Situation<'_>) -> Decision {
+    let Some(rule) = situation.rule else { return Decision::Serve };
+    match situation.mode {
+        // What is here wins for ever; a plain bucket has kept it from a shadow that was detached.
+        BucketMode::Plain | BucketMode::Migrate => Decision::Serve,
+        BucketMode::Compute => {
+            if provenance.edition.as_deref() == rule.edition {
+                Decision::Serve
+            } else {
+                Decision::Fill
+            }
+        }
+        BucketMode::Cache => {
+            let now = situation.now;
+            let within = |limit: Option<Timestamp>| limit.is_some_and(|limit| now < limit);
+            if provenance.fresh_until.is_none() || within(provenance.fresh_until) {
+                Decision::Serve
+            } else if within(provenance.stale_while_revalidate_until) {
+                Decision::ServeStaleRevalidate
+            } else {
+                Decision::Revalidate { stale_if_error: within(provenance.stale_if_error_until) }
+            }
+        }
+    }
+}
+
+/// What a HEAD of a key does that is neither here nor deleted nor known to be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ColdHead {
+    /// What the origin's HEAD said lately still answers.
+    Known,
+    /// Ask the origin with HEAD; no body moves.
+    Ask,
+    /// Only a fill can tell: the origin computes its answers.
+    Fill,
+}
+
+/// Decides a HEAD of a cold key.
+pub(crate) fn on_cold_head(entry: Option<&EntryState>, situation: Situation<'_>) -> ColdHead {
+    match (situation.mode, entry) {
+        (BucketMode::Compute, _) => ColdHead::Fill,
+        (_, Some(EntryState::Known(_, provenance)))
+            if provenance.fresh_until.is_some_and(|limit| situation.now < limit) =>
+        {
+            ColdHead::Known
+        }
+        _ => ColdHead::Ask,
+    }
+}
+
+/// Whether DELETE leaves a tombstone (`docs/semantics.md`, section 3): what a client wrote does in every mode
+/// that has a shadow, and in `migrate` every delete does, also of keys never seen here.
+pub(crate) fn delete_leaves_tombstone(
+    entry: Option<&EntryState>,
+    mode: BucketMode,
+    has_shadow: bool,
+) -> bool {
+    if !has_shadow {
+        return false;
+    }
+    match mode {
+        BucketMode::Plain => false,
+        BucketMode::Migrate => true,
+        BucketMode::Cache | BucketMode::Compute => {
+            matches!(entry, Some(EntryState::Written(_) | EntryState::Tombstone))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fallthrough_object::Meta;
+    use fallthrough_store::{BlobRef, ObjectInfo, Stored};
+
+    use super::*;
+
+    fn stored() -> Stored {
+        let info = ObjectInfo {
+            etag: None,
+            size_bytes: 0,
+            last_modified: Timestamp(0),
+            meta: Meta::default(),
+            checksums: vec![],
+            md5: None,
+            part_sizes: vec![],
+        };
+        Stored { info: Arc::new(info), blob: BlobRef::Empty }
+    }
+
+    fn provenance() -> Provenance {
+        Provenance {
+            origin: "o".into(),
+            origin_etag: None,
+            origin_last_modified: None,
+            asked_at: Timestamp(0),
+            verified: vec![],
+            fresh_until: None,
+            stale_if_error_until: None,
+            stale_while_revalidate_until: None,
+            edition: Some("v1".into()),
+        }
+    }
+
+    fn at(mode: BucketMode, now: u64, edition: Option<&str>) -> Situation<'_> {
+        Situation { mode, rule: Some(RuleView { edition }), now: Timestamp(now) }
+    }
+
+    #[test]
+    fn every_state_has_its_read() {
+        let migrate = at(BucketMode::Migrate, 100, None);
+        let alone = Situation { rule: None, ..migrate };
+        let absent = EntryState::Absent { until: Timestamp(200), invalid: false };
+        let expired = EntryState::Absent { until: Timestamp(100), invalid: false };
+        let never = EntryState::Absent { until: Timestamp(200), invalid: true };
+        let written = EntryState::Written(stored());
+        let filled = EntryState::Filled(stored(), provenance());
+        let known = EntryState::Known(stored().info, provenance());
+        let cases = [
+            (None, migrate, Decision::Fill),
+            (None, alone, Decision::NotHere),
+            (Some(&known), migrate, Decision::Fill),
+            (Some(&known), alone, Decision::NotHere),
+            (Some(&written), migrate, Decision::Serve),
+            (Some(&written), alone, Decision::Serve),
+            (Some(&filled), migrate, Decision::Serve),
+            (Some(&filled), alone, Decision::Serve),
+            (Some(&EntryState::Tombstone), migrate, Decision::Tombstone),
+            (Some(&EntryState::Tombstone), alone, Decision::Tombstone),
+            (Some(&absent), migrate, Decision::Negative { invalid: false }),
+            (Some(&never), migrate, Decision::Negative { invalid: true }),
+            (Some(&expired), migrate, Decision::Fill),
+            // A negative of a shadow that is gone means nothing.
+            (Some(&absent), alone, Decision::NotHere),
+        ];
+        for (entry, situation, want) in cases {
+            assert_eq!(on_get(entry, situation), want, "{entry:?} {situation:?}");
+        }
+    }
+
+    #[test]
+    fn another_edition_is_a_miss_only_where_the_origin_computes() {
+        let filled = EntryState::Filled(stored(), provenance());
+        assert_eq!(on_get(Some(&filled), at(BucketMode::Compute, 0, Some("v1"))), Decision::Serve);
+        assert_eq!(on_get(Some(&filled), at(BucketMode::Compute, 0, Some("v2"))), Decision::Fill);
+        assert_eq!(on_get(Some(&filled), at(BucketMode::Compute, 0, None)), Decision::Fill);
+        assert_eq!(on_get(Some(&filled), at(BucketMode::Migrate, 0, Some("v2"))), Decision::Serve);
+    }
+
+    #[test]
+    fn freshness_decides_in_cache_mode() {
+        let aged = Provenance {
+            fresh_until: Some(Timestamp(10)),
+            stale_while_revalidate_until: Some(Timestamp(20)),
+            stale_if_error_until: Some(Timestamp(30)),
+            ..provenance()
+        };
+        let filled = EntryState::Filled(stored(), aged);
+        for (now, want) in [
+            (9, Decision::Serve),
+            (10, Decision::ServeStaleRevalidate),
+            (20, Decision::Revalidate { stale_if_error: true }),
+            (30, Decision::Revalidate { stale_if_error: false }),
+        ] {
+            assert_eq!(on_get(Some(&filled), at(BucketMode::Cache, now, None)), want, "at {now}");
+        }
+        // A written object is never refreshed over.
+        assert_eq!(
+            on_get(Some(&EntryState::Written(stored())), at(BucketMode::Cache, 99, None)),
+            Decision::Serve
+        );
+    }
+
+    #[test]
+    fn deletes_leave_a_tombstone_where_the_shadow_could_undo_them() {
+        let written = EntryState::Written(stored());
+        let filled = EntryState::Filled(stored(), provenance());
+        for (entry, mode, shadow, want) in [
+            (None, BucketMode::Plain, false, false),
+            (Some(&written), BucketMode::Migrate, false, false),
+            (None, BucketMode::Migrate, true, true),
+            (Some(&filled), BucketMode::Migrate, true, true),
+            (None, BucketMode::Cache, true, false),
+            (Some(&filled), BucketMode::Compute, true, false),
+            (Some(&written), BucketMode::Cache, true, true),
+            (Some(&written), BucketMode::Compute, true, true),
+            (Some(&EntryState::Tombstone), BucketMode::Cache, true, true),
+        ] {
+            assert_eq!(delete_leaves_tombstone(entry, mode, shadow), want, "{entry:?} {mode:?} {shadow}");
+        }
+    }
+}

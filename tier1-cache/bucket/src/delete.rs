@@ -1,0 +1,68 @@
+//! DELETE of an object, and purge, which is not DELETE.
+
+use std::sync::Arc;
+
+use fallthrough_object::Key;
+use fallthrough_store::{Bucket, EntryState, Erased};
+
+use crate::api::{BucketError, Caller, Deleted};
+use crate::core::keystate::delete_leaves_tombstone;
+use crate::engine::Engine;
+use crate::ledger::Change;
+
+impl Engine {
+    /// DELETE of an object; absent keys are deleted as well. When this returns, the delete is durable, and
+    /// what the shadow has under this key stays hidden wherever the bucket's mode promises so.
+    ///
+    /// # Errors
+    /// [`BucketError::NoSuchBucket`], [`BucketError::Conflict`]; the store's.
+    pub async fn delete(
+        &self,
+        bucket: &Arc<Bucket>,
+        _caller: &Caller,
+        key: &Key,
+    ) -> Result<Deleted, BucketError> {
+        let mut tombstone = false;
+        self.change(bucket, key, |bucket, row| {
+            let state = row.map(|entry| &entry.state);
+            tombstone =
+                delete_leaves_tombstone(state, bucket.settings.mode, !bucket.settings.shadow.is_empty());
+            Ok(Change::Erase(if tombstone { Erased::Tombstone } else { Erased::Unknown }))
+        })
+        .await?;
+        Ok(Deleted { tombstone })
+    }
+
+    /// Forgets a filled or known key, or a negative answer, so that the next GET asks the origin again.
+    /// Written objects and tombstones are forgotten only if `written_too`. Returns whether there was
+    /// anything to forget; a running fill is superseded either way.
+    ///
+    /// # Errors
+    /// [`BucketError::WouldLoseWritten`]; otherwise as [`Engine::delete`].
+    pub async fn purge(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &Key,
+        written_too: bool,
+    ) -> Result<bool, BucketError> {
+        let mut had = false;
+        self.change(bucket, key, |_, row| {
+            had = row.is_some();
+            match row.map(|entry| &entry.state) {
+                Some(EntryState::Written(_) | EntryState::Tombstone) if !written_too => {
+                    Err(BucketError::WouldLoseWritten)
+                }
+                Some(
+                    EntryState::Written(_)
+                    | EntryState::Tombstone
+                    | EntryState::Filled(..)
+                    | EntryState::Known(..)
+                    | EntryState::Absent { .. },
+                )
+                | None => Ok(Change::Erase(Erased::Unknown)),
+            }
+        })
+        .await?;
+        Ok(had)
+    }
+}

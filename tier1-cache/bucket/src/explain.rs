@@ -1,0 +1,100 @@
+//! What is known about a key, and why, for people.
+
+use std::sync::Arc;
+
+use fallthrough_object::Key;
+use fallthrough_store::{BlobRef, Bucket, EntryState};
+
+use crate::api::{BucketError, Explanation};
+use crate::core::keystate::{Decision, RuleView, Situation, on_get};
+use crate::core::rule::Match;
+use crate::engine::Engine;
+use crate::reader::Stage;
+
+impl Engine {
+    /// What is known about a key and why; asks no origin.
+    ///
+    /// # Errors
+    /// The store's; [`BucketError::ShadowMisconfigured`] if the rule's target is no longer declared.
+    pub async fn explain(&self, bucket: &Arc<Bucket>, key: &Key) -> Result<Explanation, BucketError> {
+        let entry = self.inner.store.lookup(bucket.id, key).await?;
+        let state = entry.as_ref().map(|entry| &entry.state);
+        let behind = self.behind(bucket)?;
+        let matched = behind.as_ref().map(|behind| behind.rule.matches(key));
+        let falls = matches!(matched, Some(Match::As(_)));
+        let edition = behind.as_ref().and_then(|behind| behind.rule.settings.edition.as_deref());
+        let situation = Situation {
+            mode: bucket.settings.mode,
+            rule: falls.then_some(RuleView { edition }),
+            now: self.inner.clock.now(),
+        };
+        let (name, object, provenance) = match state {
+            None => ("unknown", None, None),
+            Some(EntryState::Written(stored)) => ("written", Some(&stored.info), None),
+            Some(EntryState::Filled(stored, provenance)) => ("filled", Some(&stored.info), Some(provenance)),
+            Some(EntryState::Known(info, provenance)) => ("known", Some(info), Some(provenance)),
+            Some(EntryState::Absent { .. }) => ("absent", None, None),
+            Some(EntryState::Tombstone) => ("tombstone", None, None),
+        };
+        let blob = state.and_then(EntryState::stored).map(|stored| match stored.blob {
+            BlobRef::Empty => "empty",
+            BlobRef::Row(_) => "row",
+            BlobRef::File(_) => "file",
+        });
+        let fill = self.running(bucket, key).map(|fill| {
+            let progress = fill.progress.borrow();
+            let secs = self.inner.clock.monotonic().since(fill.started).as_secs();
+            let stage = match &progress.stage {
+                Stage::Asking => "waiting for the origin",
+                Stage::Headers(_) => "headers are here",
+                Stage::Streaming(..) => "streaming",
+                Stage::Verified(..) => "verified, being committed",
+                Stage::Unchanged(_) => "unchanged at the origin",
+                Stage::Failed(_) => "failed",
+            };
+            let origin = &fill.origin;
+            let (readable, readers) = (progress.readable, fill.progress.receiver_count());
+            format!("{stage}; origin {origin}, {secs} s, {readable} bytes readable, {readers} readers")
+        });
+        let last_fill = {
+            let memory = self.inner.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            memory.recall(&Self::slot(bucket, key)).map(str::to_owned)
+        };
+        let origin = behind.as_ref().map_or("its origin", |behind| &behind.origin);
+        let next_get = match (on_get(state, situation), &matched) {
+            (Decision::Serve, _) => "is served from here".to_owned(),
+            (Decision::ServeStaleRevalidate, _) => {
+                format!("is served from here though stale, while {origin} is asked whether it is still good")
+            }
+            (Decision::Revalidate { .. }, _) => {
+                format!("asks {origin} whether the stored copy is still good")
+            }
+            (Decision::Tombstone, _) => "answers 404: it was deleted here".to_owned(),
+            (Decision::Negative { invalid: false }, _) => {
+                format!("answers 404 without asking: {origin} said so lately")
+            }
+            (Decision::Negative { invalid: true }, _) => {
+                format!("answers 400 without asking: {origin} said that this key can never exist")
+            }
+            (Decision::Fill, _) => format!("falls through to {origin}"),
+            (Decision::NotHere, Some(Match::Impossible)) => {
+                "answers 404: by the shadow's rule this key can never exist".to_owned()
+            }
+            (Decision::NotHere, Some(Match::No)) => "answers 404: no shadow rule is for this key".to_owned(),
+            (Decision::NotHere, Some(Match::As(_)) | None) => {
+                "answers 404: the bucket has no shadow".to_owned()
+            }
+        };
+        Ok(Explanation {
+            state: name,
+            revision: entry.as_ref().map(|entry| entry.revision.0),
+            object: object.map(|info| (**info).clone()),
+            provenance: provenance.cloned(),
+            blob,
+            rule: falls.then(|| (0, origin.to_owned())),
+            fill,
+            last_fill,
+            next_get,
+        })
+    }
+}

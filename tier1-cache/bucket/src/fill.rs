@@ -1,0 +1,289 @@
+//! A fill: fetching a missed key from the shadow and storing it while it streams to readers.
+//!
+//! One task owns each fill. Readers attach to its [`Progress`] and come and go as they like; the fill goes on
+//! without them, since it is paid for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fallthrough_object::{Key, Monotonic};
+use fallthrough_store::{
+    Bucket, Entry, EntryState, Erased, NewState, Observation, Provenance, Revision, Sealed,
+};
+use tokio::sync::watch;
+
+use crate::api::BucketError;
+use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
+use crate::core::fills::{FillId, Joined, Slot, TableFull};
+use crate::engine::{Behind, Engine};
+use crate::fetch::{Fetch, Fetched};
+use crate::ledger::Change;
+use crate::reader::{Progress, Stage};
+
+/// What readers of a running fill attach to.
+pub(crate) struct Fill {
+    pub(crate) id: FillId,
+    pub(crate) origin: Arc<str>,
+    pub(crate) started: Monotonic,
+    pub(crate) progress: watch::Sender<Progress>,
+}
+
+impl fmt::Debug for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fill({}, {})", self.id.0, self.origin)
+    }
+}
+
+/// How a reader came to a fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It started the fill.
+    First,
+    /// The fill was running.
+    Later,
+}
+
+/// What a fill needs to know when it starts.
+pub(crate) struct FillOrder {
+    /// The bucket with the gate that the reader saw.
+    pub(crate) bucket: Arc<Bucket>,
+    /// Our key and the origin's.
+    pub(crate) slot: Slot,
+    pub(crate) origin_key: Key,
+    pub(crate) behind: Arc<Behind>,
+    /// What the reader's lookup found.
+    pub(crate) entry: Option<Arc<Entry>>,
+    /// The stored object is stale: ask whether it is still good.
+    pub(crate) revalidate: bool,
+    /// The object must have this ETag: the conditions were judged on it.
+    pub(crate) judged: Option<fallthrough_object::ETag>,
+    /// Whose share it counts against.
+    pub(crate) client: Arc<str>,
+    pub(crate) hops: u32,
+    pub(crate) request_id: Arc<str>,
+}
+
+impl Engine {
+    /// Joins the running fill of the key, or starts one. Without the right to fill (`order` is `None`), only
+    /// joins.
+    ///
+    /// # Errors
+    /// [`BucketError::SlowDown`] if too many fills are running.
+    pub(crate) fn join(&self, order: FillOrder) -> Result<(Arc<Fill>, Came), BucketError> {
+        let inner = &self.inner;
+        let base = order.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
+        let started = inner.clock.monotonic();
+        let origin = order.behind.origin.clone();
+        let joined = inner.fills.with(|fills| {
+            if inner.tasks.is_closed() {
+                return Err(TableFull);
+            }
+            fills.join(&order.slot, base, order.bucket.gate_version, |id| {
+                let progress = watch::Sender::new(Progress { stage: Stage::Asking, readable: 0 });
+                Arc::new(Fill { id, origin, started, progress })
+            })
+        });
+        match joined {
+            Ok(Joined::Running(_, fill)) => {
+                metrics::counter!("fallthrough_coalesced_requests_total").increment(1);
+                Ok((fill, Came::Later))
+            }
+            Ok(Joined::Started(_, fill)) => {
+                let run = FillRun { engine: self.clone(), order, fill: fill.clone() };
+                inner.tasks.spawn(run.run());
+                Ok((fill, Came::First))
+            }
+            Err(TableFull) => {
+                metrics::counter!("fallthrough_admission_rejections_total", "reason" => "fills-full")
+                    .increment(1);
+                Err(BucketError::SlowDown { reason: "fills-full", retry_after: Duration::from_secs(1) })
+            }
+        }
+    }
+
+    /// The running fill of the key that a reader of `bucket` may join.
+    pub(crate) fn running(&self, bucket: &Bucket, key: &Key) -> Option<Arc<Fill>> {
+        self.inner.fills.with(|fills| fills.get(&Self::slot(bucket, key)).cloned())
+    }
+}
+
+struct FillRun {
+    engine: Engine,
+    order: FillOrder,
+    fill: Arc<Fill>,
+}
+
+/// Takes the fill out of the table even if its task panics or is dropped.
+struct FillGuard<'a>(&'a FillRun);
+
+impl Drop for FillGuard<'_> {
+    fn drop(&mut self) {
+        let run = self.0;
+        run.engine.inner.fills.with(|fills| fills.end(&run.order.slot, run.fill.id));
+        metrics::gauge!("fallthrough_fills_in_flight").decrement(1.0);
+        // Readers of a fill without a last word must not wait for ever.
+        run.fill.progress.send_if_modified(|progress| {
+            let orphaned = !progress.is_final();
+            if orphaned {
+                progress.stage = Stage::Failed(BucketError::OriginFailing {
+                    reason: "the fill was stopped".to_owned(),
+                    retry_after: Duration::from_secs(1),
+                });
+            }
+            orphaned
+        });
+    }
+}
+
+impl FillRun {
+    async fn run(self) {
+        metrics::gauge!("fallthrough_fills_in_flight").increment(1.0);
+        let _guard = FillGuard(&self);
+        let stop = self.engine.inner.stop.clone();
+        let outcome = tokio::select! {
+            biased;
+            () = stop.cancelled() => "stopped",
+            outcome = self.fill() => outcome,
+        };
+        let took = self.engine.inner.clock.monotonic().since(self.fill.started);
+        metrics::histogram!("fallthrough_fill_duration_seconds").record(took.as_secs_f64());
+        metrics::counter!("fallthrough_fills_total", "origin" => self.fill.origin.to_string(), "outcome" => outcome)
+            .increment(1);
+        self.remember(outcome, took);
+    }
+
+    fn remember(&self, outcome: &str, took: Duration) {
+        let said = match &self.fill.progress.borrow().stage {
+            Stage::Failed(error) => format!("{outcome} after {} ms: {error}", took.as_millis()),
+            Stage::Asking
+            | Stage::Headers(_)
+            | Stage::Streaming(..)
+            | Stage::Verified(..)
+            | Stage::Unchanged(_) => {
+                format!("{outcome} after {} ms", took.as_millis())
+            }
+        };
+        let mut memory = self.engine.inner.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        memory.remember(&self.order.slot, said);
+    }
+
+    fn say(&self, stage: Stage) {
+        self.fill.progress.send_modify(|progress| progress.stage = stage);
+    }
+
+    /// Runs the fill to its end; returns the outcome for metrics.
+    async fn fill(&self) -> &'static str {
+        let inner = &self.engine.inner;
+        let order = &self.order;
+        let mut permit = match order.behind.gate.admit(&order.client, inner.options.client_wait).await {
+            Ok(permit) => permit,
+            Err(error) => {
+                self.say(Stage::Failed(error));
+                return "shed";
+            }
+        };
+        let fetched = Fetch::new(&self.engine, order, &self.fill.progress).run().await;
+        if fetched.says_something_of_the_rate() {
+            permit.served();
+        }
+        // The origin has done its part; the next fill may go while this one commits.
+        drop(permit);
+        match fetched {
+            Fetched::Object { head, staging, info, provenance } => {
+                let size = staging.len();
+                let reader = staging.reader();
+                // Verified: the last bytes go out now. Readers do not wait for the durable commit.
+                self.fill.progress.send_modify(|progress| {
+                    progress.stage = Stage::Verified(head.clone(), reader);
+                    progress.readable = size;
+                });
+                if !head.kept {
+                    return "not-kept";
+                }
+                match staging.seal().await {
+                    Ok(sealed) => self.commit(NewState::Filled(info, provenance), sealed).await,
+                    Err(error) => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "a fill could not be stored"
+                        );
+                        "store-failed"
+                    }
+                }
+            }
+            Fetched::Unchanged { info, provenance } => self.refresh(info, provenance).await,
+            Fetched::Absent { error, until, invalid } => {
+                self.forget_or_note(until, invalid).await;
+                self.say(Stage::Failed(error));
+                "absent"
+            }
+            Fetched::Failed(error) => {
+                self.say(Stage::Failed(error));
+                "failed"
+            }
+        }
+    }
+
+    async fn commit(&self, state: NewState, sealed: Sealed) -> &'static str {
+        let inner = &self.engine.inner;
+        let order = &self.order;
+        let change = Change::Publish(state, sealed);
+        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
+        {
+            Ok(FillCommit::Stored(_)) => "stored",
+            Ok(FillCommit::Superseded) => "superseded",
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a fill could not be committed");
+                "store-failed"
+            }
+        }
+    }
+
+    /// The stored object is still good: its freshness is renewed.
+    async fn refresh(&self, info: fallthrough_store::ObjectInfo, provenance: Provenance) -> &'static str {
+        let inner = &self.engine.inner;
+        let order = &self.order;
+        let change = Change::Observe(Observation::Fresh(info, provenance));
+        let entry =
+            match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change)
+                .await
+            {
+                Ok(FillCommit::Stored(entry)) => entry,
+                Ok(FillCommit::Superseded) => None,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "freshness could not be renewed"
+                    );
+                    None
+                }
+            };
+        match entry.or_else(|| order.entry.clone()) {
+            Some(entry) => self.say(Stage::Unchanged(entry)),
+            None => self.say(Stage::Failed(BucketError::BadOriginAnswer {
+                reason: "304 to a request without a stored copy".to_owned(),
+            })),
+        }
+        "unchanged"
+    }
+
+    /// The origin says that there is no such object: believed for a while, and a stale copy is given up.
+    async fn forget_or_note(&self, until: Option<fallthrough_object::Timestamp>, invalid: bool) {
+        let inner = &self.engine.inner;
+        let order = &self.order;
+        let had_body = order.entry.as_ref().is_some_and(|entry| entry.state.stored().is_some());
+        let known = order.entry.as_ref().is_some_and(|entry| matches!(entry.state, EntryState::Known(..)));
+        let change = match until {
+            _ if had_body => Change::Erase(Erased::Unknown),
+            Some(until) => Change::Observe(Observation::Absent { until, invalid }),
+            None if known => Change::Erase(Erased::Unknown),
+            None => return,
+        };
+        if let Err(error) =
+            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a negative answer could not be noted");
+        }
+    }
+}

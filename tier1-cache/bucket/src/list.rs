@@ -1,0 +1,415 @@
+//! LIST: what is here, or what is here merged with what the shadow lists, in bytewise order.
+//!
+//! Each page merges two sorted streams. The shadow's page is read first and the local snapshot after it, so
+//! that a key that is filled or deleted meanwhile is seen as it is here. The cursor is the last *examined*
+//! name, so that pages of tombstones make progress.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use fallthrough_object::Key;
+use fallthrough_shadow::{ListQuery, ListedPage};
+use fallthrough_store::{Bucket, Entry, EntryState};
+
+use crate::api::{
+    Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
+};
+use crate::core::rule::merged_list;
+use crate::engine::{Behind, Engine};
+use crate::fetch::{NotAsked, not_asked};
+use crate::get::answer;
+
+/// Names examined for one page before it is cut short; the cursor goes on from there.
+const MAX_EXAMINED: usize = 20_000;
+/// Rows of one local read.
+const SCAN_ROWS: usize = 1_000;
+/// How often a page is read anew because the shadow was replaced meanwhile.
+const MAX_EPOCHS: u32 = 4;
+/// Sorts after everything that begins with the prefix before it, but for names with this very character,
+/// which are dropped on the way.
+const LAST: &str = "\u{10FFFF}";
+
+impl Engine {
+    /// One page of the bucket's list.
+    ///
+    /// # Errors
+    /// [`BucketError::OriginFailing`] or [`BucketError::ShadowMisconfigured`] if the shadow's part cannot be
+    /// had: never a partial list.
+    pub async fn list(
+        &self,
+        bucket: &std::sync::Arc<Bucket>,
+        _caller: &Caller,
+        request: ListRequest,
+    ) -> Answer<ListPage> {
+        let mut bucket = bucket.clone();
+        let mut report = CacheReport::of(CacheWord::Hit, "local");
+        for _ in 0..MAX_EPOCHS {
+            if let Ok(Some(behind)) = self.behind(&bucket)
+                && merged_list(&bucket.settings, &behind.rule)
+            {
+                report = CacheReport::of(CacheWord::Pass, "merged");
+                report.origin = Some(behind.origin.clone());
+            }
+            let page = self.list_page(&bucket, &request).await;
+            // A shadow that was detached or replaced in between must not bring keys back.
+            match self.bucket(&bucket.name).await {
+                Ok(now) if now.gate_version == bucket.gate_version => return answer(report, page),
+                Ok(now) if now.id == bucket.id => bucket = now,
+                Ok(_) => return answer(report, Err(BucketError::NoSuchBucket(bucket.name.clone()))),
+                Err(error) => return answer(report, Err(error)),
+            }
+        }
+        answer(report, Err(BucketError::Conflict))
+    }
+
+    /// One page as the bucket was when `bucket` was read.
+    pub(crate) async fn list_page(
+        &self,
+        bucket: &Bucket,
+        request: &ListRequest,
+    ) -> Result<ListPage, BucketError> {
+        let behind = match self.behind(bucket)? {
+            Some(behind) if merged_list(&bucket.settings, &behind.rule) => Some(behind),
+            Some(_) | None => None,
+        };
+        let from = request.cursor.as_ref().map(|cursor| cursor.0.clone()).or_else(|| request.after.clone());
+        let mut merge = Merge {
+            engine: self,
+            bucket,
+            request,
+            examined: from.unwrap_or_default(),
+            skip: None,
+            items: Vec::new(),
+            count: 0,
+        };
+        merge.skip_prefix_of_cursor();
+        if request.max_keys == 0 {
+            return Ok(ListPage::default());
+        }
+        let more = match behind {
+            Some(behind) => merge.merged(&behind).await?,
+            None => merge.local(None).await? == Stopped::Full,
+        };
+        let next = more.then_some(ListCursor(merge.examined));
+        Ok(ListPage { items: merge.items, next })
+    }
+}
+
+/// A page that is being made.
+struct Merge<'a> {
+    engine: &'a Engine,
+    bucket: &'a Bucket,
+    request: &'a ListRequest,
+    /// The last name that was looked at, shown or not: everything up to it is done.
+    examined: String,
+    /// A common prefix that was shown: names under it are done.
+    skip: Option<String>,
+    items: Vec<ListItem>,
+    count: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// Nothing is left up to the bound.
+    Done,
+    /// The page is full, or enough was examined.
+    Full,
+}
+
+/// What the shadow listed.
+enum Theirs {
+    Object(fallthrough_shadow::ListedObject, Key),
+    Prefix(String),
+}
+
+impl Theirs {
+    fn name(&self) -> &str {
+        match self {
+            Self::Object(_, key) => key.as_str(),
+            Self::Prefix(prefix) => prefix,
+        }
+    }
+}
+
+impl Merge<'_> {
+    /// If the cursor is a common prefix that was shown, everything under it is done.
+    fn skip_prefix_of_cursor(&mut self) {
+        if self.request.cursor.is_none() && self.request.after.is_none() {
+            return;
+        }
+        if let Some(prefix) = self.prefix_of(&self.examined)
+            && prefix == self.examined
+        {
+            self.skip = Some(prefix.to_owned());
+        }
+    }
+
+    /// The common prefix that `name` collapses into.
+    fn prefix_of<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let delimiter = self.request.delimiter.as_deref().filter(|d| !d.is_empty())?;
+        let rest = name.strip_prefix(self.request.prefix.as_str())?;
+        let at = rest.find(delimiter)?;
+        Some(&name[..self.request.prefix.len() + at + delimiter.len()])
+    }
+
+    fn is_done(&self, name: &str) -> bool {
+        name <= self.examined.as_str() || self.skip.as_deref().is_some_and(|skip| name.starts_with(skip))
+    }
+
+    fn is_full(&self) -> bool {
+        if self.items.len() >= self.request.max_keys {
+            return true;
+        }
+        // V1 without a delimiter can go on only from a key that it showed.
+        self.count >= MAX_EXAMINED && !(self.request.must_show_one && self.items.is_empty())
+    }
+
+    fn show_prefix(&mut self, prefix: &str) {
+        self.items.push(ListItem::Prefix(prefix.to_owned()));
+        self.skip = Some(prefix.to_owned());
+        // The prefix itself is the cursor: what sorts between it and its last key is dropped by `is_done`.
+        prefix.clone_into(&mut self.examined);
+    }
+
+    fn show_local(&mut self, key: &Key, entry: &Entry) {
+        let Some(stored) = entry.state.stored() else { return };
+        if let Some(prefix) = self.prefix_of(key.as_str()).map(str::to_owned) {
+            return self.show_prefix(&prefix);
+        }
+        self.items.push(ListItem::Object {
+            key: key.clone(),
+            etag: stored.info.etag.clone(),
+            size_bytes: stored.info.size_bytes,
+            last_modified: stored.info.last_modified,
+        });
+    }
+
+    /// Where the next local read begins.
+    fn scan_from(&self) -> Option<String> {
+        match &self.skip {
+            Some(skip) => Some(format!("{skip}{LAST}")),
+            None if self.examined.is_empty() => None,
+            None => Some(self.examined.clone()),
+        }
+    }
+
+    /// Rows after what was examined, only those that take part in lists.
+    async fn scan(&self) -> Result<(Vec<(Key, Entry)>, Option<String>), BucketError> {
+        let from = self.scan_from();
+        let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows =
+            self.engine.inner.store.scan(self.bucket.id, bound, &self.request.prefix, SCAN_ROWS).await?;
+        // With a full read there may be more after its last row.
+        let last =
+            (rows.len() == SCAN_ROWS).then(|| rows.last().map(|(key, _)| key.as_str().to_owned())).flatten();
+        let rows = rows
+            .into_iter()
+            .filter(|(_, entry)| match entry.state {
+                EntryState::Written(_) | EntryState::Filled(..) | EntryState::Tombstone => true,
+                EntryState::Known(..) | EntryState::Absent { .. } => false,
+            })
+            .collect();
+        Ok((rows, last))
+    }
+
+    /// Shows what is here, up to and including `until`.
+    async fn local(&mut self, until: Option<&str>) -> Result<Stopped, BucketError> {
+        loop {
+            let (rows, last) = self.scan().await?;
+            for (key, entry) in &rows {
+                if until.is_some_and(|until| key.as_str() > until) {
+                    return Ok(Stopped::Done);
+                }
+                if self.is_done(key.as_str()) {
+                    continue;
+                }
+                let shows = entry.state.stored().is_some();
+                if self.is_full() && (shows || self.count >= MAX_EXAMINED) {
+                    return Ok(Stopped::Full);
+                }
+                self.count += 1;
+                key.as_str().clone_into(&mut self.examined);
+                self.skip = None;
+                self.show_local(key, entry);
+            }
+            let Some(last) = last else { return Ok(Stopped::Done) };
+            if until.is_some_and(|until| last.as_str() > until) {
+                return Ok(Stopped::Done);
+            }
+            if self.skip.is_none() && last > self.examined {
+                // The rows after the last one shown take no part in lists: they are examined all the same.
+                self.count += 1;
+                self.examined = last;
+            }
+        }
+    }
+
+    /// Merges page after page of the shadow's list with what is here. Returns whether there is more.
+    async fn merged(&mut self, behind: &Behind) -> Result<bool, BucketError> {
+        loop {
+            let page = self.shadow_page(behind).await?;
+            let (theirs, bound) = ordered(page, behind, self)?;
+            if self.merge(theirs, bound.as_deref()).await? == Stopped::Full {
+                return Ok(true);
+            }
+            let Some(bound) = bound else { return Ok(false) };
+            // Everything up to the end of the shadow's page is examined now.
+            if bound > self.examined {
+                self.skip = self.prefix_of(&bound).filter(|prefix| *prefix == bound).map(str::to_owned);
+                self.examined = bound;
+            }
+            if self.is_full() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Merges one page of the shadow (complete up to `bound`) with what is here up to `bound`.
+    async fn merge(&mut self, theirs: Vec<Theirs>, bound: Option<&str>) -> Result<Stopped, BucketError> {
+        let mut theirs = VecDeque::from(theirs);
+        loop {
+            let (rows, last) = self.scan().await?;
+            // What this read covers; the shadow's names after it wait for the next read.
+            let covered = last.as_deref();
+            let mut ours = rows.iter().filter(|(key, _)| bound.is_none_or(|b| key.as_str() <= b)).peekable();
+            loop {
+                let their_name =
+                    theirs.front().map(Theirs::name).filter(|name| covered.is_none_or(|c| *name <= c));
+                let our_name = ours.peek().map(|(key, _)| key.as_str());
+                let (take_ours, take_theirs) = match (our_name, their_name) {
+                    (None, None) => break,
+                    (Some(_), None) => (true, false),
+                    (None, Some(_)) => (false, true),
+                    (Some(o), Some(t)) => (o <= t, t <= o),
+                };
+                let shown = if take_ours { our_name } else { their_name }.unwrap_or_default();
+                if !self.is_done(shown) {
+                    let shows =
+                        ours.peek().is_none_or(|(_, entry)| !take_ours || entry.state.stored().is_some());
+                    if self.is_full() && (shows || self.count >= MAX_EXAMINED) {
+                        return Ok(Stopped::Full);
+                    }
+                    self.count += 1;
+                    shown.clone_into(&mut self.examined);
+                    self.skip = None;
+                    match (take_ours.then(|| ours.peek()).flatten(), theirs.front()) {
+                        // What is here wins; a tombstone hides the shadow's key.
+                        (Some((key, entry)), _) => self.show_local(key, entry),
+                        (None, Some(Theirs::Prefix(prefix))) => {
+                            let prefix = prefix.clone();
+                            self.show_prefix(&prefix);
+                        }
+                        (None, Some(Theirs::Object(object, key))) => {
+                            let object = ListItem::Object {
+                                key: key.clone(),
+                                etag: object.etag.clone(),
+                                size_bytes: object.size_bytes,
+                                last_modified: crate::fetch::whole_secs(object.last_modified),
+                            };
+                            self.items.push(object);
+                        }
+                        (None, None) => {}
+                    }
+                }
+                if take_ours {
+                    ours.next();
+                }
+                if take_theirs {
+                    theirs.pop_front();
+                }
+            }
+            let Some(last) = last.filter(|last| bound.is_none_or(|bound| last.as_str() <= bound)) else {
+                return Ok(Stopped::Done);
+            };
+            if self.skip.is_none() && last > self.examined {
+                self.count += 1;
+                self.examined = last;
+            }
+        }
+    }
+
+    /// The shadow's next page after what was examined.
+    async fn shadow_page(&self, behind: &Behind) -> Result<ListedPage, BucketError> {
+        let before = behind.rule.list_prefix().unwrap_or_default();
+        let own = behind.rule.settings.prefix.as_deref().unwrap_or_default();
+        // The rule's prefix and the request's: one begins with the other, or nothing can match.
+        let prefix = if own.starts_with(self.request.prefix.as_str()) {
+            own
+        } else if self.request.prefix.starts_with(own) {
+            self.request.prefix.as_str()
+        } else {
+            return Ok(ListedPage::default());
+        };
+        // A delimiter inside the rule's own prefix cannot be handed on: it would collapse from elsewhere.
+        let delimiter =
+            self.request.delimiter.clone().filter(|d| !d.is_empty() && prefix == self.request.prefix);
+        let start_after = match (&self.skip, &delimiter) {
+            // Where the shadow does not collapse, what was collapsed here is jumped over.
+            (Some(skip), None) => format!("{before}{skip}{LAST}"),
+            _ if self.examined.is_empty() => String::new(),
+            _ => format!("{before}{}", self.examined),
+        };
+        let query = ListQuery {
+            prefix: format!("{before}{prefix}"),
+            start_after,
+            delimiter,
+            // At least two: after a common prefix the first name is that prefix again at some providers.
+            max_keys: (self.request.max_keys - self.items.len().min(self.request.max_keys) + 1)
+                .clamp(2, 1000),
+            timeout: self.engine.inner.options.client_wait,
+        };
+        let passage = behind.gate.pass()?;
+        match behind.shadow.list(query).await {
+            Ok(page) => {
+                passage.succeeded();
+                Ok(page)
+            }
+            Err(error) => Err(match not_asked(&error) {
+                NotAsked::Transient(error) => {
+                    passage.failed(None);
+                    error
+                }
+                NotAsked::Permanent(error) => error,
+            }),
+        }
+    }
+}
+
+/// The shadow's page under our names, in order, and the name up to which it is complete (`None`: to the end).
+fn ordered(
+    page: ListedPage,
+    behind: &Behind,
+    merge: &Merge<'_>,
+) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
+    let before = behind.rule.list_prefix().unwrap_or_default();
+    let malformed = || BucketError::OriginFailing {
+        reason: "its list is out of order".to_owned(),
+        retry_after: std::time::Duration::from_secs(1),
+    };
+    let mut names = Vec::with_capacity(page.objects.len() + page.prefixes.len());
+    for object in page.objects {
+        let own = object.key.strip_prefix(before).ok_or_else(malformed)?;
+        // A name that is no key here (empty, after the rewrite) cannot be asked for, so it is not shown.
+        let Ok(key) = Key::parse(own) else { continue };
+        let collapsed = merge.prefix_of(key.as_str()).map(str::to_owned);
+        names.push(match collapsed {
+            Some(prefix) => Theirs::Prefix(prefix),
+            None => Theirs::Object(object, key),
+        });
+    }
+    for prefix in page.prefixes {
+        names.push(Theirs::Prefix(prefix.strip_prefix(before).ok_or_else(malformed)?.to_owned()));
+    }
+    names.sort_by(|a, b| a.name().cmp(b.name()));
+    names.dedup_by(|a, b| a.name() == b.name());
+    let last = names.last().map(|last| last.name().to_owned());
+    if page.truncated {
+        // A page that says "more" and does not go forward would be asked for for ever.
+        match &last {
+            Some(last) if *last > merge.examined => {}
+            Some(_) | None => return Err(malformed()),
+        }
+        return Ok((names, last));
+    }
+    Ok((names, None))
+}

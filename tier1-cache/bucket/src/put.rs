@@ -1,0 +1,190 @@
+//! PUT of an object: staged while it arrives, verified, then committed durably before it is acknowledged.
+
+use std::sync::Arc;
+
+use fallthrough_object::{Body, BodyError, ETag, Key};
+use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, NewState, ObjectInfo, Sealed, Staging};
+use fallthrough_wire::conditions::{WriteConditions, WriteVerdict};
+use fallthrough_wire::digest::{DigestSet, Digests};
+use futures::StreamExt as _;
+
+use crate::api::{BucketError, Caller, PutOutcome, PutRequest};
+use crate::core::commit::{ChangeRefused, commit_change};
+use crate::core::rule::Match;
+use crate::engine::Engine;
+use crate::fetch::whole_secs;
+use crate::ledger::{Change, Committed};
+
+impl Engine {
+    /// PUT of an object. When this returns, the object is durable: its bytes, then its entry, are synced.
+    ///
+    /// # Errors
+    /// [`BucketError::BadBody`] if the body broke off or a promise about it was not kept;
+    /// [`BucketError::PreconditionFailed`]; [`BucketError::NotOffered`] for a condition on a key that only the
+    /// shadow could judge; the store's. Nothing is stored then.
+    ///
+    /// # Cancellation
+    /// Dropping it before the commit was ordered leaves nothing; after that the object stands.
+    pub async fn put(
+        &self,
+        bucket: &Arc<Bucket>,
+        _caller: &Caller,
+        request: PutRequest,
+    ) -> Result<PutOutcome, BucketError> {
+        // Judged before the body is read, so that a refused PUT costs nothing; the commit judges again.
+        if !request.conditions.is_empty() {
+            let row = self.inner.store.lookup(bucket.id, &request.key).await?;
+            self.judge(bucket, &request.key, row.as_deref(), &request.conditions)?;
+        }
+        let _announced = self.inner.store.announce();
+        let mut staging = self.inner.store.stage(request.length_bytes)?;
+        let md5 = receive(&mut staging, request.body, request.length_bytes).await?;
+        if request.content_md5.is_some_and(|promised| promised != md5) {
+            return Err(bad(BodyError::Mismatch { what: "Content-MD5" }));
+        }
+        let info = ObjectInfo {
+            etag: Some(ETag::from_md5(md5)),
+            size_bytes: staging.len(),
+            last_modified: whole_secs(self.inner.clock.now()),
+            meta: request.meta,
+            checksums: request.checksums.get().cloned().unwrap_or_default(),
+            md5: Some(md5),
+            part_sizes: Vec::new(),
+        };
+        let sealed = staging.seal().await?;
+        let shown = Arc::new(info.clone());
+        self.commit_written(bucket, &request.key, info, sealed, &request.conditions).await?;
+        Ok(PutOutcome { info: shown })
+    }
+
+    async fn commit_written(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &Key,
+        info: ObjectInfo,
+        sealed: Sealed,
+        conditions: &WriteConditions,
+    ) -> Result<Committed, BucketError> {
+        let change = Change::Publish(NewState::Written(info), sealed);
+        self.change(bucket, key, |bucket, row| {
+            self.judge(bucket, key, row, conditions)?;
+            Ok(change.clone())
+        })
+        .await
+    }
+
+    /// Commits a change of a key, deciding anew on what is there as often as somebody else was faster, also
+    /// if the bucket's shadow was replaced meanwhile.
+    ///
+    /// # Errors
+    /// What `decide` says; [`BucketError::NoSuchBucket`] if the bucket is gone; the store's.
+    pub(crate) async fn change(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &Key,
+        mut decide: impl FnMut(&Bucket, Option<&Entry>) -> Result<Change, BucketError>,
+    ) -> Result<Committed, BucketError> {
+        let inner = &self.inner;
+        let slot = Self::slot(bucket, key);
+        let mut bucket = bucket.clone();
+        for _ in 0..crate::core::commit::MAX_CONFLICTS {
+            let decided = commit_change(&inner.store, &inner.fills, bucket.as_ref(), &slot, |row| {
+                decide(&bucket, row.as_deref())
+            })
+            .await;
+            match decided {
+                Ok(committed) => return Ok(committed),
+                Err(ChangeRefused::Decided(error)) => return Err(error),
+                Err(ChangeRefused::Failed(error)) => return Err(error.into()),
+                Err(ChangeRefused::Conflict) => return Err(BucketError::Conflict),
+                Err(ChangeRefused::Gate) => {
+                    let now = self.bucket(&bucket.name).await?;
+                    if now.id != bucket.id {
+                        // Another bucket of the same name: this request was for the old one.
+                        return Err(BucketError::NoSuchBucket(bucket.name.clone()));
+                    }
+                    if now.gate_version == bucket.gate_version {
+                        // It is being deleted at this moment.
+                        return Err(BucketError::Conflict);
+                    }
+                    bucket = now;
+                }
+            }
+        }
+        Err(BucketError::Conflict)
+    }
+
+    /// Judges the conditions of a write on what is here.
+    fn judge(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        row: Option<&Entry>,
+        conditions: &WriteConditions,
+    ) -> Result<(), BucketError> {
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        let state = row.map(|entry| &entry.state);
+        let here = match state {
+            Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) => Some(stored),
+            Some(EntryState::Tombstone) => None,
+            Some(EntryState::Known(..) | EntryState::Absent { .. }) | None => {
+                self.only_the_shadow_knows(bucket, key)?;
+                None
+            }
+        };
+        match conditions.evaluate(here.and_then(|stored| stored.info.etag.as_ref())) {
+            WriteVerdict::Proceed => Ok(()),
+            WriteVerdict::PreconditionFailed => Err(BucketError::PreconditionFailed),
+            WriteVerdict::NoSuchKey => Err(BucketError::NoSuchKey),
+        }
+    }
+
+    /// A condition on a key that is not here is the shadow's to judge, and is never guessed. Compute buckets
+    /// judge on what is stored here.
+    fn only_the_shadow_knows(&self, bucket: &Bucket, key: &Key) -> Result<(), BucketError> {
+        match bucket.settings.mode {
+            BucketMode::Plain | BucketMode::Compute => return Ok(()),
+            BucketMode::Migrate | BucketMode::Cache => {}
+        }
+        match self.behind(bucket)?.map(|behind| behind.rule.matches(key)) {
+            None | Some(Match::No | Match::Impossible) => Ok(()),
+            Some(Match::As(_)) => Err(BucketError::NotOffered { what: "a conditional write" }),
+        }
+    }
+}
+
+/// Stages a body; returns its MD5.
+async fn receive(
+    staging: &mut Staging,
+    body: Body,
+    length_bytes: Option<u64>,
+) -> Result<[u8; 16], BucketError> {
+    let mut digests = Digests::new(DigestSet::none().and_md5());
+    match body {
+        Body::Bytes(bytes) => {
+            digests.update(&bytes);
+            staging.append(bytes).await?;
+        }
+        Body::Stream(mut pieces) => {
+            while let Some(piece) = pieces.next().await {
+                let piece = piece.map_err(bad)?;
+                if length_bytes.is_some_and(|most| staging.len() + piece.len() as u64 > most) {
+                    return Err(bad(BodyError::TooLong));
+                }
+                digests.update(&piece);
+                staging.append(piece).await?;
+            }
+        }
+        Body::File(_) => return Err(bad(BodyError::Malformed { what: "a body in a file" })),
+    }
+    if length_bytes.is_some_and(|promised| promised != staging.len()) {
+        return Err(bad(BodyError::Incomplete));
+    }
+    digests.finish().md5.ok_or_else(|| bad(BodyError::Malformed { what: "no digest" }))
+}
+
+fn bad(error: BodyError) -> BucketError {
+    BucketError::BadBody(Arc::new(error))
+}
