@@ -27,7 +27,7 @@ pub(crate) enum Caller {
     /// No credentials are configured.
     Anybody,
     /// The signature was verified.
-    Signed(Verified<()>),
+    Signed(Box<Verified<()>>),
 }
 
 impl Caller {
@@ -61,7 +61,7 @@ impl Access {
                 .ok_or(S3Code::AccessDenied)?;
         let known = self.credentials.iter().find(|known| known.access_key == presented.access_key());
         let secret = &known.ok_or(S3Code::InvalidAccessKeyId)?.secret;
-        Ok(Caller::Signed(presented.verify((), secret, Some(&self.keys))?))
+        Ok(Caller::Signed(Box::new(presented.verify((), secret, Some(&self.keys))?)))
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fallthrough_wire::range::content_range_unsatisfied;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response};
 
 use crate::error::{BoxError, OriginError};
 use crate::sent::SentBody;
@@ -15,18 +15,18 @@ use crate::upload::blame;
 /// An S3 error, the headers that go with it, and what only the log may know.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    pub(crate) error: S3Error,
-    headers: HeaderMap,
+    pub(crate) error: Box<S3Error>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) cause: Option<BoxError>,
 }
 
 impl Fault {
     pub(crate) fn new(error: impl Into<S3Error>) -> Self {
-        Self { error: error.into(), headers: HeaderMap::new(), cause: None }
+        Self { error: Box::new(error.into()), headers: Vec::new(), cause: None }
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
-        self.headers.insert(name, value.into());
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -67,7 +67,7 @@ impl Fault {
         let mut response = Response::new(SentBody::empty());
         *response.status_mut() = error.status();
         let headers = response.headers_mut();
-        *headers = self.headers;
+        headers.extend(self.headers);
         if !is_head {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
             headers.insert(CONTENT_LENGTH, document.len().into());

@@ -27,6 +27,8 @@
 mod access;
 mod admission;
 mod answer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod connection;
 mod counters;
 mod error;

@@ -251,7 +251,7 @@ fn token_of_key(key: &str) -> String {
 
 fn key_of_token(token: &str) -> Option<String> {
     let bytes = token.as_bytes();
-    if bytes.is_empty() || bytes.len() % 2 != 0 || !bytes.iter().all(u8::is_ascii_hexdigit) {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(2) || !bytes.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let pairs = (0..bytes.len()).step_by(2).map(|at| u8::from_str_radix(token.get(at..at + 2)?, 16).ok());
