@@ -8,7 +8,7 @@ mod clock;
 mod content;
 mod fault;
 mod gate;
-
+mod origin;
 mod play;
 mod script;
 mod shadow;
@@ -17,6 +17,6 @@ pub use clock::{ManualClock, TokioClock};
 pub use content::Content;
 pub use fault::{Fault, ListFault};
 pub use gate::At;
-
+pub use origin::FaultyOrigin;
 pub use script::{Call, Script};
 pub use shadow::ScriptedShadow;

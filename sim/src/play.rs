@@ -205,7 +205,7 @@ impl Plan {
             return self.short(s3_error(412, "PreconditionFailed"));
         }
         self.set(ETAG.as_str(), &object.etag);
-        self.set(LAST_MODIFIED.as_str(), &http_date(object.last_modified.unix_secs()));
+        self.set(LAST_MODIFIED.as_str(), &fallthrough_wire::date::format_http(object.last_modified));
         for (name, value) in &object.headers {
             self.set(name, value);
         }
@@ -305,6 +305,11 @@ impl Plan {
 }
 
 impl Pieces {
+    /// Whether the answer has no body at all, not even an empty one.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.bodiless
+    }
+
     /// The next step, after the pauses and holds before it. Not cancel-safe: after a drop the body is over.
     pub(crate) async fn next(&mut self) -> Step {
         if self.bodiless {
@@ -355,8 +360,4 @@ fn crc32(content: &Content) -> u32 {
         at += 1 << 20;
     }
     u32::try_from(digest.finalize()).expect("a CRC-32 has 32 bits")
-}
-
-fn http_date(unix_secs: u64) -> String {
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(unix_secs))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fallthrough_object::{ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Meta, Timestamp};
+use fallthrough_wire::date::parse_http;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, RETRY_AFTER, VARY,
@@ -110,12 +111,7 @@ pub(crate) fn etag(headers: &HeaderMap) -> Option<ETag> {
 
 /// Last-Modified; a date that cannot be parsed counts as absent.
 pub(crate) fn last_modified(headers: &HeaderMap) -> Option<Timestamp> {
-    http_date(lenient(headers, &LAST_MODIFIED)?)
-}
-
-fn http_date(text: &str) -> Option<Timestamp> {
-    let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(Timestamp::from_unix_secs(since.as_secs()))
+    parse_http(lenient(headers, &LAST_MODIFIED)?)
 }
 
 /// Content-Length.
@@ -152,7 +148,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         Ok(secs) => Duration::from_secs(secs),
         // A number too long for 64 bits is still a number: very long.
         Err(_) if !value.is_empty() && value.bytes().all(|c| c.is_ascii_digit()) => RETRY_AFTER_MAX,
-        Err(_) => http_date(value)?.since(now),
+        Err(_) => parse_http(value)?.since(now),
     };
     Some(wait.min(RETRY_AFTER_MAX))
 }
@@ -165,8 +161,8 @@ pub(crate) fn freshness(headers: &HeaderMap, now: Timestamp) -> Freshness {
     let lifetime = control.seconds("s-maxage").or_else(|| control.seconds("max-age")).or_else(|| {
         let expires = lenient(headers, &EXPIRES)?;
         // A date that cannot be parsed, such as `0`, means: expired already (RFC 9111 §5.3).
-        let Some(expires) = http_date(expires) else { return Some(Duration::ZERO) };
-        let base = lenient(headers, &DATE).and_then(http_date).unwrap_or(now);
+        let Some(expires) = parse_http(expires) else { return Some(Duration::ZERO) };
+        let base = lenient(headers, &DATE).and_then(parse_http).unwrap_or(now);
         Some(expires.since(base))
     });
     let fresh_for = if control.has("no-cache") {

@@ -5,11 +5,23 @@
 
 mod answer;
 mod answer_headers;
+mod client;
+mod endpoint;
 mod error_body;
+mod http_shadow;
+mod network;
 mod outcome;
+mod probe;
 mod reading;
 mod request;
+mod s3_shadow;
 
 pub use answer::{RawAnswer, ShadowError};
+pub use client::{ATTEMPT_HEADER, HOPS_HEADER, Outbound, REQUEST_ID_HEADER};
+pub use endpoint::SettingsError;
+pub use http_shadow::{HttpSettings, HttpShadow};
+pub use network::NetworkPolicy;
 pub use outcome::{Asked, Dialect, Expected, Found, Freshness, Outcome};
+pub use probe::{ProbeLine, ProbeResult, Probed, probe};
 pub use request::{ListQuery, ListedObject, ListedPage, Method, Request, Shadow};
+pub use s3_shadow::{S3Settings, S3Shadow};

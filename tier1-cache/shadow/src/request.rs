@@ -38,6 +38,8 @@ pub struct Request {
     pub hops: u32,
     /// The id of the client's request, for logs on both sides.
     pub request_id: String,
+    /// The trace that the client's request belongs to (W3C Trace Context), passed on as it is.
+    pub traceparent: Option<String>,
 }
 
 impl Request {
@@ -53,6 +55,7 @@ impl Request {
             attempt: 1,
             hops: 0,
             request_id: String::new(),
+            traceparent: None,
         }
     }
 }

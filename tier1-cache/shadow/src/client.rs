@@ -1,0 +1,302 @@
+//! The one way out over HTTP/1.1: connections, deadlines, and a body that cannot end short unnoticed.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fallthrough_object::{BodyError, ByteStream, RangeSpec};
+use futures::StreamExt;
+use http::header::{ACCEPT_ENCODING, HOST, IF_MATCH, IF_NONE_MATCH, RANGE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::TokioTimer;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_util::task::TaskTracker;
+
+use crate::answer::{RawAnswer, ShadowError};
+use crate::answer_headers;
+use crate::endpoint::{Endpoint, SettingsError};
+use crate::network::{CheckedResolver, Forbidden, NetworkPolicy, ResolveError};
+use crate::request::{Method, Request};
+
+/// A connection that takes longer is as good as none; the fill's own deadline is often shorter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Idle connections are closed before most servers' own 60 to 75 s, so that few requests meet a closing one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// As many idle connections are kept for one origin.
+const IDLE_MAX: usize = 32;
+/// Header lines of one answer: more is not an origin but an attack.
+const HEADERS_MAX: usize = 256;
+/// Bytes of one answer's headers, and of hyper's read buffer.
+const HEAD_BYTES_MAX: usize = 128 << 10;
+/// A request that passed this many fall-through stores goes round in a circle.
+const HOPS_MAX: u32 = 8;
+
+/// How many fall-through stores a request has passed.
+pub const HOPS_HEADER: &str = "x-fallthrough-hops";
+/// Which attempt at a fill it is, from 1.
+pub const ATTEMPT_HEADER: &str = "x-fallthrough-attempt";
+/// The id of the client's request.
+pub const REQUEST_ID_HEADER: &str = "x-fallthrough-request-id";
+
+/// Connections to origins, under one network policy. Clones share the connections.
+#[derive(Clone)]
+pub struct Outbound {
+    client: Client<HttpsConnector<HttpConnector<CheckedResolver>>, Empty<Bytes>>,
+    policy: NetworkPolicy,
+    tasks: TaskTracker,
+}
+
+/// Spawns the tasks that drive connections, so that somebody knows of them.
+#[derive(Clone)]
+struct TrackedExecutor(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for TrackedExecutor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+impl Outbound {
+    /// Trusts the certificates that the operating system trusts.
+    ///
+    /// # Errors
+    /// [`SettingsError::Tls`].
+    pub fn new(policy: NetworkPolicy) -> Result<Self, SettingsError> {
+        Self::trusting(policy, Vec::new())
+    }
+
+    /// Trusts these certificates (DER) as well: those of a private certificate authority.
+    ///
+    /// # Errors
+    /// [`SettingsError::Tls`] if one of them is none.
+    pub fn trusting(policy: NetworkPolicy, also: Vec<Vec<u8>>) -> Result<Self, SettingsError> {
+        let tls = |reason: String| SettingsError::Tls { reason };
+        let mut roots = RootCertStore::empty();
+        // A machine without certificates can still speak to origins over plain HTTP; TLS then fails by itself.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for certificate in also {
+            roots.add(certificate.into()).map_err(|_| tls("an added certificate is none".into()))?;
+        }
+        let config = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| tls(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut http = HttpConnector::new_with_resolver(CheckedResolver { policy });
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        http.set_keepalive(Some(Duration::from_secs(30)));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let tasks = TaskTracker::new();
+        let client = Client::builder(TrackedExecutor(tasks.clone()))
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .http1_max_headers(HEADERS_MAX)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .build(connector);
+        Ok(Self { client, policy, tasks })
+    }
+
+    /// The policy that every connection obeys.
+    pub fn policy(&self) -> NetworkPolicy {
+        self.policy
+    }
+
+    /// The tasks that drive connections, for an orderly end: they finish once every shadow is dropped.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Sends one request without a body and waits for the headers of its answer.
+    ///
+    /// `headers` holds Host. Nothing is retried, redirected or decoded. Dropping the future or the answer's body closes the
+    /// connection.
+    pub(crate) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        method: Method,
+        path_and_query: &str,
+        headers: HeaderMap,
+        timeout: Duration,
+    ) -> Result<RawAnswer, ShadowError> {
+        let malformed = || ShadowError::Malformed { reason: "the key cannot stand in a request".into() };
+        let mut request = http::Request::new(Empty::new());
+        *request.method_mut() = match method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+        };
+        *request.uri_mut() = endpoint.uri(path_and_query).ok_or_else(malformed)?;
+        *request.headers_mut() = headers;
+        let answered = tokio::time::timeout(timeout, self.client.request(request)).await;
+        let (head, body) = match answered {
+            Err(_) => return Err(ShadowError::Timeout),
+            Ok(Err(error)) => return Err(unreached(&error)),
+            Ok(Ok(answer)) => answer.into_parts(),
+        };
+        let bodiless = method == Method::Head || matches!(head.status.as_u16(), 204 | 304);
+        let promised = answer_headers::content_length(&head.headers).filter(|_| !bodiless);
+        Ok(RawAnswer { status: head.status, headers: head.headers, body: whole(body, promised) })
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// The body as a stream that ends in an error unless exactly `promised` bytes came.
+fn whole(body: Incoming, promised: Option<u64>) -> ByteStream {
+    let frames = futures::stream::unfold(Some((body, promised)), |state| async move {
+        let (mut body, mut left) = state?;
+        loop {
+            let frame = match body.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Some((Err(broken(&error)), None)),
+                None if left.is_none_or(|left| left == 0) => return None,
+                None => return Some((Err(BodyError::Incomplete), None)),
+            };
+            // Trailers promise nothing here.
+            let Ok(data) = frame.into_data() else { continue };
+            if let Some(left) = &mut left {
+                match left.checked_sub(data.len() as u64) {
+                    Some(rest) => *left = rest,
+                    None => return Some((Err(BodyError::TooLong), None)),
+                }
+            }
+            if !data.is_empty() {
+                return Some((Ok(data), Some((body, left))));
+            }
+        }
+    });
+    frames.boxed()
+}
+
+fn broken(error: &hyper::Error) -> BodyError {
+    if error.is_parse() {
+        BodyError::Malformed { what: "its framing" }
+    } else {
+        // Reset, closed early, gone: all of them mean that the rest will not come.
+        BodyError::Incomplete
+    }
+}
+
+/// What went wrong before the headers came, in words without an address.
+fn unreached(error: &ClientError) -> ShadowError {
+    let unreachable = |reason: &str| ShadowError::Unreachable { reason: reason.to_owned() };
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(forbidden) = find::<Forbidden>(error) {
+            return ShadowError::Forbidden { reason: forbidden.to_string() };
+        }
+        if let Some(resolve) = find::<ResolveError>(error) {
+            return match resolve {
+                ResolveError::Forbidden(why) => ShadowError::Forbidden { reason: why.to_string() },
+                ResolveError::NoSuchName | ResolveError::Timeout => unreachable(&resolve.to_string()),
+            };
+        }
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return unreachable(match tls {
+                rustls::Error::InvalidCertificate(_) => {
+                    "its certificate is not trusted, or not for this name"
+                }
+                _ => "the TLS handshake failed; does it speak TLS on this port?",
+            });
+        }
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>()
+            && (hyper.is_parse() || hyper.is_parse_too_large())
+        {
+            return ShadowError::Malformed { reason: "it does not speak HTTP/1.1".into() };
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return unreachable(match io.kind() {
+                io::ErrorKind::ConnectionRefused => "the connection was refused",
+                io::ErrorKind::TimedOut => "no connection in time",
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it",
+                _ => "the connection broke",
+            });
+        }
+        cause = error.source();
+    }
+    unreachable("the connection closed before an answer came")
+}
+
+/// Looks for a cause in an error and in the error that an [`io::Error`] wraps, which `source` passes over.
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.downcast_ref::<E>().or_else(|| wrapped.and_then(|inner| inner.downcast_ref::<E>()))
+}
+
+/// The headers that every request carries, whatever the kind of origin.
+///
+/// # Errors
+/// [`ShadowError::Loop`]; [`ShadowError::Malformed`] if a value cannot stand in a header.
+pub(crate) fn request_headers(endpoint: &Endpoint, request: &Request) -> Result<HeaderMap, ShadowError> {
+    if request.hops >= HOPS_MAX {
+        return Err(ShadowError::Loop);
+    }
+    let mut headers = base_headers(endpoint)?;
+    let mut set = |name: HeaderName, text: &str| value(text).map(|value| headers.insert(name, value));
+    set(HeaderName::from_static(HOPS_HEADER), &(request.hops + 1).to_string())?;
+    set(HeaderName::from_static(ATTEMPT_HEADER), &request.attempt.to_string())?;
+    if !request.request_id.is_empty() {
+        set(HeaderName::from_static(REQUEST_ID_HEADER), &request.request_id)?;
+    }
+    if let Some(traceparent) = &request.traceparent {
+        set(HeaderName::from_static("traceparent"), traceparent)?;
+    }
+    if let Some(range) = request.range {
+        set(
+            RANGE,
+            &match range {
+                RangeSpec::FromTo { first, last } => format!("bytes={first}-{last}"),
+                RangeSpec::From { first } => format!("bytes={first}-"),
+                RangeSpec::Suffix { len } => format!("bytes=-{len}"),
+            },
+        )?;
+    }
+    if let Some(tag) = &request.if_match {
+        set(IF_MATCH, &tag.to_string())?;
+    }
+    if let Some(tag) = &request.if_none_match {
+        set(IF_NONE_MATCH, &tag.to_string())?;
+    }
+    Ok(headers)
+}
+
+/// Host, User-Agent, Accept-Encoding.
+pub(crate) fn base_headers(endpoint: &Endpoint) -> Result<HeaderMap, ShadowError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, value(&endpoint.host_header())?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("fallthrough/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    Ok(headers)
+}
+
+fn value(text: &str) -> Result<HeaderValue, ShadowError> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| ShadowError::Malformed { reason: "a value cannot stand in a request header".into() })
+}
+
+/// An answer that no origin gave, for keys that may not be asked.
+pub(crate) fn own_answer(status: StatusCode) -> RawAnswer {
+    RawAnswer { status, headers: HeaderMap::new(), body: futures::stream::empty().boxed() }
+}
