@@ -173,7 +173,7 @@ fn headers(first: &Seen) -> Check {
     if let Some(wrong) = first.header(CACHE_CONTROL).and_then(wrong_directive) {
         faults.push(format!("Cache-Control has {wrong:?}, which is no directive"));
     }
-    if first.headers.contains_key(VARY) {
+    if first.headers.get_all(VARY).iter().any(|value| varies(value.to_str().unwrap_or("?"))) {
         faults.push("Vary: the bucket will keep nothing of it".to_owned());
     }
     if first.headers.contains_key(SET_COOKIE) {
@@ -184,6 +184,15 @@ fn headers(first: &Seen) -> Check {
     }
     let seen = faults.join("; ");
     Check::failed("headers", seen, "correct or leave out these headers")
+}
+
+/// Whether a Vary value names a header that differs between requests of a bucket. It always asks for the
+/// identity encoding, and comes from no web origin.
+fn varies(value: &str) -> bool {
+    const CONSTANT: [&str; 4] =
+        ["accept-encoding", "origin", "access-control-request-headers", "access-control-request-method"];
+    let mut names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.any(|name| !CONSTANT.iter().any(|constant| name.eq_ignore_ascii_case(constant)))
 }
 
 /// The first piece of a Cache-Control value that is not `token` or `token=value` (RFC 9111 §5.2).
@@ -489,7 +498,15 @@ pub(super) fn busy_counts(client: &Client<'_>) -> (u32, u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::wrong_directive;
+    use super::{varies, wrong_directive};
+
+    #[test]
+    fn only_what_differs_between_requests_varies() {
+        assert!(
+            !varies("Accept-Encoding") && !varies("origin, Access-Control-Request-Method") && !varies("")
+        );
+        assert!(varies("Cookie") && varies("Accept-Encoding, User-Agent") && varies("*"));
+    }
 
     #[test]
     fn cache_control_is_read_as_the_rfc_has_it() {
