@@ -9,7 +9,7 @@
 //!
 //! async fn hello(request: Request) -> Result<Answer, OriginError> {
 //!     match request.key.as_str() {
-//!         "" => Err(OriginError::not_found()),
+//!         "nobody" => Err(OriginError::not_found()),
 //!         name => Ok(format!("hello, {name}\n").into()),
 //!     }
 //! }

@@ -9,6 +9,7 @@ use fallthrough_wire::digest::{format_content_md5, write_checksum_headers};
 use fallthrough_wire::headers::write_meta;
 use fallthrough_wire::range::content_range;
 use fallthrough_wire::{S3Code, date};
+use futures::{FutureExt, StreamExt};
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, LAST_MODIFIED,
@@ -48,6 +49,25 @@ pub(crate) async fn with_digests(mut answer: Answer) -> Result<Answer, Fault> {
     answer.etag = Some(ETag::from_md5(digest));
     answer.content_md5.get_or_insert(digest);
     Ok(answer)
+}
+
+/// A stream that is promised to be empty is not polled once the length is known to be zero, so whether it
+/// keeps its promise is looked at before.
+pub(crate) async fn with_empty_streams_checked(
+    mut answer: Answer,
+    stall_after: Duration,
+) -> Result<Answer, Fault> {
+    let AnswerBody::Whole(Body::Stream(stream), Some(0)) = &mut answer.body else { return Ok(answer) };
+    let fills = stream.by_ref().any(async |piece| piece.as_ref().map_or(true, |bytes| !bytes.is_empty()));
+    match tokio::time::timeout(stall_after, std::panic::AssertUnwindSafe(fills).catch_unwind()).await {
+        Ok(Ok(false)) => {
+            answer.body = AnswerBody::Whole(Body::empty(), Some(0));
+            Ok(answer)
+        }
+        Ok(Ok(true) | Err(_)) | Err(_) => {
+            Err(Fault::internal("a stream that was to be empty is not, or broke off"))
+        }
+    }
 }
 
 /// The response to a GET or a HEAD that the origin has answered.

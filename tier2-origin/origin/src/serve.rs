@@ -254,7 +254,11 @@ impl Server {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(_ended) = connections.join_next() => {}
+                Some(ended) = connections.join_next() => {
+                    if let Err(cause) = ended {
+                        tracing::error!(error = %cause, "a connection's task panicked");
+                    }
+                }
                 accepted = self.listener.accept(), if connections.len() < self.limits.max_connections => {
                     match accepted {
                         Ok((stream, _peer)) => {

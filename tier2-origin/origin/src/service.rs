@@ -28,7 +28,7 @@ use crate::fault::Fault;
 use crate::listing;
 use crate::origin::Origin;
 use crate::request::{Query, Request};
-use crate::respond::{Asked, respond, with_digests};
+use crate::respond::{Asked, respond, with_digests, with_empty_streams_checked};
 use crate::sent::{Broken, SentBody, Watch};
 use crate::upload::receive;
 
@@ -250,7 +250,7 @@ impl OriginService {
         } else {
             self.call(self.inner.timeout, origin.get(request)).await?
         };
-        let answer = with_digests(answer).await?;
+        let answer = with_empty_streams_checked(with_digests(answer).await?, self.inner.stall_after).await?;
         let watch = Watch {
             counters: Arc::clone(&self.inner.counters),
             broken: parts.extensions.get::<Broken>().cloned(),

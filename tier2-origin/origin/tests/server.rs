@@ -68,6 +68,8 @@ async fn objects(request: Request) -> Result<Answer, OriginError> {
                 assert_ne!(piece.as_ref().unwrap(), "llo", "planted");
             }),
         )),
+        "not-empty" => Ok(Answer::stream_of_len(0, pieces())),
+        "huge" => Ok(Answer::bytes(vec![7; 32 << 20]).etag(tag)),
         "panics" => panic!("planted"),
         "injects" => Ok(Answer::bytes("x").meta("a", "b\r\nSet-Cookie: c")),
         "missing" => Err(OriginError::NotFound { ttl: Some(Duration::from_secs(7)) }),
@@ -247,6 +249,7 @@ async fn failures_are_s3_errors_and_never_absence() {
         ("lost-file", 500, "InternalError"),
         ("panics", 500, "InternalError"),
         ("injects", 500, "InternalError"),
+        ("not-empty", 500, "InternalError"),
         ("hangs", 503, "SlowDown"),
         ("hello?acl", 501, "NotImplemented"),
     ];
@@ -289,6 +292,17 @@ async fn a_body_that_broke_never_looks_whole() {
     let part = ask(server.addr, "GET /b/short HTTP/1.1\nRange: bytes=0-2").await;
     assert_eq!((part.status, part.text(), part.reset), (206, "hel", false));
     assert_eq!(ask(server.addr, "GET /b/hello HTTP/1.1").await.status, 200, "others are not affected");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let server = run(plain()).await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    stream.write_all(b"GET /b/huge HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    // Without a byte read, the end of the connection shows as an error of the socket alone.
+    stream.ready(tokio::io::Interest::ERROR).await.unwrap();
+    let got = read(&mut stream).await;
+    assert!(got.reset && got.body.len() < 32 << 20);
 }
 
 /// Waits within `get` until told, and tells when it is dropped.
@@ -423,11 +437,21 @@ async fn one_line_asks_for_signatures() {
             );
         }
     }
+    for (secret, status) in [("secret-1", 200), ("secret-2", 403)] {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", server.addr.to_string().parse().unwrap());
+        let now = fallthrough_object::Clock::now(&fallthrough_object::SystemClock::new());
+        let signer = Signer::new(Credentials::new("AK1", secret), "any-region");
+        let life = Duration::from_secs(60);
+        let query = signer.presign(&Method::GET, "/b/k", Some("s=1"), &headers, life, now).unwrap();
+        let got = ask(server.addr, &format!("GET /b/k?{query} HTTP/1.1")).await;
+        assert_eq!(got.status, status, "presigned: {got:?}");
+    }
     let unsigned = ask(server.addr, "GET /b/k HTTP/1.1").await;
     assert!(unsigned.status == 403 && unsigned.text().contains("AccessDenied"));
     let garbage = ask(server.addr, "GET /b/k HTTP/1.1\nAuthorization: AWS4-HMAC-SHA256 nonsense").await;
     assert_eq!(garbage.status, 400);
-    assert_eq!(server.service.counters().snapshot().refused_signatures, 6);
+    assert_eq!(server.service.counters().snapshot().refused_signatures, 7);
 }
 
 #[tokio::test]
