@@ -1,0 +1,82 @@
+//! The flags that choose what draws, for `avatar serve` and `model serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::settings::{ModelSettings, Secret, Txt2imgSettings, parse_url};
+
+/// What draws: the painter unless a txt2img server is named.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct EngineFlags {
+    /// Ask this txt2img server (a Stable Diffusion web UI or `fallthrough model serve`)
+    #[arg(long, value_name = "URL", group = "engine")]
+    txt2img: Option<String>,
+    /// The engine in this program; the painter is the default
+    #[arg(long, value_name = "NAME", value_parser = ["painter"], group = "engine")]
+    builtin: Option<String>,
+    /// The txt2img server's user for HTTP Basic
+    #[arg(long, value_name = "USER", requires = "txt2img")]
+    txt2img_user: Option<String>,
+    /// A file with the txt2img server's password; else FALLTHROUGH_TXT2IMG_PASSWORD
+    #[arg(long, value_name = "PATH", requires = "txt2img_user")]
+    txt2img_password_file: Option<PathBuf>,
+    /// Jobs in flight at the txt2img server
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
+    txt2img_concurrency: u32,
+}
+
+impl EngineFlags {
+    /// The engine that the flags describe, with a queue of `queue` jobs in front of a txt2img server.
+    ///
+    /// # Errors
+    /// The URL is none, or the password cannot be found.
+    pub(crate) fn settings(&self, queue: u32) -> Result<ModelSettings, Failure> {
+        let Some(url) = &self.txt2img else { return Ok(ModelSettings::Painter) };
+        let url = parse_url(url).map_err(|wrong| {
+            Failure::usage(format!("--txt2img: {wrong}"), "write it like http://127.0.0.1:7860")
+        })?;
+        let basic = match &self.txt2img_user {
+            None => None,
+            Some(user) => Some((
+                user.clone(),
+                secret_from(
+                    self.txt2img_password_file.as_deref(),
+                    "--txt2img-password-file",
+                    "FALLTHROUGH_TXT2IMG_PASSWORD",
+                )?
+                .ok_or_else(|| {
+                    Failure::usage(
+                        "--txt2img-user needs a password",
+                        "give --txt2img-password-file or set FALLTHROUGH_TXT2IMG_PASSWORD",
+                    )
+                })?,
+            )),
+        };
+        Ok(ModelSettings::Txt2img(Txt2imgSettings {
+            url,
+            basic,
+            concurrency: self.txt2img_concurrency,
+            queue,
+        }))
+    }
+}
+
+/// A secret from a file, else from a variable, else none.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn secret_from(
+    file: Option<&std::path::Path>,
+    flag: &str,
+    variable: &str,
+) -> Result<Option<Secret>, Failure> {
+    match file {
+        Some(path) => Secret::read(path)
+            .map(Some)
+            .map_err(|wrong| Failure::new(wrong, format!("check {flag} and who may read the file"))),
+        None => Ok(std::env::var(variable).ok().filter(|secret| !secret.is_empty()).map(Secret::new)),
+    }
+}

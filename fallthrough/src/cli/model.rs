@@ -1,0 +1,107 @@
+//! `fallthrough model serve`: tier 3 on its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use fallthrough_object::OsEntropy;
+
+use crate::cli::Globals;
+use crate::cli::engine_flags::{EngineFlags, secret_from};
+use crate::failure::Failure;
+use crate::settings::{Secret, parse_duration};
+use crate::wiring::model::ModelPlan;
+use crate::wiring::ready_file::{ReadyFields, ReadyFile};
+use crate::wiring::stop::StopSignals;
+use crate::wiring::{logging, root};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Serve the txt2img API over an image model
+    Serve(ModelServeArgs),
+}
+
+/// What `model serve` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct ModelServeArgs {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9903")]
+    listen: SocketAddr,
+    /// Write address and keys to this file once it accepts; removed at the end
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+    /// The user that clients must present by HTTP Basic; the password is made and shown unless given
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// A file with the password; else FALLTHROUGH_MODEL_PASSWORD
+    #[arg(long, value_name = "PATH", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// Answer anybody, also beyond this machine
+    #[arg(long, conflicts_with = "user")]
+    anonymous: bool,
+    /// Jobs at a time; a graphics card does one
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Jobs that may wait; beyond that clients get 503 with Retry-After
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    queue: u32,
+    /// Extra time per picture, to see how slow models behave
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
+    delay: Duration,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+/// Does what the verb says.
+pub(crate) async fn run(command: ModelCommand, globals: &Globals) -> Result<(), Failure> {
+    let ModelCommand::Serve(args) = command;
+    logging::start(&globals.settings()?.log)?;
+    let basic = basic(&args)?;
+    if basic.is_none() && !args.anonymous && !args.listen.ip().is_loopback() {
+        return Err(Failure::usage(
+            format!(
+                "{} can be reached from other machines, and nobody would be asked for a password",
+                args.listen
+            ),
+            "give --user, or --anonymous if that is what you want",
+        ));
+    }
+    let mut signals = StopSignals::catch()?;
+    let running = ModelPlan {
+        listen: args.listen,
+        engine: args.engine.settings(args.queue)?,
+        basic,
+        slots: args.slots as usize,
+        queue: args.queue as usize,
+        delay: args.delay,
+    }
+    .start()
+    .await?;
+    let mut fields = ReadyFields::default().text("model", running.url());
+    if let Some((user, password)) = &running.basic {
+        fields = fields.text("user", user).secret("password", password);
+    }
+    let _ready = args.ready_file.map(|path| ReadyFile::write(&path, fields)).transpose()?;
+    println!("model  {}", running.url());
+    if let (Some((user, password)), None) = (&running.basic, &args.password_file) {
+        println!("user   {user}\npassword  {}", password.reveal());
+    }
+    signals.next().await;
+    running.shutdown().await;
+    Ok(())
+}
+
+fn basic(args: &ModelServeArgs) -> Result<Option<(String, Secret)>, Failure> {
+    let Some(user) = &args.user else { return Ok(None) };
+    if user.is_empty() || user.contains(':') {
+        return Err(Failure::usage(
+            "--user: a user of HTTP Basic is not empty and has no colon",
+            "choose another name",
+        ));
+    }
+    let given = secret_from(args.password_file.as_deref(), "--password-file", "FALLTHROUGH_MODEL_PASSWORD")?;
+    let password = given.unwrap_or_else(|| Secret::new(root::random_letters(&OsEntropy, 24)));
+    Ok(Some((user.clone(), password)))
+}

@@ -1,0 +1,147 @@
+//! `fallthrough shadow`: what a bucket falls through to.
+
+use clap::{Args, Subcommand};
+use fallthrough_gateway::admin::{ProbeReport, ShadowAnswer, ShadowBody};
+use reqwest::Method;
+use serde_json::{Map, Value};
+
+use crate::admin_client::AdminClient;
+use crate::cli::bucket::yes_no;
+use crate::cli::shadow_flags::ShadowFlags;
+use crate::cli::{Globals, admin, output};
+use crate::failure::{Exit, Failure};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShadowCommand {
+    /// Change what a bucket falls through to: fields that are not named stay
+    Set(Box<SetArgs>),
+    /// Show what a bucket falls through to
+    Get {
+        /// The bucket
+        bucket: String,
+    },
+    /// Try what a bucket falls through to; with flags, as if they were set
+    Test(Box<TestArgs>),
+    /// Remove the shadow; what was copied stays, and the bucket becomes plain
+    Clear {
+        /// The bucket
+        bucket: String,
+        /// Only tell what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What `set` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// The bucket
+    bucket: String,
+    #[command(flatten)]
+    flags: ShadowFlags,
+    /// The bucket's mode from now on; a plain bucket becomes migrate unless this says otherwise
+    #[arg(long, value_parser = ["migrate", "cache", "compute"])]
+    mode: Option<String>,
+    /// Which rule, from 0; the next free number adds one
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    rule: usize,
+    /// Save it without trying it first
+    #[arg(long)]
+    no_probe: bool,
+    /// Only tell what would change
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What `test` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The bucket
+    bucket: String,
+    #[command(flatten)]
+    flags: ShadowFlags,
+    /// Which rule the flags change, from 0
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    rule: usize,
+}
+
+/// Does what the verb says.
+pub(crate) async fn run(command: ShadowCommand, globals: &Globals) -> Result<(), Failure> {
+    let client = AdminClient::find(globals)?;
+    match command {
+        ShadowCommand::Set(args) => set(&client, *args, globals).await,
+        ShadowCommand::Get { bucket } => get(&client, &bucket, globals).await,
+        ShadowCommand::Test(args) => test(&client, *args, globals).await,
+        ShadowCommand::Clear { bucket, dry_run } => {
+            let query = [("dry_run", yes_no(dry_run))];
+            let path = ["buckets", bucket.as_str(), "shadow"];
+            let answer: ShadowAnswer = client.call::<(), _>(Method::DELETE, &path, &query, None).await?;
+            admin::print_change(&answer, globals.json);
+            Ok(())
+        }
+    }
+}
+
+async fn set(client: &AdminClient, args: SetArgs, globals: &Globals) -> Result<(), Failure> {
+    let patch = args.flags.patch(globals)?;
+    if patch.is_empty() && args.mode.is_none() {
+        return Err(Failure::usage(
+            "nothing to change was given",
+            "name what to change, such as --endpoint and --name; see `fallthrough shadow set --help`",
+        ));
+    }
+    let rule = args.rule.to_string();
+    let mut query =
+        vec![("rule", rule.as_str()), ("probe", yes_no(!args.no_probe)), ("dry_run", yes_no(args.dry_run))];
+    query.extend(args.mode.as_deref().map(|mode| ("mode", mode)));
+    let path = ["buckets", args.bucket.as_str(), "shadow"];
+    let answer: ShadowAnswer = client
+        .call(Method::PATCH, &path, &query, Some(&patch))
+        .await
+        .map_err(|refused| admin::refused(refused, globals.json))?;
+    admin::print_change(&answer, globals.json);
+    Ok(())
+}
+
+async fn get(client: &AdminClient, bucket: &str, globals: &Globals) -> Result<(), Failure> {
+    let shadow: ShadowBody = client.get(&["buckets", bucket, "shadow"], &[]).await?;
+    if globals.json {
+        output::print_json(&shadow);
+        return Ok(());
+    }
+    if shadow.rules.is_empty() {
+        println!("{bucket} has no shadow");
+    }
+    for (number, rule) in shadow.rules.iter().enumerate() {
+        if shadow.rules.len() > 1 {
+            println!("rule {number}");
+        }
+        let fields = serde_json::to_value(rule).unwrap_or_default();
+        let fields: Vec<(&str, String)> = fields
+            .as_object()
+            .map(|fields| fields.iter().map(|(name, value)| (name.as_str(), admin::plain(value))).collect())
+            .unwrap_or_default();
+        output::print_fields(&fields);
+    }
+    Ok(())
+}
+
+async fn test(client: &AdminClient, args: TestArgs, globals: &Globals) -> Result<(), Failure> {
+    let patch: Map<String, Value> = args.flags.patch(globals)?;
+    let rule = args.rule.to_string();
+    let path = ["buckets", args.bucket.as_str(), "shadow", "test"];
+    let body = (!patch.is_empty()).then_some(&patch);
+    let report: ProbeReport = client.call(Method::POST, &path, &[("rule", &rule)], body).await?;
+    if globals.json {
+        output::print_json(&report);
+    } else {
+        admin::print_probe(&report);
+    }
+    if report.ok {
+        Ok(())
+    } else {
+        let mend = "mend the lines that failed, each says how";
+        Err(Failure::new("the shadow did not pass", mend).exit(Exit::RemoteRefused))
+    }
+}

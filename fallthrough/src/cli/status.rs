@@ -1,0 +1,41 @@
+//! `fallthrough status`: how the server is.
+
+use clap::Args;
+use fallthrough_gateway::admin::Status;
+
+use crate::admin_client::AdminClient;
+use crate::cli::{Globals, output};
+use crate::failure::Failure;
+use crate::settings::show_size;
+
+/// What `status` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {}
+
+/// Prints the status; fails if the server is not ready.
+pub(crate) async fn run(_args: &StatusArgs, globals: &Globals) -> Result<(), Failure> {
+    let status: Status = AdminClient::find(globals)?.get(&["status"], &[]).await?;
+    if globals.json {
+        output::print_json(&status);
+    } else {
+        output::print_fields(&[
+            ("ready", if status.ready { output::good("yes") } else { output::bad("no") }),
+            ("version", status.version.clone()),
+            ("up", format!("{} s", status.uptime_secs)),
+            ("s3", status.s3.clone()),
+            (
+                "buckets",
+                if status.buckets < 1000 { status.buckets.to_string() } else { "1000 or more".to_owned() },
+            ),
+            ("free", status.store_free_bytes.map(show_size).unwrap_or_default()),
+        ]);
+    }
+    if status.ready {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            "the server is not ready",
+            "look at its log; it may be stopping, or its disk may fail",
+        ))
+    }
+}

@@ -1,0 +1,191 @@
+//! Managed buckets and their shadow rules.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use fallthrough_bucket::{
+    BucketMode, ListFrom, PublicAccess, PublicFill, ShadowRule, ShadowTarget, Treat403As,
+};
+use fallthrough_object::BucketName;
+
+use crate::settings::credentials;
+use crate::settings::origin::OriginSettings;
+use crate::settings::section::Section;
+
+/// A bucket declared in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BucketDeclaration {
+    /// How it treats its shadow.
+    pub(crate) mode: BucketMode,
+    /// Who may read without signing.
+    pub(crate) public: PublicAccess,
+    /// Who may cause fills.
+    pub(crate) public_fill: PublicFill,
+    /// The rules in order.
+    pub(crate) shadow: Vec<ShadowRule>,
+}
+
+/// Reads all buckets.
+pub(super) fn read_all(
+    root: &Section<'_>,
+    origins: &BTreeMap<String, OriginSettings>,
+    environment: &[(OsString, OsString)],
+) -> BTreeMap<BucketName, BucketDeclaration> {
+    let mut buckets = BTreeMap::new();
+    for (name, section) in root.named("bucket") {
+        let parsed = BucketName::parse(&name).map_err(|invalid| {
+            section.problem("", invalid.to_string(), "rename the table [bucket.NAME]");
+        });
+        let declared = read(&section, origins, environment);
+        if let (Ok(name), Some(declared)) = (parsed, declared) {
+            buckets.insert(name, declared);
+        }
+    }
+    buckets
+}
+
+fn read(
+    section: &Section<'_>,
+    origins: &BTreeMap<String, OriginSettings>,
+    environment: &[(OsString, OsString)],
+) -> Option<BucketDeclaration> {
+    let rules = section.list("shadow");
+    let shadow: Vec<ShadowRule> =
+        rules.iter().filter_map(|rule| read_rule(rule, origins, environment)).collect();
+    let mode = match section.word("mode").as_deref() {
+        Some("plain") => BucketMode::Plain,
+        Some("migrate") => BucketMode::Migrate,
+        Some("cache") => BucketMode::Cache,
+        Some("compute") => BucketMode::Compute,
+        _ if section.is_set("mode") => return None,
+        _ if section.is_set("shadow") => BucketMode::Migrate,
+        _ => BucketMode::Plain,
+    };
+    if mode == BucketMode::Plain && section.is_set("shadow") {
+        section.problem(
+            "mode",
+            format!("{}: a plain bucket has no shadow", section.path),
+            "write mode = \"migrate\", \"cache\" or \"compute\", or take the shadow out",
+        );
+    }
+    if mode != BucketMode::Plain && rules.is_empty() {
+        section.problem(
+            "mode",
+            format!("{}: this mode needs a shadow", section.path),
+            "add shadow = { origin = \"…\" }, or write mode = \"plain\"",
+        );
+    }
+    let public = match section.word("public")?.as_str() {
+        "read" => PublicAccess::Read,
+        _ => PublicAccess::None,
+    };
+    let public_fill = match section.word("public-fill")?.as_str() {
+        "signed" => PublicFill::Signed,
+        "open" => PublicFill::Open,
+        _ => PublicFill::Budget,
+    };
+    Some(BucketDeclaration { mode, public, public_fill, shadow })
+}
+
+fn read_rule(
+    section: &Section<'_>,
+    origins: &BTreeMap<String, OriginSettings>,
+    environment: &[(OsString, OsString)],
+) -> Option<ShadowRule> {
+    let mut rule = ShadowRule::to(read_target(section, origins, environment)?);
+    rule.prefix = section.text("prefix");
+    rule.keys = section.text("keys");
+    rule.key = section.text("key").filter(|key| key != "{key}");
+    rule.edition = section.text("edition");
+    rule.ttl_secs = section.duration("ttl").map(whole_secs);
+    rule.negative_ttl_secs = section.duration("negative-ttl").map(whole_secs);
+    rule.treat_403_as = match section.word("treat-403-as")?.as_str() {
+        "absent" => Treat403As::Absent,
+        _ => Treat403As::Error,
+    };
+    rule.list = match section.word("list").as_deref() {
+        Some("merged") => Some(ListFrom::Merged),
+        Some("local") => Some(ListFrom::Local),
+        _ => None,
+    };
+    rule.seekable = section.switch("seekable");
+    rule.per_client = section.count("per-client");
+    rule.max_in_flight = section.count("max-in-flight");
+    if let ShadowTarget::Origin { origin } = &rule.target
+        && let Some(declared) = origins.get(origin)
+    {
+        rule.per_client = rule.per_client.or(declared.per_client);
+        rule.max_in_flight = rule.max_in_flight.or(declared.max_in_flight);
+    }
+    if rule.key.as_ref().is_some_and(|key| !key.contains("{key}")) {
+        section.problem(
+            "key",
+            format!(
+                "{}.key: the text has no {{key}} in it, so that all keys would be the same object",
+                section.path
+            ),
+            "write key = \"folder/{key}\", for example",
+        );
+    }
+    Some(rule)
+}
+
+fn read_target(
+    section: &Section<'_>,
+    origins: &BTreeMap<String, OriginSettings>,
+    environment: &[(OsString, OsString)],
+) -> Option<ShadowTarget> {
+    let ways: Vec<&str> =
+        ["origin", "endpoint", "url"].into_iter().filter(|name| section.is_set(name)).collect();
+    match ways.as_slice() {
+        ["origin"] => {
+            let origin = section.text("origin")?;
+            if !origins.contains_key(&origin) {
+                let names: Vec<&str> = origins.keys().map(String::as_str).collect();
+                let near = super::unknown::nearest(&origin, &names);
+                let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                section.problem(
+                    "origin",
+                    format!("{}.origin: there is no [origin.{origin}]{hint}", section.path),
+                    "declare it, or name one that is declared",
+                );
+            }
+            Some(ShadowTarget::Origin { origin })
+        }
+        ["endpoint"] => {
+            section.required("name");
+            let (endpoint, credentials) = (section.url("endpoint"), credentials::read(section, environment));
+            Some(ShadowTarget::S3 {
+                endpoint: plain_endpoint(&endpoint?),
+                name: section.text("name")?,
+                region: section.text("region")?,
+                credentials: credentials?,
+            })
+        }
+        ["url"] => Some(ShadowTarget::Http { url: section.url("url")?.to_string() }),
+        [] => {
+            section.problem(
+                "",
+                format!("{} leads nowhere", section.path),
+                "add origin = \"NAME\", endpoint = \"https://…\" with name = \"BUCKET\", or url = \"https://…\"",
+            );
+            None
+        }
+        several => {
+            let message = format!("{} leads to several places: {}", section.path, several.join(", "));
+            section.problem(several[1], message, "keep one; several rules are an array of tables");
+            None
+        }
+    }
+}
+
+/// Scheme, host and port without the slash that a parsed URL ends with.
+fn plain_endpoint(url: &url::Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Seconds, rounded up, so that no positive duration becomes "not at all".
+fn whole_secs(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,236 @@
+//! What an operator may change: plain data, read and checked once at start.
+//!
+//! Sources lie over each other: flags > environment > file > presets > defaults ([`Layers`]). All names are
+//! in [`schema`]. Every problem is reported with its place and what to do; nothing is ignored silently.
+
+mod account;
+mod bucket;
+mod credentials;
+mod layers;
+mod model;
+mod origin;
+mod problem;
+mod quantity;
+pub(crate) mod reference;
+mod schema;
+mod secret;
+mod section;
+mod show;
+mod tree;
+mod unknown;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fallthrough_object::BucketName;
+
+pub(crate) use account::AccountSettings;
+pub(crate) use bucket::BucketDeclaration;
+pub(crate) use credentials::of_profile as credentials_of_profile;
+pub(crate) use layers::{Layers, near_misses};
+pub(crate) use model::{ModelSettings, Txt2imgSettings};
+pub(crate) use origin::{OriginKind, OriginSettings};
+pub(crate) use problem::{Drawn, Problems};
+pub(crate) use quantity::{parse_duration, show_size};
+pub(crate) use secret::Secret;
+pub(crate) use section::parse_url;
+
+use section::Section;
+
+/// All settings of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The file they were read from, if one was.
+    pub(crate) file: Option<PathBuf>,
+    /// `[s3]`
+    pub(crate) s3: S3Settings,
+    /// `[admin]`
+    pub(crate) admin: AdminSettings,
+    /// `[store]`
+    pub(crate) store: StoreSettings,
+    /// `[fill]`
+    pub(crate) fill: FillSettings,
+    /// `[network]`: loopback and private addresses may be origins.
+    pub(crate) allow_private_origins: bool,
+    /// `[process]`: how long work in progress may go on at the end.
+    pub(crate) grace: Duration,
+    /// `[process]`: what is logged.
+    pub(crate) log: String,
+    /// `[[account]]` in order; the first is root.
+    pub(crate) accounts: Vec<AccountSettings>,
+    /// `[model.NAME]`
+    pub(crate) models: BTreeMap<String, ModelSettings>,
+    /// `[origin.NAME]`
+    pub(crate) origins: BTreeMap<String, OriginSettings>,
+    /// `[bucket.NAME]`
+    pub(crate) buckets: BTreeMap<BucketName, BucketDeclaration>,
+}
+
+/// The listener of S3 clients.
+#[derive(Clone, Debug)]
+pub(crate) struct S3Settings {
+    /// Address and port; 0 picks one.
+    pub(crate) listen: SocketAddr,
+    /// Names for virtual-host style.
+    pub(crate) domains: Vec<String>,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminSettings {
+    /// Address and port; 0 picks one.
+    pub(crate) listen: SocketAddr,
+    /// The bearer token, if one was given.
+    pub(crate) token: Option<Secret>,
+}
+
+/// The store.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreSettings {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// Free space below which nothing new is kept, in bytes; 0: no such limit.
+    pub(crate) low_space_bytes: u64,
+}
+
+/// Fills.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FillSettings {
+    /// Longest wait of a client for its first byte.
+    pub(crate) client_wait: Duration,
+    /// Longest silence of an origin.
+    pub(crate) stall: Duration,
+    /// Fills in flight per origin.
+    pub(crate) max_in_flight: u32,
+    /// Fills waiting per origin.
+    pub(crate) queue: u32,
+    /// Fills in flight per client and origin.
+    pub(crate) per_client: u32,
+    /// How long "not found" is believed.
+    pub(crate) negative_ttl: Duration,
+}
+
+impl Settings {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// [`Problems`]: all that is wrong, each with its place and what to do.
+    pub(crate) fn load(layers: &Layers) -> Result<Self, Problems> {
+        let (tree, mut problems, file) = layers.merge();
+        unknown::check(&tree, schema::ROOT, "", &mut problems);
+        let problems = RefCell::new(problems);
+        let settings = Self::read(&Section::root(&tree, schema::ROOT, &problems), file, layers);
+        match (settings, problems.into_inner()) {
+            (Some(settings), problems) if problems.is_empty() => Ok(settings),
+            (_, problems) => {
+                assert!(!problems.is_empty(), "settings that cannot be read have a problem");
+                Err(Problems(problems))
+            }
+        }
+    }
+
+    /// `None` only if a problem was noted. Every section is read before giving up, so that all problems show.
+    fn read(root: &Section<'_>, file: Option<PathBuf>, layers: &Layers) -> Option<Self> {
+        let (s3, admin, store) = (root.section("s3"), root.section("admin"), root.section("store"));
+        let (fill, network, process) =
+            (root.section("fill"), root.section("network"), root.section("process"));
+        let s3 = S3Settings::read(&s3);
+        let admin = AdminSettings::read(&admin);
+        let store = StoreSettings::read(&store);
+        let fill = FillSettings::read(&fill);
+        let accounts = account::read_all(root);
+        let models = model::read_all(root);
+        let origins = origin::read_all(root, &models, &layers.environment);
+        let buckets = bucket::read_all(root, &origins, &layers.environment);
+        let allow_private_origins = network.switch("allow-private-origins");
+        let (grace, log) = (process.duration("grace"), process.text("log"));
+        Some(Self {
+            file,
+            s3: s3?,
+            admin: admin?,
+            store: store?,
+            fill: fill?,
+            allow_private_origins: allow_private_origins?,
+            grace: grace?,
+            log: log?,
+            accounts,
+            models,
+            origins,
+            buckets,
+        })
+    }
+}
+
+impl S3Settings {
+    fn read(section: &Section<'_>) -> Option<Self> {
+        let (listen, domains) = (section.address("listen"), section.texts("domains"));
+        for domain in &domains {
+            let sound = !domain.is_empty()
+                && domain.split('.').all(|label| {
+                    !label.is_empty() && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+                });
+            if !sound {
+                section.problem(
+                    "domains",
+                    format!("s3.domains: {domain:?} is not a domain name"),
+                    "write names such as \"s3.example.com\", without a scheme, a port or a star",
+                );
+            }
+        }
+        Some(Self { listen: listen?, domains })
+    }
+}
+
+impl AdminSettings {
+    fn read(section: &Section<'_>) -> Option<Self> {
+        let (listen, token) = (section.address("listen"), section.secret("token", "token-file"));
+        if let Some(token) = &token
+            && (token.reveal().len() < 16 || !token.reveal().bytes().all(|c| c.is_ascii_graphic()))
+        {
+            section.problem(
+                if section.is_set("token") { "token" } else { "token-file" },
+                "the admin token must be at least 16 visible ASCII characters",
+                "make one with `openssl rand -hex 32`, or leave it out and one is made for you",
+            );
+        }
+        Some(Self { listen: listen?, token })
+    }
+}
+
+impl StoreSettings {
+    fn read(section: &Section<'_>) -> Option<Self> {
+        let (data, low_space_bytes) = (section.path("data"), section.size("low-space-stop-fills"));
+        if data.is_none() {
+            section.problem("data", "store.data: it may not be empty", "name a folder");
+        }
+        Some(Self { data: data?, low_space_bytes: low_space_bytes? })
+    }
+}
+
+impl FillSettings {
+    fn read(section: &Section<'_>) -> Option<Self> {
+        for name in ["client-wait", "stall"] {
+            if section.duration(name) == Some(Duration::ZERO) {
+                section.problem(
+                    name,
+                    format!("fill.{name}: it must be more than 0"),
+                    "write \"10s\", for example",
+                );
+            }
+        }
+        Some(Self {
+            client_wait: section.duration("client-wait")?,
+            stall: section.duration("stall")?,
+            max_in_flight: section.count("max-in-flight")?,
+            queue: section.count("queue")?,
+            per_client: section.count("per-client")?,
+            negative_ttl: section.duration("negative-ttl")?,
+        })
+    }
+}

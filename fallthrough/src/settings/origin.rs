@@ -1,0 +1,134 @@
+//! Declared origins.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use fallthrough_bucket::ShadowCredentials;
+use url::Url;
+
+use crate::settings::credentials;
+use crate::settings::model::ModelSettings;
+use crate::settings::section::Section;
+
+/// An origin that buckets fall through to by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct OriginSettings {
+    /// What it is.
+    pub(crate) kind: OriginKind,
+    /// Fills in flight per client.
+    pub(crate) per_client: Option<u32>,
+    /// Fills in flight.
+    pub(crate) max_in_flight: Option<u32>,
+}
+
+/// What an origin is.
+#[derive(Clone, Debug)]
+pub(crate) enum OriginKind {
+    /// The avatar origin in this process, drawing with this model; the painter if none is named.
+    Avatar {
+        /// A name among the declared models.
+        model: Option<String>,
+    },
+    /// A server that answers GET with the key appended to its URL.
+    Http {
+        /// Its base.
+        url: Url,
+    },
+    /// A bucket at an S3 provider.
+    S3 {
+        /// Scheme, host and port.
+        endpoint: Url,
+        /// The bucket there.
+        name: String,
+        /// Region to sign for.
+        region: String,
+        /// What to sign with.
+        credentials: Option<ShadowCredentials>,
+        /// A program that makes objects from keys, not a provider: its 400 means that a key can never exist.
+        program: bool,
+    },
+}
+
+/// Reads all origins.
+pub(super) fn read_all(
+    root: &Section<'_>,
+    models: &BTreeMap<String, ModelSettings>,
+    environment: &[(OsString, OsString)],
+) -> BTreeMap<String, OriginSettings> {
+    let origins = root.named("origin").into_iter();
+    origins.filter_map(|(name, section)| Some((name, read(&section, models, environment)?))).collect()
+}
+
+fn read(
+    section: &Section<'_>,
+    models: &BTreeMap<String, ModelSettings>,
+    environment: &[(OsString, OsString)],
+) -> Option<OriginSettings> {
+    section.required("kind")?;
+    let kind = section.word("kind")?;
+    let taken: &[&str] = match kind.as_str() {
+        "avatar" => &["model", "url", "name", "region", "credentials"],
+        "http" => &["url"],
+        _ => &["endpoint", "name", "region", "credentials"],
+    };
+    for name in ["model", "url", "endpoint", "name", "region", "credentials"] {
+        if section.is_set(name) && !taken.contains(&name) {
+            let message = format!("{}: kind {kind:?} takes no {name:?}", section.path);
+            section.problem(name, message, format!("take it out; this kind takes {}", taken.join(", ")));
+        }
+    }
+    let credentials = || credentials::read(section, environment);
+    let kind = match kind.as_str() {
+        "avatar" if section.is_set("url") => {
+            if section.is_set("model") {
+                let message = format!("{}: \"url\" and \"model\" exclude each other", section.path);
+                section.problem("model", message, "the avatar origin at that address knows its model itself");
+            }
+            OriginKind::S3 {
+                endpoint: section.url("url")?,
+                name: section.text("name").unwrap_or_else(|| "avatar".to_owned()),
+                region: section.text("region")?,
+                credentials: credentials()?,
+                program: true,
+            }
+        }
+        "avatar" => OriginKind::Avatar { model: known_model(section, models)? },
+        "http" => {
+            section.required("url")?;
+            OriginKind::Http { url: section.url("url")? }
+        }
+        _ => {
+            let (endpoint, name) = (section.required("endpoint"), section.required("name"));
+            (endpoint?, name.as_ref()?);
+            OriginKind::S3 {
+                endpoint: section.url("endpoint")?,
+                name: name?,
+                region: section.text("region")?,
+                credentials: credentials()?,
+                program: false,
+            }
+        }
+    };
+    Some(OriginSettings {
+        kind,
+        per_client: section.count("per-client"),
+        max_in_flight: section.count("max-in-flight"),
+    })
+}
+
+/// The model's name if it is declared; a problem and `None` if it is not.
+fn known_model(section: &Section<'_>, models: &BTreeMap<String, ModelSettings>) -> Option<Option<String>> {
+    let Some(model) = section.text("model") else { return Some(None) };
+    if models.contains_key(&model) {
+        return Some(Some(model));
+    }
+    let names: Vec<&str> = models.keys().map(String::as_str).collect();
+    let near = super::unknown::nearest(&model, &names);
+    let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    section.problem(
+        "model",
+        format!("{}.model: there is no [model.{model}]{hint}", section.path),
+        "declare it, or take the line out to draw with the painter",
+    );
+    None
+}

@@ -1,0 +1,446 @@
+//! Every key that settings may have: its type, default, meaning, and when to touch it.
+//!
+//! This table is the one place that knows the names. Unknown keys are found with it, environment variables
+//! are matched with it, defaults come from it, and `docs/config.md` is printed from it.
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Its name, in kebab case.
+    pub(crate) name: &'static str,
+    /// What it takes.
+    pub(crate) shape: Shape,
+    /// What holds if it is not set, as it would be written; empty: nothing.
+    pub(crate) default: &'static str,
+    /// What is not offered yet.
+    pub(crate) later: Later,
+    /// What it does and when to touch it, in sentences.
+    pub(crate) doc: &'static str,
+}
+
+/// What a key takes.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// A value, described in a word or two for the documentation.
+    Value(&'static str),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// Tables named by the user; what such a name is called.
+    Named(&'static str, &'static [Key]),
+    /// A list of tables.
+    List(&'static [Key]),
+    /// A table, or a list of such tables.
+    TableOrList(&'static [Key]),
+}
+
+/// Which values are understood but cannot be had yet. They are refused, never ignored.
+#[derive(Debug)]
+pub(crate) enum Later {
+    /// All can be had.
+    Offered,
+    /// All but the values given cannot; what to do meanwhile.
+    Only(&'static [&'static str], &'static str),
+}
+
+impl Key {
+    const fn value(name: &'static str, what: &'static str, default: &'static str, doc: &'static str) -> Self {
+        Self { name, shape: Shape::Value(what), default, later: Later::Offered, doc }
+    }
+
+    const fn choice(
+        name: &'static str,
+        words: &'static [&'static str],
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, shape: Shape::Choice(words), default, later: Later::Offered, doc }
+    }
+
+    const fn section(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+        Self { name, shape, default: "", later: Later::Offered, doc }
+    }
+
+    const fn only(mut self, values: &'static [&'static str], meanwhile: &'static str) -> Self {
+        self.later = Later::Only(values, meanwhile);
+        self
+    }
+}
+
+impl Shape {
+    /// The keys of the tables that it takes, if any.
+    pub(crate) fn keys(&self) -> Option<&'static [Key]> {
+        match self {
+            Self::Value(_) | Self::Choice(_) => None,
+            Self::Table(keys) | Self::Named(_, keys) | Self::List(keys) | Self::TableOrList(keys) => {
+                Some(keys)
+            }
+        }
+    }
+}
+
+/// All sections.
+pub(crate) const ROOT: &[Key] = &[
+    Key::section("s3", Shape::Table(S3), "The listener that S3 clients talk to."),
+    Key::section(
+        "admin",
+        Shape::Table(ADMIN),
+        "The listener for whoever looks after the server: admin API, `/metrics`, `/livez`, `/readyz`, \
+         `/openapi.json`.",
+    ),
+    Key::section("store", Shape::Table(STORE), "Where entries and blobs are kept."),
+    Key::section("fill", Shape::Table(FILL), "How misses are filled from what is behind a bucket."),
+    Key::section("network", Shape::Table(NETWORK), "Where requests to origins may go."),
+    Key::section("process", Shape::Table(PROCESS), "The process itself."),
+    Key::section(
+        "account",
+        Shape::List(ACCOUNT),
+        "Declared accounts, each with one access key; the first is root and owns the declared buckets. Without \
+         any, a root account and its key are made at the first start and kept in the data folder.",
+    ),
+    Key::section(
+        "model",
+        Shape::Named("model", MODEL),
+        "Image models that avatar origins draw with (tier 3), each under a name of its own.",
+    ),
+    Key::section(
+        "origin",
+        Shape::Named("origin", ORIGIN),
+        "Origins that buckets fall through to (tier 2), each under a name of its own.",
+    ),
+    Key::section(
+        "bucket",
+        Shape::Named("bucket", BUCKET),
+        "Managed buckets (tier 1): they are made at start, follow this file at every start, and are read-only \
+         elsewhere. A bucket that is no longer declared stays, with its objects, and can then be changed \
+         through the admin API.",
+    ),
+];
+
+const S3: &[Key] = &[
+    Key::value(
+        "listen",
+        "address:port",
+        "0.0.0.0:9900",
+        "Where S3 clients connect. Port 0 picks a free one; the ready file tells which.",
+    ),
+    Key::value(
+        "domains",
+        "list of names",
+        "[]",
+        "Names under which buckets are addressed in virtual-host style (`bucket.s3.example.com`). \
+         `*.localhost` and path style always work.",
+    ),
+    Key::section(
+        "tls",
+        Shape::Table(TLS),
+        "Certificate and key, read again when they change. Not offered yet: put a proxy in front that ends TLS.",
+    )
+    .only(&[], "put a proxy in front that ends TLS"),
+];
+
+const TLS: &[Key] = &[
+    Key::value("cert", "path", "", "The certificate chain, PEM."),
+    Key::value("key", "path", "", "The private key, PEM."),
+];
+
+const ADMIN: &[Key] = &[
+    Key::value(
+        "listen",
+        "address:port",
+        "127.0.0.1:9901",
+        "Where the admin API and the metrics are. Keep it on loopback or on a network of your own: the token \
+         travels unencrypted.",
+    ),
+    Key::value(
+        "token",
+        "text",
+        "",
+        "The bearer token of the admin API. For the environment; in a file use `token-file`.",
+    ),
+    Key::value(
+        "token-file",
+        "path",
+        "",
+        "A file with the bearer token. Without it one is made at the first start and kept as `admin-token` in \
+         the data folder, readable by its owner only.",
+    ),
+];
+
+const STORE: &[Key] = &[
+    Key::value(
+        "data",
+        "path",
+        "fallthrough-data",
+        "The folder of everything that is kept. One server at a time may use it.",
+    ),
+    Key::value("metadata", "text", "embedded", "The engine of the metadata; `embedded` needs nothing else.")
+        .only(&["embedded"], "leave it at \"embedded\""),
+    Key::value(
+        "max-size",
+        "size",
+        "",
+        "Evict above this size, only objects that can be filled again. Not offered yet: watch \
+         `fallthrough_store_free_bytes`, and purge.",
+    )
+    .only(&[], "watch the metric fallthrough_store_free_bytes and use `fallthrough object purge`"),
+    Key::value(
+        "low-space-stop-fills",
+        "size",
+        "1GiB",
+        "Fills stop being kept and writes are refused when less than this is free on the disk, so that deletes \
+         and reads go on. `0` turns it off.",
+    ),
+];
+
+const FILL: &[Key] = &[
+    Key::value(
+        "client-wait",
+        "duration",
+        "25s",
+        "Longest wait of a client for its first byte; then it gets 503 SlowDown with Retry-After, and the fill \
+         goes on. Keep it below the read timeout of clients (boto3's is 60 s).",
+    ),
+    Key::value(
+        "stall",
+        "duration",
+        "10s",
+        "Longest silence of an origin in mid-body before the fill is resumed over another connection.",
+    ),
+    Key::value(
+        "max-in-flight",
+        "count",
+        "256",
+        "Fills in flight per origin. Lower it to protect a weak origin; more wait in a queue.",
+    ),
+    Key::value(
+        "queue",
+        "count",
+        "1024",
+        "Fills that may wait per origin; beyond that clients get 503 SlowDown.",
+    ),
+    Key::value(
+        "per-client",
+        "count",
+        "64",
+        "Fills in flight per client and origin. Readers who join a fill are never counted.",
+    ),
+    Key::value(
+        "negative-ttl",
+        "duration",
+        "30s",
+        "How long an origin's \"not found\" is believed, where neither the origin nor the rule says otherwise.",
+    ),
+];
+
+const NETWORK: &[Key] = &[Key::value(
+    "allow-private-origins",
+    "true or false",
+    "false",
+    "Loopback, private and link-local addresses may be origins. Off, so that nobody who may set a shadow can \
+     reach your inner network through it; turn it on when your origins are there. Cloud metadata addresses are \
+     never allowed.",
+)];
+
+const PROCESS: &[Key] = &[
+    Key::value(
+        "grace",
+        "duration",
+        "10s",
+        "How long requests and fills in progress may go on after SIGINT or SIGTERM.",
+    ),
+    Key::value(
+        "log",
+        "text",
+        "info",
+        "What is logged to standard error: a level (`error warn info debug trace`), also per part, such as \
+         `info,fallthrough_bucket=debug`.",
+    ),
+];
+
+const ACCOUNT: &[Key] = &[
+    Key::value("id", "text", "", "The account's id; it owns buckets and keys. Required."),
+    Key::value("display-name", "text", "", "The name that lists of buckets show; the id if not given."),
+    Key::value("email", "text", "", "An address, for tools that grant by it."),
+    Key::value("access-key", "text", "", "The id of its access key. Required."),
+    Key::value("secret-key", "text", "", "The secret half. Better kept in a file of its own."),
+    Key::value("secret-key-file", "path", "", "A file with the secret half. One of the two is required."),
+];
+
+const MODEL: &[Key] = &[
+    Key::choice(
+        "kind",
+        &["painter", "txt2img", "candle"],
+        "",
+        "`painter` draws without weights, in milliseconds; `txt2img` asks a Stable Diffusion web UI or \
+         `fallthrough model serve`; `candle` runs Stable Diffusion in this process. Required.",
+    )
+    .only(&["painter", "txt2img"], "run a txt2img server and use kind = \"txt2img\""),
+    Key::value(
+        "url",
+        "URL or list",
+        "",
+        "`txt2img`: the server's address. Several would make a pool, which is not offered yet.",
+    ),
+    Key::value("user", "text", "", "`txt2img`: the user for HTTP Basic."),
+    Key::value("password", "text", "", "`txt2img`: the password for HTTP Basic."),
+    Key::value("password-file", "path", "", "`txt2img`: a file with the password."),
+    Key::value(
+        "concurrency",
+        "count",
+        "1",
+        "Jobs in flight per backend. A graphics card does one at a time.",
+    ),
+    Key::value("queue", "count", "64", "Jobs that may wait; beyond that clients get 503 with Retry-After."),
+];
+
+const ORIGIN: &[Key] = &[
+    Key::choice(
+        "kind",
+        &["avatar", "http", "s3"],
+        "",
+        "`avatar`: the built-in avatar origin; `http`: a server that answers GET with the key appended to its \
+         URL; `s3`: a bucket at an S3 provider, or a program that speaks S3. Required.",
+    ),
+    Key::value(
+        "model",
+        "name",
+        "",
+        "`avatar`: the model to draw with; without one, and without `url`, the painter.",
+    ),
+    Key::value("url", "URL", "", "`http`: the server. `avatar`: an avatar origin that runs elsewhere."),
+    Key::value("endpoint", "URL", "", "`s3`: `http(s)://host[:port]`."),
+    Key::value(
+        "name",
+        "text",
+        "",
+        "`s3`: the bucket there. `avatar` with `url`: the same, `avatar` if not given.",
+    ),
+    Key::value("region", "text", "us-east-1", "`s3`: the region to sign for."),
+    Key::value("credentials", "reference", "", CREDENTIALS),
+    Key::value("per-client", "count", "", "Fills in flight per client; `fill.per-client` if not given."),
+    Key::value("max-in-flight", "count", "", "Fills in flight; `fill.max-in-flight` if not given."),
+];
+
+const CREDENTIALS: &str = "What to sign with: `profile:NAME` (a profile of the AWS credentials file), `env:PREFIX_` \
+     (the variables `PREFIX_ACCESS_KEY_ID` and `PREFIX_SECRET_ACCESS_KEY`) or `file:PATH` (a file of that format, \
+     its default profile). Anonymous if not given. Never inline.";
+
+const BUCKET: &[Key] = &[
+    Key::choice(
+        "mode",
+        &["plain", "migrate", "cache", "compute"],
+        "",
+        "`plain`: no shadow. `migrate`: what is here wins for ever. `cache`: the origin wins, copies grow stale. \
+         `compute`: the origin is a function of the key. Without it: `plain` without a shadow, else `migrate`.",
+    ),
+    Key::choice("public", &["none", "read"], "none", "`read`: everybody may GET and HEAD objects."),
+    Key::choice(
+        "public-fill",
+        &["budget", "signed", "open"],
+        "budget",
+        "Who may cause fills on a public bucket: anyone within a budget, only signed requests, or anyone.",
+    ),
+    Key::value("max-size", "size", "", "Evict above this size. Not offered yet.")
+        .only(&[], "watch the metric fallthrough_cache_size_bytes and use `fallthrough object purge`"),
+    Key::section(
+        "shadow",
+        Shape::TableOrList(SHADOW),
+        "What the bucket falls through to: one rule as a table, several as an array of tables, asked in order. A \
+         rule leads to an `origin` by name, to an S3 bucket (`endpoint` and `name`), or to an HTTP server (`url`).",
+    ),
+];
+
+/// The keys of one shadow rule.
+pub(crate) const SHADOW: &[Key] = &[
+    Key::value("origin", "name", "", "A declared origin."),
+    Key::value("endpoint", "URL", "", "An S3 provider: `http(s)://host[:port]`."),
+    Key::value("name", "text", "", "The bucket at the S3 provider."),
+    Key::value("region", "text", "us-east-1", "The region to sign for."),
+    Key::value("credentials", "reference", "", CREDENTIALS),
+    Key::value("url", "URL", "", "An HTTP server: the key is appended."),
+    Key::value("prefix", "text", "", "Only keys with this prefix."),
+    Key::value(
+        "keys",
+        "regular expression",
+        "",
+        "Only keys that match; others can never exist, and are refused before any queue.",
+    ),
+    Key::value("key", "text", "{key}", "How the origin's key is made from ours: text with `{key}`."),
+    Key::value(
+        "edition",
+        "text",
+        "",
+        "`compute`: the name under which results belong together. Another edition makes every key a miss.",
+    ),
+    Key::value("ttl", "duration", "", "`cache`: how long a copy is fresh where the origin does not say."),
+    Key::value(
+        "negative-ttl",
+        "duration",
+        "",
+        "How long \"not found\" is believed; `fill.negative-ttl` if not given.",
+    ),
+    Key::choice(
+        "treat-403-as",
+        &["error", "absent"],
+        "error",
+        "`absent` for providers that hide missing keys behind 403 from callers without the right to list.",
+    ),
+    Key::choice(
+        "list",
+        &["merged", "local"],
+        "",
+        "Whether LIST shows the shadow's keys as well. `merged` in `migrate` and `cache`, `local` in `compute`.",
+    ),
+    Key::value(
+        "seekable",
+        "true or false",
+        "",
+        "Whether the origin can be asked for ranges: yes for S3 and HTTP, no for programs, if not given.",
+    ),
+    Key::value("per-client", "count", "", "Fills in flight per client."),
+    Key::value("max-in-flight", "count", "", "Fills in flight to this origin."),
+    Key::choice(
+        "write-through",
+        &["off", "async", "sync"],
+        "off",
+        "Send writes to the shadow as well. Not offered yet.",
+    )
+    .only(&["off"], "leave it \"off\": writes stay here"),
+    Key::value(
+        "delete-through",
+        "true or false",
+        "false",
+        "Send deletes to the shadow as well. Not offered yet.",
+    )
+    .only(&["false"], "leave it false: deletes stay here"),
+];
+
+/// A whole example, printed into the documentation and read by a test.
+pub(crate) const EXAMPLE: &str = include_str!("example.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(keys: &'static [Key], path: &str) {
+        for key in keys {
+            let path = format!("{path}.{}", key.name);
+            assert!(
+                key.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'),
+                "{path}"
+            );
+            assert!(key.doc.ends_with('.'), "{path} is described in whole sentences");
+            if let Shape::Choice(words) = key.shape {
+                assert!(key.default.is_empty() || words.contains(&key.default), "{path}");
+            }
+            walk(key.shape.keys().unwrap_or_default(), &path);
+        }
+    }
+
+    #[test]
+    fn every_key_is_described_and_every_default_is_a_choice() {
+        walk(ROOT, "");
+    }
+}

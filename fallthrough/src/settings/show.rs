@@ -1,0 +1,87 @@
+//! Settings as text: for `config show`, without secrets.
+
+use serde_json::{Value, json};
+
+use crate::settings::origin::OriginKind;
+use crate::settings::quantity::show_duration;
+use crate::settings::{ModelSettings, Settings};
+
+impl Settings {
+    /// All that holds, defaults included, with secrets left out.
+    pub(crate) fn show(&self) -> Value {
+        json!({
+            "s3": { "listen": self.s3.listen.to_string(), "domains": self.s3.domains },
+            "admin": {
+                "listen": self.admin.listen.to_string(),
+                "token": self.admin.token.as_ref().map(|_| "(set)"),
+            },
+            "store": {
+                "data": self.store.data.display().to_string(),
+                "low-space-stop-fills": self.store.low_space_bytes,
+            },
+            "fill": {
+                "client-wait": show_duration(self.fill.client_wait),
+                "stall": show_duration(self.fill.stall),
+                "max-in-flight": self.fill.max_in_flight,
+                "queue": self.fill.queue,
+                "per-client": self.fill.per_client,
+                "negative-ttl": show_duration(self.fill.negative_ttl),
+            },
+            "network": { "allow-private-origins": self.allow_private_origins },
+            "process": { "grace": show_duration(self.grace), "log": self.log },
+            "account": self.accounts.iter().map(|account| json!({
+                "id": account.id,
+                "display-name": account.display_name,
+                "email": account.email,
+                "access-key": account.access_key,
+                "secret-key": "(set)",
+            })).collect::<Vec<_>>(),
+            "model": self.models.iter().map(|(name, model)| (name.clone(), show_model(model)))
+                .collect::<serde_json::Map<_, _>>(),
+            "origin": self.origins.iter().map(|(name, origin)| (name.clone(), show_origin(&origin.kind)))
+                .collect::<serde_json::Map<_, _>>(),
+            "bucket": self.buckets.iter().map(|(name, bucket)| (name.to_string(), json!({
+                "mode": bucket.mode,
+                "public": bucket.public,
+                "public-fill": bucket.public_fill,
+                "shadow": bucket.shadow.iter().map(show_rule).collect::<Vec<_>>(),
+            }))).collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+fn show_model(model: &ModelSettings) -> Value {
+    match model {
+        ModelSettings::Painter => json!({ "kind": "painter" }),
+        ModelSettings::Txt2img(txt2img) => json!({
+            "kind": "txt2img",
+            "url": txt2img.url.to_string(),
+            "user": txt2img.basic.as_ref().map(|(user, _)| user),
+            "password": txt2img.basic.as_ref().map(|_| "(set)"),
+            "concurrency": txt2img.concurrency,
+            "queue": txt2img.queue,
+        }),
+    }
+}
+
+fn show_origin(kind: &OriginKind) -> Value {
+    match kind {
+        OriginKind::Avatar { model } => json!({ "kind": "avatar", "model": model }),
+        OriginKind::Http { url } => json!({ "kind": "http", "url": url.to_string() }),
+        OriginKind::S3 { endpoint, name, region, credentials, program } => json!({
+            "kind": if *program { "avatar" } else { "s3" },
+            "endpoint": endpoint.to_string(),
+            "name": name,
+            "region": region,
+            "access-key": credentials.as_ref().map(|c| c.access_key.clone()),
+        }),
+    }
+}
+
+fn show_rule(rule: &fallthrough_bucket::ShadowRule) -> Value {
+    let mut value = serde_json::to_value(rule).unwrap_or(Value::Null);
+    if let Some(credentials) = value.get_mut("credentials").and_then(Value::as_object_mut) {
+        credentials.insert("secret-key".to_owned(), json!("(set)"));
+    }
+    value
+}

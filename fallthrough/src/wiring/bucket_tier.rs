@@ -1,0 +1,288 @@
+//! Tier 1: store, engine, gateway and admin API in one server.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fallthrough_bucket::{Engine, EngineOptions};
+use fallthrough_gateway::admin::{AdminApi, AdminParts, AdminToken};
+use fallthrough_gateway::{Gateway, GatewayOptions, PageHandler};
+use fallthrough_object::{Clock, Entropy, OsEntropy, SystemClock};
+use fallthrough_store::{Store, StoreError, StoreOptions};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failure::Failure;
+use crate::settings::{Secret, Settings};
+use crate::wiring::clients::Clients;
+use crate::wiring::metrics::MetricsPage;
+use crate::wiring::prober::Prober;
+use crate::wiring::ready_file::ReadyFields;
+use crate::wiring::root::{self, Root};
+use crate::wiring::shadows::Shadows;
+use crate::wiring::{declared, listen, metrics, token};
+
+/// How often histograms that nobody reads are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A server of tier 1 to be started.
+#[derive(Debug)]
+pub(crate) struct BucketTierPlan {
+    /// All settings, origins and buckets among them.
+    pub(crate) settings: Settings,
+    /// Pages on the S3 listener below `/_demo`.
+    pub(crate) pages: Option<PageHandler>,
+}
+
+/// A server of tier 1 that runs.
+#[derive(Debug)]
+pub(crate) struct RunningBucketTier {
+    /// Where S3 clients connect.
+    pub(crate) s3: SocketAddr,
+    /// Where the admin API is.
+    pub(crate) admin: SocketAddr,
+    /// The admin API's token.
+    pub(crate) admin_token: Secret,
+    /// The root account with its key.
+    pub(crate) root: Root,
+    /// The engine, for who looks in from within the process.
+    pub(crate) engine: Engine,
+    store: Store,
+    grace: Duration,
+    draining: Arc<AtomicBool>,
+    stop_s3: CancellationToken,
+    stop_admin: CancellationToken,
+    serving_s3: JoinHandle<()>,
+    serving_admin: JoinHandle<()>,
+}
+
+impl BucketTierPlan {
+    /// Opens the store, declares accounts and buckets, listens and serves. When it returns, both listeners
+    /// accept. Call it once per process: it installs the recorder of metrics.
+    ///
+    /// # Errors
+    /// A port or the data folder is in use, the data folder is newer than this program, a declaration cannot
+    /// work: each with what to do. Nothing runs on then.
+    pub(crate) async fn start(self) -> Result<RunningBucketTier, Failure> {
+        let settings = self.settings;
+        // Before the store is opened, so that a port in use leaves the data folder as it was.
+        let s3_listener =
+            listen::listen(settings.s3.listen, "S3 listener", "--listen or [s3] listen").await?;
+        let admin_listener =
+            listen::listen(settings.admin.listen, "admin listener", "--admin-listen or [admin] listen")
+                .await?;
+        let (s3, admin) = (listen::address(&s3_listener)?, listen::address(&admin_listener)?);
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let page = MetricsPage::install(&settings.store.data)?;
+        let store = open(&settings, &clock, &entropy).await?;
+        let root = root::load_or_make(&settings, &*entropy)?;
+        let admin_token =
+            token::load_or_make(settings.admin.token.as_ref(), &settings.store.data, &*entropy)?;
+        let clients = Clients::new(settings.allow_private_origins, &clock);
+        let shadows = Arc::new(Shadows::new(&settings, clients)?);
+        let engine = Engine::new(
+            store.clone(),
+            Arc::clone(&shadows) as Arc<dyn fallthrough_bucket::ShadowFactory>,
+            engine_options(&settings),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let accounts = if settings.accounts.is_empty() {
+            std::slice::from_ref(&root.account)
+        } else {
+            settings.accounts.as_slice()
+        };
+        declared::accounts(&engine, &settings.store.data, accounts, &*clock).await?;
+        declared::buckets(&engine, &settings, &root.account.id).await?;
+
+        let options = GatewayOptions {
+            domains: settings.s3.domains.clone(),
+            drain: settings.grace,
+            pages: self.pages,
+            ..GatewayOptions::default()
+        };
+        let gateway = Gateway::new(engine.clone(), options, Arc::clone(&clock), &entropy);
+        let draining = Arc::new(AtomicBool::new(false));
+        let api = AdminApi::new(AdminParts {
+            engine: engine.clone(),
+            clock: Arc::clone(&clock),
+            entropy,
+            token: AdminToken::new(admin_token.reveal()),
+            prober: Arc::new(Prober { shadows }),
+            key_changed: {
+                let gateway = gateway.clone();
+                Arc::new(move |id| gateway.forget_key(id))
+            },
+            metrics: {
+                let page = page.clone();
+                Arc::new(move || page.render())
+            },
+            free_bytes: {
+                let data = settings.store.data.clone();
+                Arc::new(move || metrics::free_bytes(&data))
+            },
+            draining: {
+                let draining = Arc::clone(&draining);
+                Arc::new(move || draining.load(Ordering::Acquire))
+            },
+            fixed_keys: accounts.iter().map(|account| account.access_key.clone()).collect::<BTreeSet<_>>(),
+            root_account: root.account.id.clone(),
+            accounts: accounts.iter().map(|account| account.id.clone()).collect(),
+            s3_address: format!("http://{}", listen::reachable(s3)),
+            version: env!("CARGO_PKG_VERSION"),
+        });
+
+        let (stop_s3, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let serving_s3 = TaskTracker::new().spawn(serve_s3(gateway, s3_listener, stop_s3.clone()));
+        let serving_admin =
+            TaskTracker::new().spawn(serve_admin(api, admin_listener, stop_admin.clone(), page));
+        Ok(RunningBucketTier {
+            s3,
+            admin,
+            admin_token,
+            root,
+            engine,
+            store,
+            grace: settings.grace,
+            draining,
+            stop_s3,
+            stop_admin,
+            serving_s3,
+            serving_admin,
+        })
+    }
+}
+
+impl RunningBucketTier {
+    /// Where S3 clients on this machine connect: `http://address:port`.
+    pub(crate) fn s3_url(&self) -> String {
+        format!("http://{}", listen::reachable(self.s3))
+    }
+
+    /// Where the admin API is for this machine: `http://address:port`.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", listen::reachable(self.admin))
+    }
+
+    /// What the ready file says of this tier.
+    pub(crate) fn ready_fields(&self) -> ReadyFields {
+        ReadyFields::default()
+            .text("s3", self.s3_url())
+            .text("admin", self.admin_url())
+            .secret("admin_token", &self.admin_token)
+            .text("access_key", &self.root.account.access_key)
+            .secret("secret_key", &self.root.account.secret_key)
+    }
+
+    /// Takes no more requests, lets running ones and fills end within the grace time, closes the store, and
+    /// returns when all is done. Health and metrics are answered until the end, as not ready.
+    pub(crate) async fn shutdown(self) {
+        self.draining.store(true, Ordering::Release);
+        self.stop_s3.cancel();
+        let (served, ()) = tokio::join!(self.serving_s3, self.engine.shutdown(self.grace));
+        if served.is_err() {
+            tracing::error!("the S3 listener panicked");
+        }
+        self.stop_admin.cancel();
+        if self.serving_admin.await.is_err() {
+            tracing::error!("the admin listener panicked");
+        }
+        self.store.close().await;
+    }
+}
+
+async fn open(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Store, Failure> {
+    let data = &settings.store.data;
+    let options = StoreOptions {
+        low_space_stop_fills_bytes: settings.store.low_space_bytes,
+        ..StoreOptions::default()
+    };
+    Store::open(data, options, Arc::clone(clock), Arc::clone(entropy)).await.map_err(|error| {
+        let mend = match &error {
+            StoreError::InUse { .. } => {
+                "stop that server, or give this one a folder of its own (--data, [store] data)".to_owned()
+            }
+            StoreError::NewerFormat { .. } => "use the release that wrote it, or a newer one".to_owned(),
+            _ => {
+                format!("check that {} is a folder that this user may write to, and its disk", data.display())
+            }
+        };
+        let message = match &error {
+            StoreError::InUse { .. } | StoreError::NewerFormat { .. } => error.to_string(),
+            _ => format!("the data folder {} cannot be opened: {}", data.display(), chain(&error)),
+        };
+        Failure::new(message, mend)
+    })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+fn engine_options(settings: &Settings) -> EngineOptions {
+    EngineOptions {
+        client_wait: settings.fill.client_wait,
+        stall: settings.fill.stall,
+        max_in_flight: settings.fill.max_in_flight,
+        max_queue: settings.fill.queue,
+        per_client: settings.fill.per_client,
+        negative_ttl: settings.fill.negative_ttl,
+        ..EngineOptions::default()
+    }
+}
+
+async fn serve_s3(gateway: Gateway, listener: TcpListener, stop: CancellationToken) {
+    let drained = gateway.serve(listener, stop).await;
+    if drained.cut_off > 0 {
+        tracing::warn!(connections = drained.cut_off, "requests were cut off at the end of the grace time");
+    }
+}
+
+async fn serve_admin(api: AdminApi, listener: TcpListener, stop: CancellationToken, page: MetricsPage) {
+    let upkeep = async {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            page.upkeep();
+        }
+    };
+    let asked = stop.clone();
+    let serving = async move {
+        axum::serve(listener, api.router())
+            .with_graceful_shutdown(async move { asked.cancelled().await })
+            .await
+    };
+    // The server of the admin API does not end connections that stay open without a request.
+    let patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        biased;
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the admin listener stopped");
+            }
+        }
+        () = patience => {}
+        () = upkeep => {}
+    }
+}

@@ -1,0 +1,111 @@
+//! Tier 3 on its own: a txt2img server over an engine; and engines for who draws in this process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fallthrough_diffusion::painter::Painter;
+use fallthrough_diffusion::server::{Server, ServerSettings};
+use fallthrough_diffusion::{Credentials, ImageModel, Txt2ImgClient, Txt2ImgSettings};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failure::Failure;
+use crate::settings::{ModelSettings, Secret, Txt2imgSettings};
+use crate::wiring::listen;
+
+/// A model server to be started.
+#[derive(Debug)]
+pub(crate) struct ModelPlan {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// What draws.
+    pub(crate) engine: ModelSettings,
+    /// User and password that clients must present.
+    pub(crate) basic: Option<(String, Secret)>,
+    /// Jobs at a time.
+    pub(crate) slots: usize,
+    /// Jobs that may wait.
+    pub(crate) queue: usize,
+    /// Extra time per picture, to see how slow models behave.
+    pub(crate) delay: Duration,
+}
+
+/// A model server that runs.
+#[derive(Debug)]
+pub(crate) struct RunningModel {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// User and password that it asks for.
+    pub(crate) basic: Option<(String, Secret)>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// The engine that `settings` describe.
+///
+/// # Errors
+/// The address is none.
+pub(crate) fn engine(settings: &ModelSettings) -> Result<Arc<dyn ImageModel>, Failure> {
+    match settings {
+        ModelSettings::Painter => Ok(Arc::new(Painter::new())),
+        ModelSettings::Txt2img(txt2img) => Ok(Arc::new(client(txt2img)?)),
+    }
+}
+
+fn client(settings: &Txt2imgSettings) -> Result<Txt2ImgClient, Failure> {
+    let mut to = Txt2ImgSettings::new(settings.url.to_string());
+    to.credentials = settings.basic.as_ref().map(credentials);
+    to.in_flight = settings.concurrency as usize;
+    to.queue = settings.queue as usize;
+    Txt2ImgClient::new(to)
+        .map_err(|error| Failure::new(format!("the model cannot be used: {error}"), "check the model's url"))
+}
+
+fn credentials((user, password): &(String, Secret)) -> Credentials {
+    Credentials::new(user, password.reveal())
+}
+
+impl ModelPlan {
+    /// Listens and serves.
+    ///
+    /// # Errors
+    /// The port is in use, or the engine cannot be had.
+    pub(crate) async fn start(self) -> Result<RunningModel, Failure> {
+        let engine = engine(&self.engine)?;
+        let listener = listen::listen(self.listen, "model server", "--listen").await?;
+        let address = listen::address(&listener)?;
+        let settings = ServerSettings {
+            slots: self.slots,
+            queue: self.queue,
+            delay: self.delay,
+            credentials: self.basic.as_ref().map(credentials),
+            ..ServerSettings::default()
+        };
+        let server = Server::new(engine, &settings);
+        let stop = CancellationToken::new();
+        let asked = stop.clone();
+        let serving = TaskTracker::new().spawn(async move {
+            if let Err(error) = server.serve(listener, asked).await {
+                tracing::error!(%error, "the model server stopped");
+            }
+        });
+        Ok(RunningModel { address, basic: self.basic, stop, serving })
+    }
+}
+
+impl RunningModel {
+    /// `http://address:port`, reachable from this machine.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", listen::reachable(self.address))
+    }
+
+    /// Takes no more jobs, lets running ones end for a while, and returns when all have ended.
+    pub(crate) async fn shutdown(self) {
+        self.stop.cancel();
+        if self.serving.await.is_err() {
+            tracing::error!("the model server panicked");
+        }
+    }
+}

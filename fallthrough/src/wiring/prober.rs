@@ -1,0 +1,85 @@
+//! Tries shadows before they are saved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fallthrough_bucket::{ShadowFactory, ShadowRule};
+use fallthrough_gateway::admin::{ProbeLine, ProbeReport, ShadowProber};
+use fallthrough_object::{BucketName, Key};
+use fallthrough_shadow::{Request, ShadowError};
+
+use crate::wiring::shadows::{Destination, Shadows};
+
+/// Longest wait for one answer of a probe.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Probes over the same shadows that fills use.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    pub(crate) shadows: Arc<Shadows>,
+}
+
+#[async_trait]
+impl ShadowProber for Prober {
+    async fn probe(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
+        let destination = match self.shadows.destination(rule) {
+            Ok(destination) => destination,
+            Err(refused) => {
+                return ProbeReport { ok: false, lines: vec![failed("settings", &refused.0, SETTINGS_MEND)] };
+            }
+        };
+        match destination {
+            Destination::Avatar { .. } => self.probe_in_process(bucket, rule).await,
+            Destination::S3 { .. } | Destination::Http { .. } => self.probe_in_process(bucket, rule).await,
+        }
+    }
+}
+
+const SETTINGS_MEND: &str = "check the rule; `fallthrough config show` lists the declared origins";
+
+impl Prober {
+    /// An origin in this process has no name to resolve and no connection to make: one GET says all.
+    async fn probe_in_process(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
+        let line = match self.shadows.shadow(bucket, rule) {
+            Err(refused) => failed("settings", &refused.0, SETTINGS_MEND),
+            Ok(shadow) => {
+                let key = Key::parse("fallthrough-probe").expect("a short text is a key");
+                match shadow.fetch(Request::get(key, TIMEOUT)).await {
+                    // Whether this key can exist does not matter: a 4xx of the origin is an answer.
+                    Ok(answer) if !answer.status.is_server_error() => ProbeLine {
+                        check: "get".to_owned(),
+                        ok: true,
+                        detail: "the origin answers".to_owned(),
+                        mend: None,
+                    },
+                    Ok(answer) => failed(
+                        "get",
+                        &format!("the origin answers {}", answer.status),
+                        "look at the model it draws with",
+                    ),
+                    Err(error) => failed("get", &error.to_string(), mend_of(&error)),
+                }
+            }
+        };
+        ProbeReport { ok: line.ok, lines: vec![line] }
+    }
+}
+
+fn failed(check: &str, detail: &str, mend: &str) -> ProbeLine {
+    ProbeLine { check: check.to_owned(), ok: false, detail: detail.to_owned(), mend: Some(mend.to_owned()) }
+}
+
+fn mend_of(error: &ShadowError) -> &'static str {
+    match error {
+        ShadowError::Unreachable { .. } => "check the address, and that the server runs",
+        ShadowError::Timeout => "check that the server is not overloaded",
+        ShadowError::Malformed { .. } => {
+            "check that it is the right server: what answers there is something else"
+        }
+        ShadowError::Forbidden { .. } => "allow it in [network], if it is meant",
+        ShadowError::Loop => "let the stores not lead to each other",
+        ShadowError::NoList => "set list = \"local\"",
+        ShadowError::ListRefused { .. } => "give the credentials the right to list",
+    }
+}

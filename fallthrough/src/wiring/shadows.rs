@@ -1,0 +1,140 @@
+//! Makes shadow clients for rules: the one place that knows the declared origins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
+use fallthrough_bucket::{ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
+use fallthrough_diffusion::ImageModel;
+use fallthrough_object::BucketName;
+use fallthrough_shadow::Shadow;
+
+use crate::failure::Failure;
+use crate::settings::{OriginKind, OriginSettings, Settings};
+use crate::wiring::in_process::InProcess;
+use crate::wiring::model;
+
+/// Where a rule leads, once names are resolved.
+pub(crate) enum Destination<'a> {
+    /// A bucket at an S3 provider, or a program that speaks S3.
+    S3 {
+        /// `http(s)://host[:port]`.
+        endpoint: &'a str,
+        /// The bucket there.
+        name: &'a str,
+        /// Region to sign for.
+        region: &'a str,
+        /// What to sign with.
+        credentials: Option<&'a fallthrough_bucket::ShadowCredentials>,
+    },
+    /// An HTTP server.
+    Http {
+        /// Its base URL.
+        url: &'a str,
+    },
+    /// An avatar origin in this process.
+    Avatar {
+        /// The declared origin's name.
+        name: &'a str,
+        /// What draws.
+        model: Arc<dyn ImageModel>,
+        /// The rule's edition, which is told in the objects' metadata.
+        edition: Option<&'a str>,
+    },
+}
+
+/// The shadows of one server.
+pub(crate) struct Shadows {
+    origins: BTreeMap<String, OriginSettings>,
+    models: BTreeMap<String, Arc<dyn ImageModel>>,
+    painter: Arc<dyn ImageModel>,
+    clients: crate::wiring::clients::Clients,
+}
+
+impl std::fmt::Debug for Shadows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shadows")
+            .field("origins", &self.origins.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shadows {
+    /// Shadows for the declared origins, over `clients`. A model is shared by the origins that name it, so
+    /// that its bound on jobs holds for all of them.
+    ///
+    /// # Errors
+    /// A model's address is none.
+    pub(crate) fn new(
+        settings: &Settings,
+        clients: crate::wiring::clients::Clients,
+    ) -> Result<Self, Failure> {
+        let models =
+            settings.models.iter().map(|(name, declared)| Ok((name.clone(), model::engine(declared)?)));
+        Ok(Self {
+            origins: settings.origins.clone(),
+            models: models.collect::<Result<_, Failure>>()?,
+            painter: model::engine(&crate::settings::ModelSettings::Painter)?,
+            clients,
+        })
+    }
+
+    /// Where `rule` leads.
+    ///
+    /// # Errors
+    /// It names an origin that is not declared.
+    pub(crate) fn destination<'a>(&'a self, rule: &'a ShadowRule) -> Result<Destination<'a>, ShadowRefused> {
+        match &rule.target {
+            ShadowTarget::S3 { endpoint, name, region, credentials } => {
+                Ok(Destination::S3 { endpoint, name, region, credentials: credentials.as_ref() })
+            }
+            ShadowTarget::Http { url } => Ok(Destination::Http { url }),
+            ShadowTarget::Origin { origin } => {
+                let (name, declared) = self.origins.get_key_value(origin).ok_or_else(|| {
+                    ShadowRefused(format!(
+                        "there is no origin {origin:?}: declare [origin.{origin}] in the configuration"
+                    ))
+                })?;
+                Ok(match &declared.kind {
+                    OriginKind::S3 { endpoint, name, region, credentials, .. } => Destination::S3 {
+                        endpoint: plain(endpoint),
+                        name,
+                        region,
+                        credentials: credentials.as_ref(),
+                    },
+                    OriginKind::Http { url } => Destination::Http { url: url.as_str() },
+                    OriginKind::Avatar { model } => Destination::Avatar {
+                        name,
+                        model: Arc::clone(
+                            model.as_ref().and_then(|model| self.models.get(model)).unwrap_or(&self.painter),
+                        ),
+                        edition: rule.edition.as_deref(),
+                    },
+                })
+            }
+        }
+    }
+}
+
+/// The URL without the slash that a parsed one ends with.
+fn plain(url: &url::Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}
+
+impl ShadowFactory for Shadows {
+    fn shadow(&self, _bucket: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
+        match self.destination(rule)? {
+            Destination::S3 { endpoint, name, region, credentials } => {
+                self.clients.s3(endpoint, name, region, credentials)
+            }
+            Destination::Http { url } => self.clients.http(url),
+            Destination::Avatar { name, model, edition } => {
+                let mut settings = AvatarSettings::default();
+                if let Some(edition) = edition {
+                    edition.clone_into(&mut settings.edition);
+                }
+                Ok(Arc::new(InProcess::new(name, AvatarOrigin::new(model, settings))))
+            }
+        }
+    }
+}
