@@ -115,9 +115,7 @@ fn clauses(prompt: &str) -> Vec<Clause> {
         for word in part.split([' ', '_']).filter(|word| !word.is_empty()) {
             if PARTING.contains(&word) {
                 clauses.push(std::mem::take(&mut clause));
-            } else if !FILLING.contains(&word)
-                || clause.last().is_some_and(|last| last == "to" || last == "above")
-            {
+            } else if !FILLING.contains(&word) {
                 clause.push(word.to_owned());
             }
         }
@@ -129,21 +127,57 @@ fn clauses(prompt: &str) -> Vec<Clause> {
 
 /// Where `phrase` stands in `clause`: the index of its first word.
 fn find(clause: &[String], phrase: &str) -> Option<usize> {
-    let words: Vec<&str> = phrase.split(' ').filter(|word| !FILLING.contains(word)).collect();
-    clause.windows(words.len()).position(|window| window.iter().zip(&words).all(|(a, b)| a == b))
+    let len = words(phrase).count();
+    clause.windows(len).position(|window| window.iter().zip(words(phrase)).all(|(a, b)| a == b))
 }
 
-/// The value named by the longest phrase; of equally long ones, the first in the prompt.
+/// The value named by the longest phrase; of equally long ones, the first in the prompt. A phrase
+/// inside a longer one of any trait does not count: a "space suit" is not set in space.
 fn named<T: Copy>(clauses: &[Clause], phrases: &[(&str, T)]) -> Option<T> {
     let mut best: Option<(usize, T)> = None;
     for clause in clauses {
         for (phrase, value) in phrases {
-            if find(clause, phrase).is_some() && best.is_none_or(|(len, _)| phrase.len() > len) {
+            let longer = best.is_none_or(|(len, _)| phrase.len() > len);
+            if longer && find(clause, phrase).is_some_and(|at| !is_part_of_more(clause, at, phrase)) {
                 best = Some((phrase.len(), *value));
             }
         }
     }
     best.map(|(_, value)| value)
+}
+
+/// Whether `phrase`, found at word `at` of `clause`, is only a part of a longer phrase there.
+fn is_part_of_more(clause: &[String], at: usize, phrase: &str) -> bool {
+    let end = at + words(phrase).count();
+    all_phrases().any(|other| {
+        let len = words(other).count();
+        len > end - at && find(clause, other).is_some_and(|start| start <= at && end <= start + len)
+    })
+}
+
+/// Every phrase of every trait.
+fn all_phrases() -> impl Iterator<Item = &'static str> {
+    fn of<T>(phrases: &'static [(&'static str, T)]) -> impl Iterator<Item = &'static str> {
+        phrases.iter().map(|(phrase, _)| *phrase)
+    }
+    of(Presentation::PHRASES)
+        .chain(of(HairColor::PHRASES))
+        .chain(of(Scene::PHRASES))
+        .chain(of(ClothesColor::PHRASES))
+        .chain(of(Style::PHRASES))
+        .chain(of(Technique::PHRASES))
+        .chain(of(HairStyle::PHRASES))
+        .chain(of(Expression::PHRASES))
+        .chain(of(Outfit::PHRASES))
+        .chain(of(EyeColor::PHRASES))
+        .chain(of(TimeOfDay::PHRASES))
+        .chain(of(SkinTone::PHRASES))
+        .chain(of(Accessory::PHRASES))
+        .chain(of(Pose::PHRASES))
+}
+
+fn words(phrase: &str) -> impl Iterator<Item = &str> {
+    phrase.split(' ').filter(|word| !FILLING.contains(word))
 }
 
 /// The colour said before one of `nouns` in the first clause that says one: "light blue, shiny
@@ -153,8 +187,8 @@ fn colored<T: Copy>(clauses: &[Clause], colors: &[(&str, T)], nouns: &[&str]) ->
         let noun = nouns.iter().filter_map(|noun| find(clause, noun)).min()?;
         let before = &clause[..noun];
         let ends = |phrase: &str| {
-            let words = phrase.split(' ').count();
-            find(before, phrase).map(|start| (start + words, words))
+            let len = words(phrase).count();
+            find(before, phrase).map(|start| (start + len, len))
         };
         colors
             .iter()
@@ -180,6 +214,13 @@ mod tests {
         );
         let two = Traits { heterochromia: Some(EyeColor::Green), ..traits };
         assert!(two.to_prompt().contains("heterochromia, brown left eye, green right eye, "));
+    }
+
+    #[test]
+    fn a_part_of_a_longer_phrase_does_not_count() {
+        let said = Traits::from_prompt("sky blue space suit, sky blue eyes, beach", 3);
+        assert_eq!((said.scene, said.outfit), (Scene::Beach, Outfit::SpaceSuit));
+        assert_eq!((said.clothes, said.eyes), (ClothesColor::SkyBlue, EyeColor::SkyBlue));
     }
 
     #[test]
