@@ -11,6 +11,7 @@ use fallthrough_object::ReadAt;
 
 use crate::blob::BlobId;
 
+pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod seal;
 

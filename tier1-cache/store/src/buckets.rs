@@ -155,7 +155,7 @@ impl Store {
                 Ok(bucket) => return Ok(Created::New(bucket)),
                 // Somebody else created it: answer what is there now.
                 Err(Refused::Condition(_)) => {}
-                Err(Refused::Store(error)) => return Err(error),
+                Err(Refused::Store(error) | Refused::Doubt { error, .. }) => return Err(error),
             }
         }
     }
@@ -188,7 +188,7 @@ impl Store {
         }
         let (effects, before) = (inner.clone(), bucket.clone());
         let end = inner.order(commit, move |end| {
-            let version = end.map_err(refused)?.version;
+            let version = end.map_err(|refused| effects.bucket_refused(&before.name, refused))?.version;
             let gate_version = if raises { version } else { before.gate_version };
             let bucket = Bucket { settings, gate_version, settings_version: version, ..before };
             Ok(effects.bucket_committed(Arc::new(bucket), version))
@@ -220,7 +220,7 @@ impl Store {
             }
             Err(refusal) => {
                 store.inner.closer_gone(bucket.id);
-                Err(refused(refusal))
+                Err(store.inner.bucket_refused(&bucket.name, refusal))
             }
         });
         end.await?
@@ -241,7 +241,7 @@ impl Store {
         drop(closed);
         match end {
             Ok(_) | Err(Refused::Condition(_)) => self.bucket(&name).await?.ok_or(CommitError::Gate),
-            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Store(error) | Refused::Doubt { error, .. }) => Err(error.into()),
         }
     }
 
@@ -267,7 +267,8 @@ impl Store {
         let effects = self.inner.clone();
         let end = self.inner.order(commit, move |end| {
             let mut closed = closed;
-            let version = end.map_err(refused)?.version;
+            let name = &closed.bucket.name;
+            let version = end.map_err(|refused| effects.bucket_refused(name, refused))?.version;
             effects.bucket_gone(&closed.bucket.name, version);
             closed.decided = true;
             effects.bucket_removed.notify_one();
@@ -305,14 +306,6 @@ async fn read_bucket(kv: &dyn Kv, name: &BucketName) -> Result<Option<(Bucket, G
     }
 }
 
-fn refused(refused: Refused) -> CommitError {
-    match refused {
-        Refused::Condition(0) => CommitError::Gate,
-        Refused::Condition(_) => CommitError::Conflict,
-        Refused::Store(error) => CommitError::Store(error),
-    }
-}
-
 impl Inner {
     fn bucket_committed(&self, bucket: Arc<Bucket>, version: u64) -> Arc<Bucket> {
         let mut touched = self.buckets_touched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -325,6 +318,20 @@ impl Inner {
         let mut touched = self.buckets_touched.lock().unwrap_or_else(PoisonError::into_inner);
         *touched = (*touched).max(version);
         self.buckets.remove(name);
+    }
+
+    /// What a refusal means. If the commit is in doubt, what was cached of the bucket is forgotten; for good,
+    /// if reads may still show either.
+    fn bucket_refused(&self, name: &BucketName, refused: Refused) -> CommitError {
+        match refused {
+            Refused::Condition(0) => CommitError::Gate,
+            Refused::Condition(_) => CommitError::Conflict,
+            Refused::Store(error) => CommitError::Store(error),
+            Refused::Doubt { error, settled } => {
+                self.bucket_gone(name, if settled { self.kv.sequence() } else { u64::MAX });
+                CommitError::Store(error)
+            }
+        }
     }
 
     fn closer_comes(&self, id: BucketId) {

@@ -160,6 +160,12 @@ impl Hot {
         }
     }
 
+    /// A commit to the key may or may not have happened, and reads may show either for a while: nothing of its
+    /// group is cached any more.
+    pub(crate) fn in_doubt(&self, bucket: BucketId, key: &Key) {
+        self.committed(bucket, key, u64::MAX, None);
+    }
+
     /// The body of a small object. Blob ids are never reused: nothing here is ever stale.
     pub(crate) fn body(&self, blob: BlobId) -> Option<Bytes> {
         self.bodies.get(&blob)

@@ -12,6 +12,9 @@ use futures::future::BoxFuture;
 
 use crate::error::StoreError;
 
+mod backend;
+mod database;
+pub(crate) mod embedded;
 pub(crate) mod memory;
 
 /// The tables that a [`Kv`] has.
@@ -106,8 +109,15 @@ pub(crate) struct Committed {
 pub(crate) enum Refused {
     /// This condition (its place in the list) does not hold. Nothing was written.
     Condition(usize),
-    /// See [`StoreError`]; after `Unavailable` it is in doubt.
+    /// Nothing was written.
     Store(StoreError),
+    /// It may have happened, as a whole, or not.
+    Doubt {
+        /// Why.
+        error: StoreError,
+        /// Whether reads see how it ended, from now on; or only some time later.
+        settled: bool,
+    },
 }
 
 /// Told the end of a commit, once: after it is durable and visible to every later read, or after it failed.

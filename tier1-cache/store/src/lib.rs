@@ -14,6 +14,7 @@ mod blobs;
 mod bodies;
 mod bucket_row;
 mod buckets;
+mod disk;
 mod entry;
 mod entry_code;
 mod error;
@@ -21,6 +22,7 @@ mod hot;
 mod kv;
 mod mutants;
 mod objects;
+mod open;
 mod options;
 mod rows;
 mod staging;
@@ -40,3 +42,6 @@ pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
 pub use staging::{Sealed, Staging, StagingReader};
 pub use store::{Announced, FORMAT_VERSION, Store, StoreStatus};
 pub use sweep::SweepReport;
+
+#[cfg(test)]
+mod tests;

@@ -283,7 +283,16 @@ impl Change {
                 committed.and(invalidated).and(released).map_err(StoreError::from)?;
                 Ok((version, entry))
             }
-            Err(refused) => Err(refused_for(refused, body.as_ref())),
+            Err(refused) => {
+                match refused {
+                    Refused::Doubt { settled: false, .. } => effects.hot.in_doubt(bucket, &key),
+                    Refused::Doubt { settled: true, .. } => {
+                        effects.hot.committed(bucket, &key, effects.kv.sequence(), None);
+                    }
+                    Refused::Condition(_) | Refused::Store(_) => {}
+                }
+                Err(refused_for(refused, body.as_ref()))
+            }
         };
         let reached = inner.options.reached(Step::Ordered);
         let end = inner.order(commit, effect);
@@ -299,9 +308,10 @@ fn refused_for(refused: Refused, body: Option<&Sealed>) -> CommitError {
         Refused::Condition(0) if !planted(Mutant::GateIgnored) => CommitError::Gate,
         Refused::Condition(_) => CommitError::Conflict,
         Refused::Store(error) => CommitError::Store(error),
+        // The body stays taken: an entry may have it.
+        Refused::Doubt { error, .. } => return CommitError::Store(error),
     };
-    let in_doubt = matches!(error, CommitError::Store(StoreError::Unavailable(_)));
-    if let (Some(body), false) = (body, in_doubt) {
+    if let Some(body) = body {
         body.give_back();
     }
     error

@@ -67,8 +67,6 @@ pub(crate) struct Inner {
     next_blob: AtomicU64,
     next_bucket: AtomicU64,
     free: Mutex<Free>,
-    /// Held as long as the store is: the lock on the folder.
-    _lock: Option<std::fs::File>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -118,7 +116,7 @@ impl Store {
     /// A store that lives as long as the process. Nothing in it blocks, starts a thread or needs a runtime.
     pub fn in_memory(options: StoreOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let kv = Arc::new(MemoryKv::default());
-        Self::assemble(kv, Arc::new(MemoryBlobs::default()), options, clock, &*entropy, 1, None)
+        Self::assemble(kv, Arc::new(MemoryBlobs::default()), options, clock, &*entropy, 1)
     }
 
     /// Puts a store together from its parts, in the boot epoch `epoch`.
@@ -129,7 +127,6 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
         epoch: u64,
-        lock: Option<std::fs::File>,
     ) -> Self {
         options.small_body_max = options.small_body_max.min(SMALL_BODY_LIMIT).min(options.staging_memory_max);
         let hash = SecretHash::new(entropy);
@@ -160,7 +157,6 @@ impl Store {
             next_blob: AtomicU64::new(1),
             next_bucket: AtomicU64::new(1),
             free: Mutex::default(),
-            _lock: lock,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -352,7 +348,7 @@ impl Inner {
         match self.order(commit, |end| end).await? {
             Ok(committed) => Ok(Ok(committed)),
             Err(Refused::Condition(place)) => Ok(Err(place)),
-            Err(Refused::Store(error)) => Err(error),
+            Err(Refused::Store(error) | Refused::Doubt { error, .. }) => Err(error),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::blobs::{Found, off_thread};
 use crate::bucket_row::BucketId;
 use crate::entry_code;
 use crate::error::StoreError;
-use crate::kv::{Commit, Table};
+use crate::kv::{Commit, Refused, Table};
 use crate::objects::give_up;
 use crate::rows;
 use crate::store::{Store, remove, when};
@@ -149,8 +149,8 @@ impl Store {
             match end.await? {
                 Ok(()) => report.rows_removed += rows,
                 // Another sweep was here: look again.
-                Err(crate::kv::Refused::Condition(_)) => {}
-                Err(crate::kv::Refused::Store(error)) => return Err(error),
+                Err(Refused::Condition(_)) => {}
+                Err(Refused::Store(error) | Refused::Doubt { error, .. }) => return Err(error),
             }
         }
     }
