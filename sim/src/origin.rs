@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use fallthrough_object::RangeSpec;
@@ -30,8 +30,16 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub struct FaultyOrigin {
     script: Arc<Script>,
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Seen>>,
     stop: CancellationToken,
+}
+
+/// What arrived, below the script's level.
+#[derive(Debug, Default)]
+struct Seen {
+    lines: Vec<String>,
+    connections: usize,
+    ignores_start_after: bool,
 }
 
 /// What every connection needs.
@@ -40,7 +48,7 @@ struct Site {
     script: Arc<Script>,
     /// Raw path before a key: `/`, or `/bucket/`.
     below: String,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Seen>>,
     stop: CancellationToken,
 }
 
@@ -88,7 +96,17 @@ impl FaultyOrigin {
 
     /// The request lines that have arrived, byte for byte.
     pub fn request_lines(&self) -> Vec<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.seen).lines.clone()
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> usize {
+        lock(&self.seen).connections
+    }
+
+    /// From now on every page of the list begins at the first key, whatever is asked.
+    pub fn ignore_start_after(&self) {
+        lock(&self.seen).ignores_start_after = true;
     }
 }
 
@@ -105,6 +123,10 @@ impl Drop for FaultyOrigin {
     }
 }
 
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn accept(listener: TcpListener, site: Site) {
     let connections = TaskTracker::new();
     loop {
@@ -113,6 +135,7 @@ async fn accept(listener: TcpListener, site: Site) {
             () = site.stop.cancelled() => return,
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
+                lock(&site.seen).connections += 1;
                 let site = site.clone();
                 connections.spawn(async move {
                     let stop = site.stop.clone();
@@ -141,7 +164,7 @@ async fn connection(mut stream: TcpStream, site: Site) -> io::Result<()> {
     let mut read = BytesMut::new();
     while let Some(head) = read_head(&mut stream, &mut read).await? {
         let line = format!("{} {}", head.method, head.target);
-        site.seen.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        lock(&site.seen).lines.push(line);
         if !answer(&mut stream, &site, &head).await? {
             return Ok(());
         }
@@ -326,6 +349,9 @@ async fn list(stream: &mut TcpStream, site: &Site, query: &str) -> io::Result<bo
     if let Some(token) = parameter("continuation-token") {
         // The token is the last name, encoded once more, so that it looks like nothing.
         asked.start_after = percent_decode_str(&token).decode_utf8_lossy().into_owned();
+    }
+    if lock(&site.seen).ignores_start_after {
+        asked.start_after.clear();
     }
     let mut page = site.script.with(|objects| objects.page(&asked));
     for fault in site.script.arrive_list() {

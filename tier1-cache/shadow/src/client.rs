@@ -148,7 +148,7 @@ impl Outbound {
         let answered = tokio::time::timeout(timeout, self.client.request(request)).await;
         let (head, body) = match answered {
             Err(_) => return Err(ShadowError::Timeout),
-            Ok(Err(error)) => return Err(unreached(&error)),
+            Ok(Err(error)) => return Err(unreached(&error, endpoint.is_tls())),
             Ok(Ok(answer)) => answer.into_parts(),
         };
         let bodiless = method == Method::Head || matches!(head.status.as_u16(), 204 | 304);
@@ -200,7 +200,9 @@ fn broken(error: &hyper::Error) -> BodyError {
 }
 
 /// What went wrong before the headers came, in words without an address.
-fn unreached(error: &ClientError) -> ShadowError {
+fn unreached(error: &ClientError, tls: bool) -> ShadowError {
+    const NO_TLS: &str = "the TLS handshake failed; does it speak TLS on this port?";
+    let handshake = tls && error.is_connect();
     let unreachable = |reason: &str| ShadowError::Unreachable { reason: reason.to_owned() };
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -213,12 +215,12 @@ fn unreached(error: &ClientError) -> ShadowError {
                 ResolveError::NoSuchName | ResolveError::Timeout => unreachable(&resolve.to_string()),
             };
         }
-        if let Some(tls) = find::<rustls::Error>(error) {
-            return unreachable(match tls {
+        if let Some(failure) = find::<rustls::Error>(error) {
+            return unreachable(match failure {
                 rustls::Error::InvalidCertificate(_) => {
                     "its certificate is not trusted, or not for this name"
                 }
-                _ => "the TLS handshake failed; does it speak TLS on this port?",
+                _ => NO_TLS,
             });
         }
         if let Some(hyper) = error.downcast_ref::<hyper::Error>()
@@ -231,6 +233,7 @@ fn unreached(error: &ClientError) -> ShadowError {
                 io::ErrorKind::ConnectionRefused => "the connection was refused",
                 io::ErrorKind::TimedOut => "no connection in time",
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it",
+                _ if handshake => NO_TLS,
                 _ => "the connection broke",
             });
         }
