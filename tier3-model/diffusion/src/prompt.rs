@@ -4,6 +4,10 @@
 //! weights, which gets nothing but a prompt and a seed, draw what the words say: words it does
 //! not know are ignored, and traits nobody mentions are drawn from the seed.
 
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::LazyLock;
+
 use crate::traits::{
     Accessory, ClothesColor, Expression, EyeColor, HairColor, HairStyle, Outfit, Pose, Presentation, Scene,
     SkinTone, Style, Technique, TimeOfDay, Traits,
@@ -69,49 +73,195 @@ impl Traits {
     /// [`Traits::to_prompt`] for the same seed.
     #[must_use]
     pub fn from_prompt(prompt: &str, seed: u32) -> Self {
-        let clauses = clauses(prompt);
+        let read = Reading::of(prompt);
         let drawn = Self::from_seed(seed);
-        let eyes = colored(&clauses, EyeColor::PHRASES, &["left eye"])
-            .or_else(|| colored(&clauses, EyeColor::PHRASES, &["eyes", "eye"]));
-        let other = colored(&clauses, EyeColor::PHRASES, &["right eye"]).filter(|other| Some(*other) != eyes);
-        let nouns: Vec<&str> = Outfit::PHRASES
-            .iter()
-            .map(|(phrase, _)| *phrase)
-            .chain(["clothes", "outfit", "clothing"])
-            .collect();
-        let style_word = named(&clauses, HairStyle::PHRASES);
+        let eye = |word: &Word| match word {
+            Word::EyeColor(color) => Some(*color),
+            _ => None,
+        };
+        let left = read.colored(eye, |word| *word == Word::LeftEye);
+        let eyes = left.or_else(|| read.colored(eye, |word| *word == Word::Eyes));
+        let right = read.colored(eye, |word| *word == Word::RightEye);
+        let hair = |word: &Word| match word {
+            Word::HairColor(color) => Some(*color),
+            _ => None,
+        };
+        let cloth = |word: &Word| match word {
+            Word::ClothesColor(color) => Some(*color),
+            _ => None,
+        };
+        let is_clothes = |word: &Word| matches!(word, Word::Clothes | Word::Outfit(_));
+        macro_rules! named {
+            ($kind:ident) => {
+                read.named(|word| match word {
+                    Word::$kind(value) => Some(*value),
+                    _ => None,
+                })
+            };
+        }
         Self {
-            presentation: named(&clauses, Presentation::PHRASES).unwrap_or(drawn.presentation),
-            hair_color: colored(&clauses, HairColor::PHRASES, &["hair"]).unwrap_or(drawn.hair_color),
-            scene: named(&clauses, Scene::PHRASES).unwrap_or(drawn.scene),
-            clothes: colored(&clauses, ClothesColor::PHRASES, &nouns).unwrap_or(drawn.clothes),
-            style: named(&clauses, Style::PHRASES).unwrap_or(drawn.style),
-            technique: named(&clauses, Technique::PHRASES).unwrap_or(drawn.technique),
-            hair_style: style_word.unwrap_or(drawn.hair_style),
-            expression: named(&clauses, Expression::PHRASES).unwrap_or(drawn.expression),
-            outfit: named(&clauses, Outfit::PHRASES).unwrap_or(drawn.outfit),
+            presentation: named!(Presentation).unwrap_or(drawn.presentation),
+            hair_color: read.colored(hair, |word| *word == Word::Hair).unwrap_or(drawn.hair_color),
+            scene: named!(Scene).unwrap_or(drawn.scene),
+            clothes: read.colored(cloth, is_clothes).unwrap_or(drawn.clothes),
+            style: named!(Style).unwrap_or(drawn.style),
+            technique: named!(Technique).unwrap_or(drawn.technique),
+            hair_style: named!(HairStyle).unwrap_or(drawn.hair_style),
+            expression: named!(Expression).unwrap_or(drawn.expression),
+            outfit: named!(Outfit).unwrap_or(drawn.outfit),
             eyes: eyes.unwrap_or(drawn.eyes),
-            heterochromia: other,
-            time_of_day: named(&clauses, TimeOfDay::PHRASES).unwrap_or(drawn.time_of_day),
-            skin: named(&clauses, SkinTone::PHRASES).unwrap_or(drawn.skin),
-            accessory: named(&clauses, Accessory::PHRASES),
-            pose: named(&clauses, Pose::PHRASES).unwrap_or(drawn.pose),
+            heterochromia: right.filter(|right| Some(*right) != eyes),
+            time_of_day: named!(TimeOfDay).unwrap_or(drawn.time_of_day),
+            skin: named!(SkinTone).unwrap_or(drawn.skin),
+            accessory: named!(Accessory),
+            pose: named!(Pose).unwrap_or(drawn.pose),
             seed,
         }
     }
 }
 
-/// A run of lower-case words without a comma or a parting word inside.
-type Clause = Vec<String>;
+/// What a phrase can mean; many colours mean several things until their noun comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    Presentation(Presentation),
+    HairColor(HairColor),
+    Scene(Scene),
+    ClothesColor(ClothesColor),
+    Style(Style),
+    Technique(Technique),
+    HairStyle(HairStyle),
+    Expression(Expression),
+    Outfit(Outfit),
+    EyeColor(EyeColor),
+    TimeOfDay(TimeOfDay),
+    SkinTone(SkinTone),
+    Accessory(Accessory),
+    Pose(Pose),
+    /// The noun of a hair colour.
+    Hair,
+    /// The noun of an eye colour.
+    Eyes,
+    LeftEye,
+    RightEye,
+    /// The noun of a clothes colour where no outfit is named.
+    Clothes,
+}
 
-/// A prompt in clauses. Brackets and weights, as in `(red hair:1.2)`, part clauses too, and a
-/// number that is left over means nothing.
-fn clauses(prompt: &str) -> Vec<Clause> {
+/// Most words in a phrase.
+const PHRASE_WORDS_MAX: usize = 4;
+
+/// Every phrase, without its filling words, and what it can mean.
+static LEXICON: LazyLock<HashMap<String, Vec<Word>>> = LazyLock::new(|| {
+    let mut lexicon: HashMap<String, Vec<Word>> = HashMap::new();
+    let mut add = |phrase: &str, word: Word| {
+        let words: Vec<&str> = phrase.split(' ').filter(|word| !FILLING.contains(word)).collect();
+        debug_assert!(words.len() <= PHRASE_WORDS_MAX, "{phrase}");
+        lexicon.entry(words.join(" ")).or_default().push(word);
+    };
+    macro_rules! all {
+        ($($kind:ident),+) => {
+            $(for (phrase, value) in $kind::PHRASES {
+                add(phrase, Word::$kind(*value));
+            })+
+        };
+    }
+    all!(Presentation, HairColor, Scene, ClothesColor, Style, Technique, HairStyle, Expression, Outfit);
+    all!(EyeColor, TimeOfDay, SkinTone, Accessory, Pose);
+    for (phrase, word) in [
+        ("hair", Word::Hair),
+        ("eyes", Word::Eyes),
+        ("eye", Word::Eyes),
+        ("left eye", Word::LeftEye),
+        ("right eye", Word::RightEye),
+        ("clothes", Word::Clothes),
+        ("clothing", Word::Clothes),
+        ("outfit", Word::Clothes),
+    ] {
+        add(phrase, word);
+    }
+    lexicon
+});
+
+/// A phrase found in a prompt.
+struct Found {
+    clause: usize,
+    /// Half-open range of words in the clause.
+    words: Range<usize>,
+    len_bytes: usize,
+    means: &'static [Word],
+}
+
+/// Every phrase found in a prompt, in its order.
+struct Reading(Vec<Found>);
+
+impl Reading {
+    fn of(prompt: &str) -> Self {
+        let lexicon: &'static HashMap<String, Vec<Word>> = &LEXICON;
+        let mut found = Vec::new();
+        for (clause, words) in clauses(prompt).iter().enumerate() {
+            for start in 0..words.len() {
+                for end in start + 1..=words.len().min(start + PHRASE_WORDS_MAX) {
+                    let phrase = words[start..end].join(" ");
+                    if let Some(means) = lexicon.get(&phrase) {
+                        found.push(Found { clause, words: start..end, len_bytes: phrase.len(), means });
+                    }
+                }
+            }
+        }
+        Self(found)
+    }
+
+    /// The value named by the longest phrase; of equally long ones, the first in the prompt. A
+    /// phrase inside a longer one does not count: a "space suit" is not set in space.
+    fn named<T>(&self, value: impl Fn(&Word) -> Option<T>) -> Option<T> {
+        let mut best: Option<(usize, T)> = None;
+        for found in self.0.iter().filter(|found| !self.is_part_of_more(found)) {
+            let longer = best.as_ref().is_none_or(|(len, _)| found.len_bytes > *len);
+            if let Some(value) = found.means.iter().find_map(&value).filter(|_| longer) {
+                best = Some((found.len_bytes, value));
+            }
+        }
+        best.map(|(_, value)| value)
+    }
+
+    /// The colour said before a noun in the first clause that says one, the nearest to the noun
+    /// and of those the longest: "light blue shiny eyes" names one, "light blue, shiny eyes" none.
+    fn colored<T>(&self, color: impl Fn(&Word) -> Option<T>, is_noun: impl Fn(&Word) -> bool) -> Option<T> {
+        let nouns = self.0.iter().filter(|found| found.means.iter().any(&is_noun));
+        nouns
+            .filter_map(|noun| {
+                let before = self
+                    .0
+                    .iter()
+                    .filter(|found| found.clause == noun.clause && found.words.end <= noun.words.start);
+                before
+                    .filter_map(|found| {
+                        Some((found.words.end, found.words.len(), found.means.iter().find_map(&color)?))
+                    })
+                    .max_by_key(|(end, len, _)| (*end, *len))
+                    .map(|(_, _, color)| color)
+            })
+            .next()
+    }
+
+    fn is_part_of_more(&self, part: &Found) -> bool {
+        self.0.iter().any(|more| {
+            more.clause == part.clause
+                && more.words.len() > part.words.len()
+                && more.words.start <= part.words.start
+                && part.words.end <= more.words.end
+        })
+    }
+}
+
+/// A prompt in clauses: runs of lower-case words without a comma or a parting word inside.
+/// Brackets and weights, as in `(red hair:1.2)`, part clauses too, and a number that is left over
+/// means nothing.
+fn clauses(prompt: &str) -> Vec<Vec<String>> {
     let lower = prompt.to_lowercase();
     let mut clauses = Vec::new();
-    for part in lower.split(|c: char| !(c.is_alphanumeric() || c == '-' || c == '\'' || c == ' ' || c == '_'))
-    {
-        let mut clause = Clause::new();
+    for part in lower.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '\'' | ' ' | '_'))) {
+        let mut clause = Vec::new();
         for word in part.split([' ', '_']).filter(|word| !word.is_empty()) {
             if PARTING.contains(&word) {
                 clauses.push(std::mem::take(&mut clause));
@@ -121,81 +271,7 @@ fn clauses(prompt: &str) -> Vec<Clause> {
         }
         clauses.push(clause);
     }
-    clauses.retain(|clause| !clause.is_empty());
     clauses
-}
-
-/// Where `phrase` stands in `clause`: the index of its first word.
-fn find(clause: &[String], phrase: &str) -> Option<usize> {
-    let len = words(phrase).count();
-    clause.windows(len).position(|window| window.iter().zip(words(phrase)).all(|(a, b)| a == b))
-}
-
-/// The value named by the longest phrase; of equally long ones, the first in the prompt. A phrase
-/// inside a longer one of any trait does not count: a "space suit" is not set in space.
-fn named<T: Copy>(clauses: &[Clause], phrases: &[(&str, T)]) -> Option<T> {
-    let mut best: Option<(usize, T)> = None;
-    for clause in clauses {
-        for (phrase, value) in phrases {
-            let longer = best.is_none_or(|(len, _)| phrase.len() > len);
-            if longer && find(clause, phrase).is_some_and(|at| !is_part_of_more(clause, at, phrase)) {
-                best = Some((phrase.len(), *value));
-            }
-        }
-    }
-    best.map(|(_, value)| value)
-}
-
-/// Whether `phrase`, found at word `at` of `clause`, is only a part of a longer phrase there.
-fn is_part_of_more(clause: &[String], at: usize, phrase: &str) -> bool {
-    let end = at + words(phrase).count();
-    all_phrases().any(|other| {
-        let len = words(other).count();
-        len > end - at && find(clause, other).is_some_and(|start| start <= at && end <= start + len)
-    })
-}
-
-/// Every phrase of every trait.
-fn all_phrases() -> impl Iterator<Item = &'static str> {
-    fn of<T>(phrases: &'static [(&'static str, T)]) -> impl Iterator<Item = &'static str> {
-        phrases.iter().map(|(phrase, _)| *phrase)
-    }
-    of(Presentation::PHRASES)
-        .chain(of(HairColor::PHRASES))
-        .chain(of(Scene::PHRASES))
-        .chain(of(ClothesColor::PHRASES))
-        .chain(of(Style::PHRASES))
-        .chain(of(Technique::PHRASES))
-        .chain(of(HairStyle::PHRASES))
-        .chain(of(Expression::PHRASES))
-        .chain(of(Outfit::PHRASES))
-        .chain(of(EyeColor::PHRASES))
-        .chain(of(TimeOfDay::PHRASES))
-        .chain(of(SkinTone::PHRASES))
-        .chain(of(Accessory::PHRASES))
-        .chain(of(Pose::PHRASES))
-}
-
-fn words(phrase: &str) -> impl Iterator<Item = &str> {
-    phrase.split(' ').filter(|word| !FILLING.contains(word))
-}
-
-/// The colour said before one of `nouns` in the first clause that says one: "light blue, shiny
-/// eyes" names none, "light blue shiny eyes" does. The colour nearest to the noun counts.
-fn colored<T: Copy>(clauses: &[Clause], colors: &[(&str, T)], nouns: &[&str]) -> Option<T> {
-    clauses.iter().find_map(|clause| {
-        let noun = nouns.iter().filter_map(|noun| find(clause, noun)).min()?;
-        let before = &clause[..noun];
-        let ends = |phrase: &str| {
-            let len = words(phrase).count();
-            find(before, phrase).map(|start| (start + len, len))
-        };
-        colors
-            .iter()
-            .filter_map(|(phrase, color)| ends(phrase).map(|rank| (rank, *color)))
-            .max_by_key(|(rank, _)| *rank)
-            .map(|(_, color)| color)
-    })
 }
 
 #[cfg(test)]

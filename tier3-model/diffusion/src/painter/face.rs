@@ -252,7 +252,7 @@ fn draw_nose(canvas: &mut Canvas, look: &Look) {
 /// One eye in its own frame: the middle at (0, 0), the outer corner at positive x.
 fn draw_eye(canvas: &mut Canvas, look: &Look, open: f32, iris: Rgb, gaze: (f32, f32), side: f32) {
     let soft = look.traits.presentation != Presentation::Boy;
-    let height = if soft { 1.0 } else { 0.86 };
+    let height = if soft { 1.0 } else { 0.82 };
     let top = -12.5 * open.min(1.15) * height;
     let bottom = 11.0 * height;
     let opening = Pen::at(-12.5, 3.5)

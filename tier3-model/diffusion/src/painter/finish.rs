@@ -133,14 +133,14 @@ fn watercolor(sheet: &mut Sheet<'_>, seed: u32) {
     let (pools, edge) = (Fog::new(sheet, 32 * unit, seed), Fog::new(sheet, 8 * unit, seed ^ 0x55));
     let (width, height) = (sheet.width, sheet.height);
     let (mut pool, mut torn) = (Vec::with_capacity(width), Vec::with_capacity(width));
-    let border = 12 * unit as i32;
+    let border = 9 * unit as i32;
     for (y, row) in sheet.rows() {
         pools.row(y, &mut pool, width);
         edge.row(y, &mut torn, width);
         let from_top = y.min(height - 1 - y) as i32;
         for (x, pixel) in row.chunks_exact_mut(4).enumerate() {
             let paper = 250 + (grain(7, x / unit, y / unit) >> 5);
-            let thin = 40 + (pool[x] >> 1) + (torn[x] >> 2) + (grain(seed, x / unit, y / unit) >> 4);
+            let thin = 30 + (pool[x] >> 2) + (torn[x] >> 3) + (grain(seed, x / unit, y / unit) >> 4);
             let inside = (x.min(width - 1 - x) as i32).min(from_top) * 256 / border - 70 - torn[x];
             // A dark line where the wash dried, then bare paper.
             let (dried, bare) = if inside < 0 {
@@ -151,7 +151,7 @@ fn watercolor(sheet: &mut Sheet<'_>, seed: u32) {
                 (0, 0)
             };
             for (channel, warm) in pixel[..3].iter_mut().zip([3, 0, -8]) {
-                let washed = blend(*channel, 252, thin.clamp(0, 130));
+                let washed = blend(*channel, 252, thin.clamp(0, 100));
                 *channel = blend(blend(washed, 40, dried), (paper + warm).clamp(0, 255) as u8, bare);
             }
         }
@@ -171,8 +171,8 @@ fn halftone(sheet: &mut Sheet<'_>) {
             let dark = 236 - luma(pixel);
             let dot = (dark * 9 / 10 - distance).clamp(0, 40) * 6;
             for channel in &mut pixel[..3] {
-                let lifted = blend(*channel, 255, 56);
-                let ink = blend(*channel, 0, 96);
+                let lifted = blend(*channel, 255, 44);
+                let ink = blend(*channel, 0, 76);
                 *channel = blend(lifted, ink, dot);
             }
         }
@@ -251,7 +251,7 @@ fn pencil(sheet: &mut Sheet<'_>, seed: u32) {
             let (u, v) = (x / unit, y / unit);
             let stroke = grain(seed, (u + v * 2) / 2, (u * 2 + 4096 - v) / 24);
             let tooth = grain(11, u, v);
-            let gap = (86 + ((stroke * 3) >> 2) + (tooth >> 1)).clamp(0, 190);
+            let gap = (58 + (stroke >> 1) + (tooth >> 2)).clamp(0, 150);
             for (channel, paper) in pixel[..3].iter_mut().zip([252, 250, 244]) {
                 *channel = blend(*channel, paper, gap);
             }
@@ -263,7 +263,7 @@ fn pencil(sheet: &mut Sheet<'_>, seed: u32) {
 fn riso(sheet: &mut Sheet<'_>, seed: u32) {
     let unit = sheet.unit();
     let width = sheet.width;
-    let off = (5 * unit).div_ceil(2);
+    let off = 2 * unit;
     let mut dice = Dice::new(seed, "riso");
     let to_the_right = dice.one_in(2);
     let mut red = vec![0; width];
@@ -276,7 +276,7 @@ fn riso(sheet: &mut Sheet<'_>, seed: u32) {
             pixel[0] = red[from];
             let speck = grain(seed, x / unit, y / unit);
             let dark = 255 - luma(pixel);
-            let dust = (speck * dark) >> 9;
+            let dust = (speck * (dark + 40)) >> 11;
             for (channel, paper) in pixel[..3].iter_mut().zip([255, 247, 232]) {
                 *channel = blend(*channel, paper, 30);
                 add(channel, dust);
@@ -304,7 +304,7 @@ fn neon_floor(sheet: &mut Sheet<'_>) {
     let height = sheet.height as i32;
     for (y, row) in sheet.rows() {
         let down = y as i32 * 256 / height;
-        let (low, high) = (((down - 110).max(0) * 34) >> 8, ((110 - down).max(0) * 40) >> 8);
+        let (low, high) = (((down - 130).max(0) * 26) >> 8, ((110 - down).max(0) * 40) >> 8);
         for pixel in row.chunks_exact_mut(4) {
             add(&mut pixel[0], low);
             add(&mut pixel[1], (high - low) >> 1);

@@ -8,7 +8,8 @@ use tiny_skia::{Path, Transform};
 use crate::traits::{HairStyle, Presentation};
 
 use super::canvas::{Canvas, Fill, Pen, down, ellipse, lock};
-use super::color::Rgb;
+use super::color::{Rgb, WHITE};
+use super::dice::Dice;
 use super::look::Look;
 
 /// The lower edge of the cap from the right temple to the left one: points alternate between
@@ -280,28 +281,24 @@ fn fringe(look: &Look) -> &'static Fringe {
     }
 }
 
-/// The cap with its fringe, over the forehead.
-pub(crate) fn cap(look: &Look) -> Option<Path> {
+/// Half the width of the cap at its widest, and the height of its top.
+fn dome(style: HairStyle) -> (f32, f32) {
+    match style {
+        HairStyle::Messy | HairStyle::Spiky => (50.0, 42.0),
+        HairStyle::Bun | HairStyle::Ponytail | HairStyle::SidePonytail | HairStyle::Pixie => (49.0, 46.0),
+        HairStyle::Afro => (46.0, 44.0),
+        _ => (51.0, 43.0),
+    }
+}
+
+/// The lower edge of the hair on the forehead, from the right temple to the left one.
+fn draw_edge(mut pen: Pen, look: &Look) -> Pen {
     let Fringe { edge, side, .. } = *fringe(look);
-    let lean = look.stance.turn * 3.0;
-    let (top, wide) = match look.traits.hair_style {
-        HairStyle::Messy | HairStyle::Spiky => (41.0, 50.0),
-        HairStyle::Bun | HairStyle::Ponytail | HairStyle::Pixie => (48.0, 47.0),
-        HairStyle::Afro => (44.0, 46.0),
-        HairStyle::Undercut => (42.0, 45.0),
-        _ => (44.0, 49.0),
-    };
-    let mut pen = Pen::at(-wide, side).c(-wide - 6.0, 92.0, -wide + 2.0, top, lean, top).c(
-        wide - 2.0,
-        top,
-        wide + 6.0,
-        92.0,
-        wide,
-        side,
-    );
+    let (wide, _) = dome(look.traits.hair_style);
+    let shift = look.stance.turn * 3.6;
     let (mut px, mut py) = (wide, side);
     for (step, (x, y)) in edge.iter().enumerate() {
-        let (x, y) = (x + lean * 1.2, *y);
+        let (x, y) = (x + shift, *y);
         // Towards a tip the edge hangs, towards a notch it climbs steeply: locks look combed.
         let (cx, cy) = if step % 2 == 0 {
             (px * 0.75 + x * 0.25, py * 0.35 + y * 0.65)
@@ -311,7 +308,37 @@ pub(crate) fn cap(look: &Look) -> Option<Path> {
         pen = pen.q(cx, cy, x, y);
         (px, py) = (x, y);
     }
-    pen.q(-wide - 1.0, side + 6.0, -wide, side).z().end()
+    pen.q(-wide - 1.0, side + 6.0, -wide, side)
+}
+
+/// The hair over the forehead: the cap with its fringe, or a quiff.
+pub(crate) fn cap(look: &Look) -> Option<Path> {
+    if look.traits.hair_style == HairStyle::Undercut {
+        return quiff();
+    }
+    let side = fringe(look).side;
+    let (wide, top) = dome(look.traits.hair_style);
+    let lean = look.stance.turn * 3.0;
+    let pen = Pen::at(-wide, side).c(-wide - 6.0, 92.0, -wide + 2.0, top, lean, top).c(
+        wide - 2.0,
+        top,
+        wide + 6.0,
+        92.0,
+        wide,
+        side,
+    );
+    draw_edge(pen, look).z().end()
+}
+
+fn quiff() -> Option<Path> {
+    Pen::at(-44.0, 92.0)
+        .c(-62.0, 58.0, -48.0, 20.0, -4.0, 24.0)
+        .c(24.0, 14.0, 66.0, 30.0, 52.0, 66.0)
+        .q(54.0, 82.0, 43.0, 94.0)
+        .c(41.0, 80.0, 28.0, 70.0, 10.0, 79.0)
+        .c(-8.0, 90.0, -28.0, 82.0, -44.0, 92.0)
+        .z()
+        .end()
 }
 
 /// Everything behind neck and face.
@@ -371,16 +398,20 @@ pub(crate) fn draw_back(canvas: &mut Canvas, look: &Look) {
             back(canvas, look, symmetric(44.0, BACK_SHORT), 158.0);
         }
         HairStyle::Afro => {
-            let lumps = 14;
             let mut dice = look.dice("afro");
-            for turn in 0..lumps {
-                let (x, y) = around(turn as f32 / lumps as f32);
-                let radius = dice.range(20.0, 26.0);
-                canvas.dot(x * 58.0, 88.0 + y * 54.0, radius, hair.shade.mix(hair.deep, 0.35));
-            }
+            let outer: Vec<(f32, f32)> = (0..9)
+                .map(|step| around((step as f32 + 0.4) / 18.0))
+                .map(|(x, y)| (x * 58.0, 90.0 + y * 55.0))
+                .collect();
+            draw_lumps(canvas, look, &outer, &[(20.0, 70.0), (36.0, 100.0)], &mut dice, (19.0, 25.0));
             canvas.fill(
-                &ellipse(0.0, 90.0, 66.0, 62.0),
-                down(30.0, look.soft(hair.base, hair.light), 150.0, hair.shade.mix(hair.deep, 0.4)),
+                &ellipse(0.0, 90.0, 62.0, 58.0),
+                Fill::Radial(
+                    (-18.0, 52.0),
+                    110.0,
+                    look.soft(hair.base, hair.light).into(),
+                    hair.shade.into(),
+                ),
             );
             curl_marks(canvas, look, 60, |dice| {
                 let (x, y) = around(dice.unit());
@@ -389,53 +420,108 @@ pub(crate) fn draw_back(canvas: &mut Canvas, look: &Look) {
             });
         }
         HairStyle::Undercut => {}
-        HairStyle::Spiky => {
-            let spikes = [
-                (-30.0, 66.0, -66.0, 26.0),
-                (-14.0, 56.0, -36.0, 4.0),
-                (4.0, 52.0, 2.0, -4.0),
-                (20.0, 56.0, 42.0, 6.0),
-                (34.0, 68.0, 70.0, 32.0),
-                (-40.0, 90.0, -76.0, 70.0),
-                (42.0, 92.0, 78.0, 76.0),
-                (-42.0, 112.0, -68.0, 116.0),
-                (43.0, 114.0, 70.0, 122.0),
-            ];
-            for (x, y, tx, ty) in spikes {
-                let spike = lock(x, y, (x + tx) / 2.0 + (x - tx) * 0.1, (y + ty) / 2.0 - 4.0, tx, ty, 36.0);
-                canvas.fill(&spike, down(0.0, look.soft(hair.base, hair.light), 110.0, hair.shade));
-                canvas.line(&spike, look.hand.line, look.ink(hair));
-            }
-            back(canvas, look, symmetric(46.0, BACK_SHORT), 150.0);
-        }
+        HairStyle::Spiky => draw_spikes(canvas, look),
         HairStyle::Curly => {
             let mut dice = look.dice("curls");
-            for (x, y) in [
-                (50.0, 84.0),
-                (56.0, 106.0),
-                (60.0, 130.0),
-                (62.0, 154.0),
-                (58.0, 178.0),
-                (46.0, 190.0),
-                (42.0, 64.0),
-                (26.0, 50.0),
-                (8.0, 46.0),
-            ] {
-                let radius = dice.range(17.0, 20.0);
-                canvas.both_sides(|canvas| {
-                    canvas.dot(x, y, radius + look.hand.line, look.ink(hair));
-                });
-                canvas.both_sides(|canvas| {
-                    canvas.dot(x, y, radius, hair.shade.mix(hair.base, 0.35));
-                });
-            }
-            canvas.fill(&ellipse(0.0, 116.0, 58.0, 72.0), hair.shade.mix(hair.deep, 0.3));
-            curl_marks(canvas, look, 34, |dice| {
-                let x = dice.range(44.0, 70.0);
-                (if dice.one_in(2) { x } else { -x }, dice.range(76.0, 192.0))
+            let outer = [
+                (10.0, 48.0),
+                (30.0, 55.0),
+                (45.0, 70.0),
+                (54.0, 90.0),
+                (59.0, 112.0),
+                (62.0, 135.0),
+                (63.0, 158.0),
+                (58.0, 180.0),
+                (44.0, 194.0),
+            ];
+            let inner = [(20.0, 66.0), (38.0, 92.0), (44.0, 120.0), (46.0, 146.0), (44.0, 172.0)];
+            draw_lumps(canvas, look, &outer, &inner, &mut dice, (13.0, 18.0));
+            canvas.fill(&ellipse(0.0, 150.0, 40.0, 40.0), hair.deep);
+            curl_marks(canvas, look, 46, |dice| {
+                let x = dice.range(38.0, 74.0);
+                (if dice.one_in(2) { x } else { -x }, dice.range(70.0, 200.0))
             });
         }
     });
+}
+
+/// A mass of curls: round lumps on both sides, outlined as one, lit from above.
+fn draw_lumps(
+    canvas: &mut Canvas,
+    look: &Look,
+    outer: &[(f32, f32)],
+    inner: &[(f32, f32)],
+    dice: &mut Dice,
+    size: (f32, f32),
+) {
+    let hair = look.hair;
+    let mut lumps = Vec::new();
+    for (x, y) in outer.iter().chain(inner) {
+        for side in [-1.0, 1.0] {
+            let jitter = (dice.range(-3.0, 3.0), dice.range(-3.0, 3.0));
+            lumps.push((x * side + jitter.0, y + jitter.1, dice.range(size.0, size.1)));
+        }
+    }
+    if look.hand.line > 0.0 {
+        for (x, y, radius) in &lumps {
+            canvas.dot(*x, *y, radius + look.hand.line, look.ink(hair));
+        }
+    }
+    for (x, y, radius) in &lumps {
+        let low = ((y - 40.0) / 150.0).clamp(0.0, 1.0);
+        canvas.dot(*x, *y, *radius, look.soft(hair.base, hair.light).mix(hair.shade, 0.25 + low * 0.75));
+    }
+}
+
+/// A crown of spikes, leaning away from the parting, as one silhouette.
+fn draw_spikes(canvas: &mut Canvas, look: &Look) {
+    let hair = look.hair;
+    let mut dice = look.dice("spikes");
+    let tips = [
+        (-64.0, 128.0),
+        (-76.0, 96.0),
+        (-70.0, 58.0),
+        (-50.0, 28.0),
+        (-18.0, 10.0),
+        (16.0, 4.0),
+        (48.0, 18.0),
+        (70.0, 46.0),
+        (78.0, 84.0),
+        (66.0, 122.0),
+    ];
+    let notches = [
+        (-54.0, 112.0),
+        (-55.0, 84.0),
+        (-47.0, 60.0),
+        (-28.0, 44.0),
+        (-2.0, 38.0),
+        (26.0, 40.0),
+        (46.0, 54.0),
+        (55.0, 78.0),
+        (54.0, 106.0),
+    ];
+    let mut pen = Pen::at(-44.0, 140.0);
+    let (mut px, mut py) = (-44.0_f32, 140.0_f32);
+    for (at, (x, y)) in tips.iter().enumerate() {
+        let (x, y) = (x + dice.range(-5.0, 5.0), y + dice.range(-5.0, 5.0));
+        // The outer side of a spike bulges, the inner one is hollow.
+        pen = pen.q((px + x) * 0.52, (py + y) * 0.5 - 3.0, x, y);
+        let (nx, ny) = notches.get(at).copied().unwrap_or((44.0, 140.0));
+        pen = pen.q(x * 0.45 + nx * 0.55, y * 0.4 + ny * 0.6, nx, ny);
+        (px, py) = (nx, ny);
+    }
+    let shape = pen.q(0.0, 166.0, -44.0, 140.0).z().end();
+    canvas.fill(&shape, down(6.0, look.soft(hair.base, hair.light), 140.0, look.soft(hair.base, hair.shade)));
+    canvas.clipped(&shape, |canvas| {
+        canvas.fill(&ellipse(0.0, 150.0, 50.0, 34.0), hair.deep);
+        for (x, y) in tips.iter().skip(1).take(8) {
+            canvas.fill(
+                &lock(x * 0.5, y * 0.5 + 40.0, x * 0.8 + 4.0, y * 0.8 + 14.0, x * 0.96, y + 3.0, 9.0),
+                hair.shade.alpha(0.6),
+            );
+        }
+    });
+    canvas.line(&shape, look.hand.line, look.ink(hair));
 }
 
 /// The cap, its strands and gloss, and what falls in front of the face and shoulders.
@@ -446,29 +532,33 @@ pub(crate) fn draw_front(canvas: &mut Canvas, look: &Look) {
         draw_shaved_sides(canvas, look);
     }
     draw_panels(canvas, look);
+    if matches!(style, HairStyle::Messy | HairStyle::Pixie) {
+        draw_tufts(canvas, look);
+    }
     let shape = cap(look);
-    canvas.fill(
-        &shape,
-        down(
-            46.0,
-            look.soft(hair.base, hair.shade),
-            150.0,
-            look.soft(hair.base, hair.base.mix(hair.light, 0.3)),
-        ),
-    );
-    canvas.clipped(&shape, |canvas| draw_sheen(canvas, look));
-    canvas.line(&shape, look.hand.line, look.ink(hair));
+    let (top, low) = (look.soft(hair.base, hair.shade), look.soft(hair.base, hair.base.mix(hair.light, 0.3)));
     match style {
+        HairStyle::Undercut => draw_quiff(canvas, look, &shape),
         HairStyle::Afro => {
-            curl_marks(canvas, look, 22, |dice| (dice.range(-40.0, 40.0), dice.range(50.0, 74.0)))
+            canvas.fill(&shape, look.soft(hair.base, hair.light).mix(hair.shade, 0.3));
+            draw_curly_hairline(canvas, look);
+            curl_marks(canvas, look, 26, |dice| (dice.range(-40.0, 40.0), dice.range(46.0, 78.0)));
         }
+        _ => {
+            canvas.fill(&shape, down(46.0, top, 150.0, low));
+            canvas.clipped(&shape, |canvas| draw_sheen(canvas, look));
+            // Only the edge: the dome belongs to the hair behind it.
+            let (wide, _) = dome(style);
+            let edge = draw_edge(Pen::at(wide, fringe(look).side), look).end();
+            canvas.line(&edge, look.hand.line, look.ink(hair));
+        }
+    }
+    match style {
         HairStyle::Curly => draw_curly_fringe(canvas, look),
         HairStyle::SpaceBuns => {
             draw_bun(canvas, look, 38.0, 50.0, 19.0);
             draw_bun(canvas, look, -38.0, 50.0, 19.0);
         }
-        HairStyle::Messy | HairStyle::Pixie => draw_flyaways(canvas, look),
-        HairStyle::Undercut => draw_quiff(canvas, look),
         HairStyle::SidePonytail => draw_side_tail(canvas, look),
         HairStyle::Braids => draw_braids(canvas, look),
         HairStyle::TwinTails => canvas.both_sides(|canvas| {
@@ -481,7 +571,11 @@ pub(crate) fn draw_front(canvas: &mut Canvas, look: &Look) {
         | HairStyle::Bun
         | HairStyle::LongWavy
         | HairStyle::Hime
-        | HairStyle::Spiky => {}
+        | HairStyle::Spiky
+        | HairStyle::Messy
+        | HairStyle::Pixie
+        | HairStyle::Undercut
+        | HairStyle::Afro => {}
     }
 }
 
@@ -489,6 +583,9 @@ fn back(canvas: &mut Canvas, look: &Look, shape: Option<Path>, low: f32) {
     let hair = look.hair;
     let dark = hair.shade.mix(hair.deep, 0.55);
     canvas.fill(&shape, down(60.0, look.soft(dark, hair.shade), low, look.soft(dark, hair.deep)));
+    // Above, it is one with the cap.
+    let top = look.soft(hair.base, hair.shade.mix(hair.base, 0.4));
+    canvas.fill(&shape, down(96.0, top.alpha(1.0), 138.0, top.alpha(0.0)));
     if low > 160.0 {
         canvas.clipped(&shape, |canvas| {
             for x in [34.0, 48.0, 58.0] {
@@ -537,7 +634,7 @@ fn draw_sheen(canvas: &mut Canvas, look: &Look) {
         let arch = 76.5 + x * x * 0.011;
         ring = ring.l(x, arch + if step % 2 == 0 { 0.0 } else { dice.range(3.0, 8.0) });
     }
-    let gloss: Rgb = hair.light.mix(super::color::WHITE, 0.45);
+    let gloss: Rgb = hair.light.mix(WHITE, 0.45);
     canvas.fill(&ring.z().end(), gloss.alpha(if look.hand.soft > 0.3 { 0.55 } else { 0.4 }));
     if let Some(rim) = look.hand.rim {
         canvas.line(&Pen::at(52.0, 120.0).c(55.0, 80.0, 40.0, 46.0, 0.0, 44.5).end(), 4.0, rim.alpha(0.8));
@@ -637,18 +734,13 @@ fn draw_bun(canvas: &mut Canvas, look: &Look, x: f32, y: f32, radius: f32) {
             y - radius * 0.72,
             3.4,
         ),
-        hair.light.mix(super::color::WHITE, 0.4).alpha(0.7),
+        hair.light.mix(WHITE, 0.4).alpha(0.7),
     );
     canvas.line(&ball, look.hand.line, look.ink(hair));
 }
 
 /// Short strokes that curl, at places chosen by `place`.
-fn curl_marks(
-    canvas: &mut Canvas,
-    look: &Look,
-    count: usize,
-    place: impl Fn(&mut super::dice::Dice) -> (f32, f32),
-) {
+fn curl_marks(canvas: &mut Canvas, look: &Look, count: usize, place: impl Fn(&mut Dice) -> (f32, f32)) {
     let mut dice = look.dice("curl marks");
     let (mut light, mut dark) = (Pen::at(0.0, -900.0), Pen::at(0.0, -900.0));
     for mark in 0..count {
@@ -704,23 +796,39 @@ fn draw_curly_fringe(canvas: &mut Canvas, look: &Look) {
     }
 }
 
-fn draw_flyaways(canvas: &mut Canvas, look: &Look) {
-    let mut dice = look.dice("flyaways");
+/// Tufts that stand off the head, half hidden by the cap.
+fn draw_tufts(canvas: &mut Canvas, look: &Look) {
+    let mut dice = look.dice("tufts");
+    let size = if look.traits.hair_style == HairStyle::Pixie { 0.5 } else { 1.0 };
+    let hair = look.hair;
     for (x, y, tx, ty) in [
-        (-30.0, 56.0, -50.0, 40.0),
-        (-8.0, 47.0, -16.0, 28.0),
-        (14.0, 47.0, 26.0, 30.0),
-        (34.0, 58.0, 56.0, 46.0),
-        (-44.0, 84.0, -62.0, 82.0),
-        (45.0, 86.0, 62.0, 90.0),
+        (-40.0, 112.0, -64.0, 126.0),
+        (40.0, 112.0, 64.0, 128.0),
+        (-42.0, 90.0, -68.0, 88.0),
+        (42.0, 90.0, 68.0, 94.0),
+        (-34.0, 66.0, -58.0, 44.0),
+        (36.0, 66.0, 60.0, 50.0),
+        (-16.0, 54.0, -30.0, 24.0),
+        (18.0, 54.0, 36.0, 28.0),
+        (0.0, 52.0, 6.0, 20.0),
     ] {
-        let (tx, ty) = (tx + dice.range(-4.0, 4.0), ty + dice.range(-3.0, 5.0));
-        let scale = if look.traits.hair_style == HairStyle::Pixie { 0.55 } else { 1.0 };
-        let (tx, ty) = (x + (tx - x) * scale, y + (ty - y) * scale);
-        let tuft = lock(x, y, (x + tx) / 2.0 + 3.0, (y + ty) / 2.0 - 3.0, tx, ty, 17.0);
-        canvas.fill(&tuft, look.soft(look.hair.base, look.hair.shade));
-        let edge = Pen::at(x - 6.0, y + 1.0).q((x + tx) / 2.0, (y + ty) / 2.0 - 5.0, tx, ty).end();
-        canvas.line(&edge, look.hand.line * 0.8, look.ink(look.hair));
+        let (tx, ty) =
+            (x + (tx - x) * size + dice.range(-4.0, 4.0), y + (ty - y) * size + dice.range(-4.0, 4.0));
+        let tuft = lock(x, y, (x + tx) / 2.0 + 4.0, (y + ty) / 2.0 - 4.0, tx, ty, 30.0);
+        canvas.fill(
+            &tuft,
+            down(24.0, look.soft(hair.base, hair.light), 120.0, look.soft(hair.base, hair.shade)),
+        );
+        canvas.line(&tuft, look.hand.line, look.ink(hair));
+    }
+}
+
+/// Small curls along the hairline of an afro.
+fn draw_curly_hairline(canvas: &mut Canvas, look: &Look) {
+    let mut dice = look.dice("hairline");
+    let tone = look.soft(look.hair.base, look.hair.light).mix(look.hair.shade, 0.45);
+    for (x, y) in SLICK.edge {
+        canvas.dot(x + dice.range(-1.0, 1.0), *y, dice.range(5.0, 7.5), tone);
     }
 }
 
@@ -738,24 +846,25 @@ fn draw_shaved_sides(canvas: &mut Canvas, look: &Look) {
     });
 }
 
-fn draw_quiff(canvas: &mut Canvas, look: &Look) {
+fn draw_quiff(canvas: &mut Canvas, look: &Look, shape: &Option<Path>) {
     let hair = look.hair;
-    let quiff = Pen::at(-40.0, 82.0)
-        .c(-56.0, 56.0, -40.0, 24.0, -2.0, 26.0)
-        .c(30.0, 22.0, 56.0, 40.0, 44.0, 80.0)
-        .c(36.0, 62.0, 20.0, 62.0, 4.0, 72.0)
-        .c(-12.0, 82.0, -28.0, 74.0, -40.0, 82.0)
-        .z()
-        .end();
-    canvas.fill(&quiff, down(26.0, look.soft(hair.base, hair.light), 84.0, look.soft(hair.base, hair.shade)));
-    for (x, tip) in [(30.0, -28.0), (36.0, -14.0), (22.0, -34.0)] {
-        canvas.fill(&lock(x, 60.0, 0.0, 28.0 + x * 0.2, tip, 70.0, 7.0), hair.shade.alpha(0.55));
-    }
-    canvas.fill(
-        &lock(24.0, 40.0, -6.0, 26.0, -36.0, 54.0, 5.0),
-        hair.light.mix(super::color::WHITE, 0.35).alpha(0.7),
-    );
-    canvas.line(&quiff, look.hand.line, look.ink(hair));
+    canvas.fill(shape, down(22.0, look.soft(hair.base, hair.light), 92.0, look.soft(hair.base, hair.shade)));
+    canvas.clipped(shape, |canvas| {
+        for (x, y, bend, tip_x, tip_y) in [
+            (44.0, 88.0, 58.0, 4.0, 26.0),
+            (30.0, 84.0, 44.0, -18.0, 30.0),
+            (14.0, 88.0, 20.0, -34.0, 38.0),
+            (-6.0, 92.0, -10.0, -46.0, 52.0),
+        ] {
+            canvas.fill(&lock(x, y, bend, 40.0, tip_x, tip_y, 10.0), hair.shade.alpha(0.7));
+            canvas.fill(
+                &lock(x - 7.0, y, bend - 8.0, 44.0, tip_x - 6.0, tip_y + 2.0, 5.0),
+                hair.light.alpha(0.5),
+            );
+        }
+        canvas.fill(&lock(34.0, 44.0, -4.0, 20.0, -46.0, 58.0, 7.0), hair.light.mix(WHITE, 0.4).alpha(0.6));
+    });
+    canvas.line(shape, look.hand.line, look.ink(hair));
 }
 
 fn draw_side_tail(canvas: &mut Canvas, look: &Look) {

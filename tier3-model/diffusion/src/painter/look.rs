@@ -71,6 +71,11 @@ impl Look {
     pub(crate) fn new(traits: Traits) -> Self {
         let light = light(traits.time_of_day);
         let grade = |color: Rgb| grade(traits.style, color).multiply(light.tint.mix(WHITE, 0.3));
+        // Skin keeps its own warmth, whatever the light and the palette.
+        let on_skin = |color: Rgb| {
+            let graded = color.mix(self::grade(traits.style, color), 0.6);
+            graded.multiply(light.tint.mix(WHITE, 0.62))
+        };
         let accents = [0xF2C14E, 0xE85D75, 0x4FB3BF, 0xF7F3E8, 0x6C5CE7, 0xFF8C61, 0x2E344E, 0x8CD867];
         let mut dice = Dice::new(traits.seed, "accent");
         let cloth = clothes(traits.clothes);
@@ -85,7 +90,7 @@ impl Look {
             hand: hand(traits.style),
             light,
             stance: stance(traits.pose, traits.seed),
-            skin: Ramp::skin(skin(traits.skin)).map(grade),
+            skin: Ramp::skin(skin(traits.skin)).map(on_skin),
             hair: Ramp::of(hair(traits.hair_color)).map(grade),
             cloth: Ramp::of(cloth).map(grade),
             accent: Ramp::of(accent).map(grade),

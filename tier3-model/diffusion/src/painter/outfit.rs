@@ -14,9 +14,9 @@ const FLOOR: f32 = 700.0;
 /// Half the width of the shoulders.
 fn shoulders(look: &Look) -> f32 {
     match look.traits.presentation {
-        Presentation::Girl => 67.0,
-        Presentation::Boy => 80.0,
-        Presentation::Androgynous => 73.0,
+        Presentation::Girl => 72.0,
+        Presentation::Boy => 86.0,
+        Presentation::Androgynous => 78.0,
     }
 }
 

@@ -131,7 +131,8 @@ fn lit(look: &Look, hex: u32, far: f32) -> Rgb {
 fn sky(canvas: &mut Canvas, look: &Look, horizon: f32) {
     let light = look.light;
     let mid = horizon * 0.55;
-    canvas.rect(LEFT, TOP, WIDTH, mid - TOP, down(0.0, light.sky_top, mid, light.sky_mid));
+    // Overlapping, so that the edge between the two does not show.
+    canvas.rect(LEFT, TOP, WIDTH, mid + 4.0 - TOP, down(0.0, light.sky_top, mid, light.sky_mid));
     canvas.rect(LEFT, mid, WIDTH, LOW - mid, down(mid, light.sky_mid, horizon, light.sky_low));
 }
 
