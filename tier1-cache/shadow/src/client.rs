@@ -242,10 +242,15 @@ fn unreached(error: &ClientError, tls: bool) -> ShadowError {
     unreachable("the connection closed before an answer came")
 }
 
-/// Looks for a cause in an error and in the error that an [`io::Error`] wraps, which `source` passes over.
+/// Looks for a cause in an error and in those that an [`io::Error`] wraps, which `source` passes over.
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.downcast_ref::<E>().or_else(|| wrapped.and_then(|inner| inner.downcast_ref::<E>()))
+    let mut error = error;
+    loop {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        error = error.downcast_ref::<io::Error>()?.get_ref()?;
+    }
 }
 
 /// The headers that every request carries, whatever the kind of origin.
