@@ -20,6 +20,8 @@ mod origins;
 mod pass;
 mod put;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,

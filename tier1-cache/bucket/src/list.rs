@@ -153,7 +153,13 @@ impl Merge<'_> {
     }
 
     fn is_done(&self, name: &str) -> bool {
-        name <= self.examined.as_str() || self.skip.as_deref().is_some_and(|skip| name.starts_with(skip))
+        if name <= self.examined.as_str() || self.skip.as_deref().is_some_and(|skip| name.starts_with(skip)) {
+            return true;
+        }
+        // A client that begins in the middle of a common prefix is not shown the prefix, which sorts before.
+        // (A cursor of ours may stand there too, after tombstones: then the prefix is still to be shown.)
+        let after = self.request.after.as_deref().filter(|_| self.request.cursor.is_none());
+        after.is_some_and(|after| self.prefix_of(name).is_some_and(|prefix| prefix <= after))
     }
 
     fn is_full(&self) -> bool {
@@ -284,15 +290,18 @@ impl Merge<'_> {
                 };
                 let shown = if take_ours { our_name } else { their_name }.unwrap_or_default();
                 if !self.is_done(shown) {
-                    let shows =
-                        ours.peek().is_none_or(|(_, entry)| !take_ours || entry.state.stored().is_some());
+                    // A key that is deleted here may bear the very name of a prefix that the shadow has.
+                    let their_prefix = take_theirs && matches!(theirs.front(), Some(Theirs::Prefix(_)));
+                    let ours_shows = ours.peek().is_some_and(|(_, entry)| entry.state.stored().is_some());
+                    let shows = their_prefix || !take_ours || ours_shows;
                     if self.is_full() && (shows || self.count >= MAX_EXAMINED) {
                         return Ok(Stopped::Full);
                     }
                     self.count += 1;
                     shown.clone_into(&mut self.examined);
                     self.skip = None;
-                    match (take_ours.then(|| ours.peek()).flatten(), theirs.front()) {
+                    let take_row = take_ours && (ours_shows || !their_prefix);
+                    match (take_row.then(|| ours.peek()).flatten(), theirs.front()) {
                         // What is here wins; a tombstone hides the shadow's key.
                         (Some((key, entry)), _) => self.show_local(key, entry),
                         (None, Some(Theirs::Prefix(prefix))) => {

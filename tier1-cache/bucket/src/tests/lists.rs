@@ -1,0 +1,225 @@
+//! LIST: local, and merged with the shadow's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fallthrough_sim::ListFault;
+use proptest::prelude::*;
+
+use super::world::{World, caller};
+use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ListRequest, ShadowRule};
+
+fn all(max_keys: usize) -> ListRequest {
+    ListRequest { max_keys, ..ListRequest::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_list_pages_through_keys_and_prefixes() {
+    let world = World::new(BucketMode::Plain).await;
+    for key in ["a", "a/", "a/b", "a0", "b/c/d", "b/x", "c", "é", "\u{10FFFF}z"] {
+        world.put(key, "1").await.unwrap();
+    }
+    for page in [1, 2, 3, 1000] {
+        assert_eq!(
+            world.names(all(page)).await,
+            ["a", "a/", "a/b", "a0", "b/c/d", "b/x", "c", "é", "\u{10FFFF}z"]
+        );
+        let by_slash = ListRequest { delimiter: Some("/".into()), ..all(page) };
+        assert_eq!(world.names(by_slash.clone()).await, ["a", "a/", "a0", "b/", "c", "é", "\u{10FFFF}z"]);
+        let within = ListRequest { prefix: "b/".into(), ..by_slash };
+        assert_eq!(world.names(within).await, ["b/c/", "b/x"]);
+        let after = ListRequest { after: Some("a0".into()), ..all(page) };
+        assert_eq!(world.names(after).await, ["b/c/d", "b/x", "c", "é", "\u{10FFFF}z"]);
+    }
+    assert!(world.names(all(0)).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_here_wins_and_tombstones_hide() {
+    let world = World::new(BucketMode::Migrate).await;
+    for key in ["a", "b", "c", "d"] {
+        world.origin.object(key, 100);
+    }
+    world.put("b", "mine").await.unwrap();
+    world.put("bb", "mine").await.unwrap();
+    world.delete("c").await;
+    world.get("d").await.unwrap();
+    world.head("a").await.unwrap();
+    world.settled().await;
+    for page in [1, 2, 3, 1000] {
+        assert_eq!(world.names(all(page)).await, ["a", "b", "bb", "d"], "pages of {page}");
+    }
+    let page = world.engine.list(&world.bucket().await, &caller(), all(10)).await.result.unwrap();
+    for item in page.items {
+        let crate::ListItem::Object { key, etag, size_bytes, last_modified } = item else { panic!() };
+        let got = world.get(key.as_str()).await.unwrap();
+        let info = &got.object.info;
+        assert_eq!(
+            (etag, size_bytes, last_modified),
+            (info.etag.clone(), info.size_bytes, info.last_modified)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_shadow_never_gives_a_partial_list() {
+    for fault in [ListFault::Status(500), ListFault::OutOfOrder, ListFault::Malformed, ListFault::NoAnswer] {
+        let world = World::new(BucketMode::Migrate).await;
+        world.origin.object("a", 1);
+        world.origin.object("b", 1);
+        world.put("c", "1").await.unwrap();
+        world.origin.list_fault_times(1, fault.clone());
+        let failed = world.engine.list(&world.bucket().await, &caller(), all(10)).await.result;
+        assert!(matches!(failed, Err(BucketError::OriginFailing { .. })), "{fault:?}: {failed:?}");
+        assert_eq!(world.names(all(10)).await, ["a", "b", "c"]);
+    }
+    let world = World::new(BucketMode::Migrate).await;
+    world.origin.list_fault(ListFault::Status(403));
+    let failed = world.engine.list(&world.bucket().await, &caller(), all(10)).await.result;
+    assert!(matches!(failed, Err(BucketError::ShadowMisconfigured { .. })), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compute_bucket_lists_what_is_here() {
+    let world = World::new(BucketMode::Compute).await;
+    world.origin.object("a", 1);
+    world.origin.object("b", 1);
+    world.get("b").await.unwrap();
+    world.settled().await;
+    assert_eq!(world.names(all(10)).await, ["b"]);
+    assert_eq!(world.origin.list_calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_tombstones_make_progress_and_v1_shows_a_key() {
+    let world = World::new(BucketMode::Migrate).await;
+    for n in 0..3_000 {
+        world.origin.object(&format!("k{n:05}"), 1);
+    }
+    world.origin.object("z", 1);
+    for n in 0..3_000 {
+        world.delete(&format!("k{n:05}")).await;
+    }
+    assert_eq!(world.names(all(7)).await, ["z"]);
+    let v1 = ListRequest { must_show_one: true, ..all(7) };
+    let page = world.engine.list(&world.bucket().await, &caller(), v1).await.result.unwrap();
+    assert_eq!(page.items.len(), 1);
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    shadow: BTreeSet<String>,
+    local: BTreeMap<String, bool>,
+    prefix: String,
+    delimiter: Option<String>,
+    after: Option<String>,
+    page: usize,
+    rename: Option<&'static str>,
+    rule_prefix: Option<&'static str>,
+}
+
+fn names() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "/", "0", "é", "//", "\u{10FFFF}"]), 1..5)
+        .prop_map(|parts| parts.concat())
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (
+        prop::collection::btree_set(names(), 0..12),
+        prop::collection::btree_map(names(), any::<bool>(), 0..12),
+        prop_oneof![Just(String::new()), Just("a".to_owned()), Just("a/".to_owned()), names()],
+        prop_oneof![
+            Just(None),
+            Just(Some("/".to_owned())),
+            Just(Some("//".to_owned())),
+            Just(Some("b".to_owned()))
+        ],
+        prop_oneof![3 => Just(None), 1 => names().prop_map(Some)],
+        1usize..6,
+        prop_oneof![2 => Just(None), 1 => Just(Some("old/"))],
+        prop_oneof![3 => Just(None), 1 => Just(Some("a")), 1 => Just(Some("a/"))],
+    )
+        .prop_map(|(shadow, local, prefix, delimiter, after, page, rename, rule_prefix)| Case {
+            shadow,
+            local,
+            prefix,
+            delimiter,
+            after,
+            page,
+            rename,
+            rule_prefix,
+        })
+}
+
+/// What the list must be: keys that are here (`true`) or at the shadow and not deleted here (`false`).
+/// A common prefix all of whose keys are deleted here, but not at the shadow, may be shown.
+fn expected(case: &Case) -> (Vec<String>, BTreeSet<String>) {
+    let collapse = |key: &String| {
+        let rest = key.strip_prefix(case.prefix.as_str())?;
+        let found = case.delimiter.as_ref().and_then(|d| rest.find(d.as_str()).map(|at| at + d.len()));
+        Some(found.map_or(key.clone(), |at| key[..case.prefix.len() + at].to_owned()))
+    };
+    let behind = case.shadow.iter().filter(|k| case.rule_prefix.is_none_or(|p| k.starts_with(p)));
+    let live: BTreeSet<&String> = behind
+        .clone()
+        .filter(|k| case.local.get(*k) != Some(&false))
+        .chain(case.local.iter().filter(|(_, live)| **live).map(|(k, _)| k))
+        .collect();
+    let show = |keys: Vec<&String>| -> BTreeSet<String> {
+        keys.into_iter()
+            .filter(|k| case.after.as_ref().is_none_or(|after| *k > after))
+            .filter_map(collapse)
+            .filter(|name| case.after.as_ref().is_none_or(|after| name > after))
+            .collect()
+    };
+    let must = show(live.into_iter().collect());
+    let may = show(behind.collect())
+        .difference(&must)
+        .filter(|n| {
+            case.delimiter.is_some() && {
+                let d = case.delimiter.as_deref().unwrap_or_default();
+                n.ends_with(d)
+            }
+        })
+        .cloned()
+        .collect();
+    (must.into_iter().collect(), may)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Merged lists against a model, over pages of every size.
+    #[test]
+    fn merged_lists_agree_with_the_model(case in case()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let listed = runtime.block_on(async {
+            let world = World::with(BucketMode::Migrate, EngineOptions::default(), |s: &mut BucketSettings| {
+                s.shadow = vec![ShadowRule {
+                    key: case.rename.map(|before| format!("{before}{{key}}")),
+                    prefix: case.rule_prefix.map(str::to_owned),
+                    ..super::world::rule()
+                }];
+            }).await;
+            for key in &case.shadow {
+                world.origin.object(&format!("{}{key}", case.rename.unwrap_or_default()), 1);
+            }
+            for (key, live) in &case.local {
+                if *live { world.put(key, "1").await.unwrap(); } else { world.delete(key).await; }
+            }
+            world.names(ListRequest {
+                prefix: case.prefix.clone(),
+                delimiter: case.delimiter.clone(),
+                after: case.after.clone(),
+                ..all(case.page)
+            }).await
+        });
+        let (must, may) = expected(&case);
+        prop_assert!(listed.is_sorted(), "{listed:?}");
+        let extra: Vec<_> = listed.iter().filter(|n| !must.contains(n)).collect();
+        prop_assert!(extra.iter().all(|n| may.contains(*n)), "extra {extra:?}, may {may:?}");
+        let missing: Vec<_> = must.iter().filter(|n| !listed.contains(n)).collect();
+        prop_assert!(missing.is_empty(), "missing {missing:?} in {listed:?}");
+        let distinct: BTreeSet<_> = listed.iter().collect();
+        prop_assert_eq!(distinct.len(), listed.len());
+    }
+}
