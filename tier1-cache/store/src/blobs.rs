@@ -11,6 +11,8 @@ use fallthrough_object::ReadAt;
 
 use crate::blob::BlobId;
 
+#[cfg(test)]
+mod conformance;
 pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod seal;

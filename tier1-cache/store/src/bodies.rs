@@ -25,11 +25,9 @@ impl Store {
     /// verified since start, else a stream that verifies as it reads. The first piece is verified here.
     ///
     /// # Errors
-    /// - [`StoreError::Superseded`]: the object was overwritten or deleted since it was looked up: look again.
-    /// - [`StoreError::Corrupt`], [`StoreError::Missing`]: its bytes are damaged or lost.
-    /// - [`StoreError::Unavailable`]: retryable.
-    ///
-    /// Damage further in ends the stream with [`BodyError::Corrupt`].
+    /// [`StoreError::Superseded`] if the object was overwritten or deleted since it was looked up (look again);
+    /// [`StoreError::Corrupt`] and [`StoreError::Missing`] if its bytes are damaged or lost;
+    /// [`StoreError::Unavailable`] is retryable. Damage further in ends the stream with [`BodyError::Corrupt`].
     ///
     /// # Cancellation
     /// Safe; dropping the body closes what it holds.

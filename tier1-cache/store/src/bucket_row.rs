@@ -5,6 +5,8 @@ use std::time::Duration;
 use fallthrough_object::{BucketName, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::rule_text::FlatRule;
+
 /// Identifies one incarnation of a bucket: a bucket that is deleted and created again gets another id,
 /// and index keys carry the id, not the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,7 +90,7 @@ pub enum PublicFill {
 
 /// One rule: which keys fall through, and to what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(try_from = "FlatRule", rename_all = "kebab-case")]
 pub struct ShadowRule {
     /// Where it leads.
     #[serde(flatten)]

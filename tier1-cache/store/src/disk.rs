@@ -24,8 +24,8 @@ pub(crate) trait Disk: Send + Sync + fmt::Debug + 'static {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a name; nothing happens if there is none.
     fn unlink(&self, path: &str) -> io::Result<()>;
-    /// Makes a folder; nothing happens if it is there.
-    fn create_dir(&self, path: &str) -> io::Result<()>;
+    /// Makes a folder; `false` if it is there already.
+    fn create_dir(&self, path: &str) -> io::Result<bool>;
     /// Makes the names in a folder durable; `""` is the store's own.
     fn sync_dir(&self, path: &str) -> io::Result<()>;
     /// Shows the names in a folder to `visit`, in no order, until it says `false`; none if there is no folder.

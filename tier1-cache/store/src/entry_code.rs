@@ -396,3 +396,6 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
     };
     Some(Entry { revision, row_version: version, state })
 }
+
+#[cfg(test)]
+mod tests;

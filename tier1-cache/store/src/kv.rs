@@ -13,6 +13,8 @@ use futures::future::BoxFuture;
 use crate::error::StoreError;
 
 mod backend;
+#[cfg(test)]
+pub(crate) mod conformance;
 mod database;
 pub(crate) mod embedded;
 pub(crate) mod memory;
@@ -34,6 +36,9 @@ pub(crate) struct Row {
     /// What was written.
     pub(crate) value: Bytes,
 }
+
+/// Rows with their keys, in order.
+pub(crate) type Keyed = Vec<(Vec<u8>, Row)>;
 
 /// What a commit expects of a row of [`Table::Rows`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +143,7 @@ pub(crate) trait Kv: Send + Sync + fmt::Debug + 'static {
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Row)>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Keyed, StoreError>>;
 
     /// Orders a commit: its place among others is fixed when this returns. Never blocks; `done` gets
     /// [`StoreError::Busy`] if too much waits already. `done` may be called before this returns.

@@ -25,6 +25,7 @@ mod objects;
 mod open;
 mod options;
 mod rows;
+mod rule_text;
 mod staging;
 mod store;
 mod sweep;

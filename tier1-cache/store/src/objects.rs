@@ -257,7 +257,7 @@ impl Change {
         body: Option<Sealed>,
     ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
         let Self { bucket, key, commit, released, .. } = self;
-        let effects = inner.clone();
+        let (effects, given) = (inner.clone(), body.clone());
         let effect = move |end| match end {
             Ok(committed) => {
                 if let Some(body) = &body {
@@ -294,12 +294,14 @@ impl Change {
                 Err(refused_for(refused, body.as_ref()))
             }
         };
-        let reached = inner.options.reached(Step::Ordered);
-        let end = inner.order(commit, effect);
-        async move {
-            reached.map_err(StoreError::from)?;
-            end.await?
+        if let Err(error) = inner.options.reached(Step::Ready) {
+            if let Some(body) = &given {
+                body.give_back();
+            }
+            return Either::Left(std::future::ready(Err(StoreError::from(error).into())));
         }
+        let end = inner.order(commit, effect);
+        Either::Right(async move { end.await? })
     }
 }
 

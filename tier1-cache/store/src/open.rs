@@ -66,8 +66,6 @@ impl Store {
         let opened = off_thread(threads, move || -> Result<_, StoreError> {
             check_format(&*disk)?;
             let kv = EmbeddedKv::open(disk.clone(), shared.clone(), clock_of_writer, drive, lock)?;
-            // The database's name must outlive a crash before anything in it counts.
-            disk.sync_dir("")?;
             Ok((Arc::new(kv), Arc::new(FileBlobs::new(disk, shared, threads)?)))
         });
         let (kv, blobs) = opened.await??;
@@ -100,7 +98,7 @@ fn check_format(disk: &dyn Disk) -> Result<(), StoreError> {
     if found > FORMAT_VERSION {
         return Err(StoreError::NewerFormat { found, known: FORMAT_VERSION });
     }
-    Ok(())
+    Ok(make_folders(disk)?)
 }
 
 fn read_format(file: &dyn DiskFile) -> Result<u32, StoreError> {

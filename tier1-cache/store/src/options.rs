@@ -77,8 +77,8 @@ pub enum Step {
     BlobNamed,
     /// The directory is synced: the body is durable. Files only.
     BlobDurable,
-    /// The commit is ordered, not yet durable.
-    Ordered,
+    /// All is ready for the commit.
+    Ready,
     /// The commit is durable and visible; the memory cache does not know it yet.
     Committed,
     /// The memory cache knows it; the caller does not.
@@ -95,7 +95,7 @@ impl Step {
         Self::StagingSynced,
         Self::BlobNamed,
         Self::BlobDurable,
-        Self::Ordered,
+        Self::Ready,
         Self::Committed,
         Self::Invalidated,
         Self::Released,

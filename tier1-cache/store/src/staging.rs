@@ -356,3 +356,6 @@ impl Drop for SealedInner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,15 +56,17 @@ fn id_of(name: &str) -> Option<BlobId> {
     (file_name(id) == name).then_some(id)
 }
 
-/// Makes the folders of a new store, durably.
+/// Makes the folders of a store as far as they are not there (a copy may have left out empty ones), durably.
 pub(crate) fn make_folders(disk: &dyn Disk) -> io::Result<()> {
-    disk.create_dir("staging")?;
-    disk.create_dir("blobs")?;
+    let mut made = disk.create_dir("staging")? | disk.create_dir("blobs")?;
     for n in 0..=0xff {
-        disk.create_dir(&format!("blobs/{n:02x}"))?;
+        made |= disk.create_dir(&format!("blobs/{n:02x}"))?;
     }
-    disk.sync_dir("blobs")?;
-    disk.sync_dir("")
+    if made {
+        disk.sync_dir("blobs")?;
+        disk.sync_dir("")?;
+    }
+    Ok(())
 }
 
 impl FileBlobs {

@@ -148,13 +148,13 @@ fn survive(content: &mut Vec<u8>, unsynced: &Change, policy: u64, entropy: &Seed
         (_, 0) => {}
         (_, 1) => change(content, unsynced),
         (Change::Len(_), _) => {
-            if entropy.next_u64() % 2 == 0 {
+            if entropy.next_u64().is_multiple_of(2) {
                 change(content, unsynced);
             }
         }
         (Change::Bytes { offset, data }, _) => {
             for (n, sector) in data.chunks(SECTOR).enumerate() {
-                if entropy.next_u64() % 2 == 0 {
+                if entropy.next_u64().is_multiple_of(2) {
                     let offset = offset + n * SECTOR;
                     change(content, &Change::Bytes { offset, data: sector.to_vec() });
                 }
@@ -215,9 +215,8 @@ impl Disk for LossyDisk {
         Ok(())
     }
 
-    fn create_dir(&self, path: &str) -> io::Result<()> {
-        self.alive()?.dirs.insert(path.to_owned());
-        Ok(())
+    fn create_dir(&self, path: &str) -> io::Result<bool> {
+        Ok(self.alive()?.dirs.insert(path.to_owned()))
     }
 
     fn sync_dir(&self, _path: &str) -> io::Result<()> {

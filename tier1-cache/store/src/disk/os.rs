@@ -61,10 +61,10 @@ impl Disk for OsDisk {
         none_if_missing(fs::remove_file(self.at(path))).map(|_| ())
     }
 
-    fn create_dir(&self, path: &str) -> io::Result<()> {
+    fn create_dir(&self, path: &str) -> io::Result<bool> {
         match DirBuilder::new().mode(FOLDER_MODE).create(self.at(path)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            other => other.map(|()| true),
         }
     }
 

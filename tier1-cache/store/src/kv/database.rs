@@ -13,7 +13,7 @@ use redb::{
 };
 
 use super::backend::{Backend, Link};
-use super::{Commit, Committed, Refused, Row, Table, Write, count_of};
+use super::{Commit, Committed, Keyed, Refused, Row, Table, Write, count_of};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::mutants::{Mutant, planted};
@@ -21,6 +21,9 @@ use crate::rows;
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
+
+/// Counters and what they become.
+type Counts = Vec<(Vec<u8>, i64)>;
 
 type Rows<'txn> = RedbTable<'txn, &'static [u8], &'static [u8]>;
 
@@ -89,7 +92,7 @@ impl OpenDatabase {
         from: &Bound<Vec<u8>>,
         to: &Bound<Vec<u8>>,
         limit: usize,
-    ) -> Result<Result<Vec<(Vec<u8>, Row)>, StoreError>, Broken> {
+    ) -> Result<Result<Keyed, StoreError>, Broken> {
         let table = self.redb.begin_read()?.open_table(ROWS)?;
         let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
         let mut found = Vec::new();
@@ -205,8 +208,8 @@ fn row_version(value: &[u8]) -> Result<u64, StoreError> {
 
 /// What the counters of a commit become; computed before anything is written, since one below zero refuses
 /// all of it.
-fn counts(rows: &Rows<'_>, commit: &Commit) -> Result<Result<Vec<(Vec<u8>, i64)>, StoreError>, StorageError> {
-    let mut counts: Vec<(Vec<u8>, i64)> = Vec::new();
+fn counts(rows: &Rows<'_>, commit: &Commit) -> Result<Result<Counts, StoreError>, StorageError> {
+    let mut counts = Counts::new();
     for write in &commit.writes {
         let Write::Count { key, by } = write else { continue };
         if let Some((_, count)) = counts.iter_mut().find(|(counted, _)| counted == key) {
@@ -254,11 +257,7 @@ fn write_all(
     Ok(())
 }
 
-fn write_counts(
-    rows: &mut Rows<'_>,
-    counts: Vec<(Vec<u8>, i64)>,
-    version: u64,
-) -> Result<Vec<Vec<u8>>, StorageError> {
+fn write_counts(rows: &mut Rows<'_>, counts: Counts, version: u64) -> Result<Vec<Vec<u8>>, StorageError> {
     let mut zeroed = Vec::new();
     for (key, count) in counts {
         if count == 0 {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::database::{Broken, OpenDatabase};
 use super::memory::is_empty;
-use super::{Commit, Done, Kv, KvStatus, Refused, Row, Table};
+use super::{Commit, Done, Keyed, Kv, KvStatus, Refused, Row, Table};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::options::StoreOptions;
@@ -178,6 +178,14 @@ impl EmbeddedKv {
         }
     }
 
+    /// Commits as one group, now.
+    #[cfg(test)]
+    pub(crate) fn drain_group(&self, group: Vec<(Commit, Done)>) {
+        let weight: usize = group.iter().map(|(commit, _)| commit.weight()).sum();
+        self.core.queued_bytes.fetch_add(weight, Ordering::Relaxed);
+        self.core.drain(group);
+    }
+
     fn commit_inline(&self, commit: Commit, done: Done) {
         let lock =
             || -> MutexGuard<'_, Inline> { self.inline.lock().unwrap_or_else(PoisonError::into_inner) };
@@ -265,6 +273,8 @@ impl Core {
     fn drain(&self, group: Vec<(Commit, Done)>) {
         let weight: usize = group.iter().map(|(commit, _)| commit.weight()).sum();
         let (commits, dones): (Vec<Commit>, Vec<Done>) = group.into_iter().unzip();
+        // Before anybody is told, or who is told and comes back would find the queue full of himself.
+        self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
         let tell_all = |dones: Vec<Done>, refused: Refused| {
             dones.into_iter().for_each(|done| done(Err(refused.clone())));
         };
@@ -284,7 +294,6 @@ impl Core {
                 Err(broken) => tell_all(dones, self.after_failure(&database, broken, before)),
             },
         }
-        self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
     }
 
     /// What to tell a group that failed. If the database can be opened again, what it has says whether the
@@ -325,7 +334,12 @@ impl Core {
         }
         let file = match self.disk.open(FILE)? {
             Some(file) => file,
-            None => self.disk.create(FILE)?,
+            None => {
+                let file = self.disk.create(FILE)?;
+                // The name must outlive a crash before anything in the file counts.
+                self.disk.sync_dir("")?;
+                file
+            }
         };
         // Bytes that a failed sync left in memory may be on no device: read what is really there.
         file.forget_cached()?;
@@ -354,7 +368,7 @@ impl Kv for EmbeddedKv {
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Row)>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Keyed, StoreError>> {
         async move {
             if is_empty(&from, &to) {
                 return Ok(Vec::new());

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use super::{Commit, Committed, Done, Kv, KvStatus, Refused, Row, Table, Write, count_of};
+use super::{Commit, Committed, Done, Keyed, Kv, KvStatus, Refused, Row, Table, Write, count_of};
 use crate::error::StoreError;
 
 #[derive(Default)]
@@ -123,7 +123,7 @@ impl Kv for MemoryKv {
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Row)>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Keyed, StoreError>> {
         let rows = if is_empty(&from, &to) {
             Vec::new()
         } else {

@@ -1,0 +1,260 @@
+//! What every [`Kv`] does, run on each; and the embedded one against the one in memory, with crashes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fallthrough_object::SystemClock;
+use proptest::prelude::*;
+
+use super::embedded::{Drive, EmbeddedKv};
+use super::memory::MemoryKv;
+use super::*;
+use crate::disk::Disk;
+use crate::disk::lossy::{Fault, LossyDisk};
+use crate::disk::os::OsDisk;
+use crate::options::StoreOptions;
+use crate::rows;
+
+fn embedded(disk: Arc<dyn Disk>, drive: Drive) -> EmbeddedKv {
+    let options = Arc::new(StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::default() });
+    EmbeddedKv::open(disk, options, Arc::new(SystemClock::new()), drive, None).unwrap()
+}
+
+async fn end_of(kv: &dyn Kv, commit: Commit) -> Result<Committed, Refused> {
+    let (tell, end) = tokio::sync::oneshot::channel();
+    kv.commit(
+        commit,
+        Box::new(move |done| {
+            tell.send(done).unwrap();
+        }),
+    );
+    end.await.unwrap()
+}
+
+fn put(key: &str, value: &str) -> Write {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    Write::Put { table: Table::Rows, key: key.as_bytes().to_vec(), value }
+}
+
+fn remove(key: &str) -> Write {
+    Write::Remove { table: Table::Rows, key: key.as_bytes().to_vec() }
+}
+
+fn count(key: &str, by: i64) -> Write {
+    Write::Count { key: key.as_bytes().to_vec(), by }
+}
+
+fn when(key: &str, version: Option<u64>) -> Condition {
+    Condition { key: key.as_bytes().to_vec(), version }
+}
+
+async fn get(kv: &dyn Kv, key: &str) -> Option<(u64, String)> {
+    let row = kv.get(Table::Rows, key.as_bytes()).await.unwrap();
+    row.map(|row| (row.version, String::from_utf8(row.value.to_vec()).unwrap()))
+}
+
+async fn suite(kv: &dyn Kv) {
+    let first = end_of(kv, Commit { conditions: vec![when("a", None)], writes: vec![put("a", "1")] }).await;
+    let first = first.unwrap().version;
+    assert_eq!(kv.sequence(), first);
+    assert_eq!(get(kv, "a").await, Some((first, "1".to_owned())));
+    // A refused commit writes nothing, and says which condition.
+    let conditions = vec![when("b", None), when("a", Some(first + 1))];
+    let refused = end_of(kv, Commit { conditions, writes: vec![put("b", "x"), remove("a")] }).await;
+    assert!(matches!(refused, Err(Refused::Condition(1))), "{refused:?}");
+    assert_eq!((get(kv, "b").await, kv.sequence()), (None, first));
+    // Two tables do not mix, and a later write of a commit wins.
+    let body = Write::Put { table: Table::Bodies, key: b"a".to_vec(), value: Bytes::from_static(b"body") };
+    let commit =
+        Commit { conditions: vec![when("a", Some(first))], writes: vec![put("a", "2"), body, put("a", "3")] };
+    let second = end_of(kv, commit).await.unwrap().version;
+    assert!(second > first);
+    assert_eq!(get(kv, "a").await, Some((second, "3".to_owned())));
+    let body = kv.get(Table::Bodies, b"a").await.unwrap().unwrap();
+    assert_eq!((body.version, &body.value[..]), (second, &b"body"[..]));
+    // Counters.
+    let counted = end_of(kv, Commit { conditions: vec![], writes: vec![count("n", 1), count("n", 1)] }).await;
+    assert_eq!(counted.unwrap().zeroed, Vec::<Vec<u8>>::new());
+    let below = end_of(kv, Commit { conditions: vec![], writes: vec![put("c", "no"), count("n", -3)] }).await;
+    assert!(matches!(below, Err(Refused::Store(StoreError::Corrupt { .. }))), "{below:?}");
+    assert_eq!(get(kv, "c").await, None);
+    let zeroed = end_of(kv, Commit { conditions: vec![], writes: vec![count("n", -2)] }).await.unwrap();
+    assert_eq!(zeroed.zeroed, [b"n".to_vec()]);
+    assert_eq!(get(kv, "n").await, None);
+    // Ranges are bytewise, bounded, limited.
+    for key in ["k1", "k2", "k3"] {
+        end_of(kv, Commit { conditions: vec![], writes: vec![put(key, "v")] }).await.unwrap();
+    }
+    let keys = |found: Vec<(Vec<u8>, Row)>| -> Vec<String> {
+        found.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
+    };
+    let of = |bound: &str| bound.as_bytes().to_vec();
+    let all = kv.range(Bound::Included(of("k")), Bound::Excluded(of("l")), 100).await.unwrap();
+    assert_eq!(keys(all), ["k1", "k2", "k3"]);
+    let some = kv.range(Bound::Excluded(of("k1")), Bound::Unbounded, 1).await.unwrap();
+    assert_eq!(keys(some), ["k2"]);
+    let none = kv.range(Bound::Included(of("l")), Bound::Excluded(of("k")), 9).await.unwrap();
+    assert_eq!(keys(none), Vec::<String>::new());
+    // A removed row is gone, its version never comes back.
+    let removed = end_of(kv, Commit { conditions: vec![], writes: vec![remove("k1")] }).await.unwrap();
+    let again = end_of(kv, Commit { conditions: vec![when("k1", None)], writes: vec![put("k1", "w")] }).await;
+    assert!(again.unwrap().version > removed.version);
+    order_is_kept(kv).await;
+    let before = kv.sequence();
+    kv.close().await;
+    let late = end_of(kv, Commit { conditions: vec![], writes: vec![put("late", "x")] }).await;
+    assert!(matches!(late, Err(Refused::Store(_))), "{late:?}");
+    assert_eq!(kv.sequence(), before);
+}
+
+/// Commits take their places as they are called; each sees the ones before it; ends come in that order, and
+/// who is told may commit again.
+async fn order_is_kept(kv: &dyn Kv) {
+    let ends: Arc<Mutex<Vec<(usize, bool)>>> = Arc::default();
+    let (last, all) = tokio::sync::oneshot::channel();
+    let mut last = Some(last);
+    for n in 0..50 {
+        let commit = Commit { conditions: vec![when("order", None)], writes: vec![put("order", "first")] };
+        let (ends, last) = (ends.clone(), if n == 49 { last.take() } else { None });
+        let done: Done = Box::new(move |end| {
+            ends.lock().unwrap().push((n, end.is_ok()));
+            if let Some(last) = last {
+                last.send(()).unwrap();
+            }
+        });
+        kv.commit(commit, done);
+    }
+    all.await.unwrap();
+    let want: Vec<_> = (0..50).map(|n| (n, n == 0)).collect();
+    assert_eq!(*ends.lock().unwrap(), want);
+}
+
+#[tokio::test]
+async fn memory_conforms() {
+    suite(&MemoryKv::default()).await;
+}
+
+#[tokio::test]
+async fn embedded_conforms() {
+    suite(&embedded(Arc::new(LossyDisk::new()), Drive::Inline)).await;
+    let dir = tempfile::tempdir().unwrap();
+    suite(&embedded(Arc::new(OsDisk::new(dir.path()).unwrap()), Drive::Thread)).await;
+}
+
+/// Commits of one group see each other: only the first of two with the same condition happens.
+pub(crate) async fn group() -> Result<(), String> {
+    let kv = embedded(Arc::new(LossyDisk::new()), Drive::Inline);
+    let ends: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let one = || Commit { conditions: vec![when("a", None)], writes: vec![put("a", "x")] };
+    let told = |ends: &Arc<Mutex<Vec<bool>>>| -> Done {
+        let ends = ends.clone();
+        Box::new(move |end| ends.lock().unwrap().push(end.is_ok()))
+    };
+    kv.drain_group(vec![(one(), told(&ends)), (one(), told(&ends)), (one(), told(&ends))]);
+    let ends = ends.lock().unwrap().clone();
+    if ends == [true, false, false] { Ok(()) } else { Err(format!("ends of one group: {ends:?}")) }
+}
+
+#[tokio::test]
+async fn commits_of_a_group_see_each_other() {
+    group().await.unwrap();
+}
+
+/// A thread that waits for the database to come back, and one that brings it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_wait_while_the_database_is_opened_anew() {
+    let disk = LossyDisk::new();
+    let kv = embedded(Arc::new(disk.clone()), Drive::Thread);
+    end_of(&kv, Commit { conditions: vec![], writes: vec![put("a", "1")] }).await.unwrap();
+    // The failure, and three failed attempts to open.
+    disk.fail(Fault::Sync, 4);
+    let doubt = end_of(&kv, Commit { conditions: vec![], writes: vec![put("a", "2")] }).await;
+    assert!(matches!(doubt, Err(Refused::Doubt { .. })), "{doubt:?}");
+    let read = get(&kv, "a").await.map(|(_, value)| value);
+    assert!(read == Some("1".to_owned()) || read == Some("2".to_owned()), "{read:?}");
+    end_of(&kv, Commit { conditions: vec![], writes: vec![put("a", "3")] }).await.unwrap();
+    assert_eq!(get(&kv, "a").await.map(|(_, value)| value), Some("3".to_owned()));
+    kv.close().await;
+}
+
+/// A step of the model test.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// Writes and removals under conditions; `Some(true)` names the present version, `Some(false)` a wrong one.
+    Commit(Vec<(u8, Option<bool>)>, Vec<(u8, Option<u16>)>),
+    Count(u8, i8),
+    Crash(u64),
+}
+
+pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let conditions = prop::collection::vec((0u8..6, prop::option::of(prop::bool::weighted(0.9))), 0..2);
+    let writes = prop::collection::vec((0u8..6, prop::option::weighted(0.7, any::<u16>())), 0..4);
+    let op = prop_oneof![
+        6 => (conditions, writes).prop_map(|(conditions, writes)| Op::Commit(conditions, writes)),
+        2 => (0u8..3, -1i8..3).prop_map(|(key, by)| Op::Count(key, by)),
+        1 => any::<u64>().prop_map(Op::Crash),
+    ];
+    prop::collection::vec(op, 1..50)
+}
+
+async fn contents(kv: &dyn Kv) -> BTreeMap<Vec<u8>, Row> {
+    let all = kv.range(Bound::Unbounded, Bound::Unbounded, usize::MAX).await.unwrap();
+    // Where an engine keeps its sequence is its own business.
+    all.into_iter().filter(|(key, _)| key != rows::SEQUENCE).collect()
+}
+
+/// Drives both and compares after each step; an error tells the first difference.
+pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
+    let (mut disk, model) = (LossyDisk::new(), MemoryKv::default());
+    let mut kv = embedded(Arc::new(disk.clone()), Drive::Inline);
+    for (n, op) in ops.iter().enumerate() {
+        let commit = match op {
+            Op::Commit(conditions, writes) => {
+                let mut commit = Commit::default();
+                for (key, expect) in conditions {
+                    let now = get(&model, &format!("k{key}")).await.map(|(version, _)| version);
+                    let version = match expect {
+                        None => None,
+                        Some(true) => now,
+                        Some(false) => Some(now.unwrap_or(0) + 1000),
+                    };
+                    commit.conditions.push(when(&format!("k{key}"), version));
+                }
+                let of = |(key, value): &(u8, Option<u16>)| match value {
+                    Some(len) => put(&format!("k{key}"), &"v".repeat(usize::from(*len % 5000))),
+                    None => remove(&format!("k{key}")),
+                };
+                commit.writes = writes.iter().map(of).collect();
+                commit
+            }
+            Op::Count(key, by) => {
+                Commit { conditions: vec![], writes: vec![count(&format!("n{key}"), i64::from(*by))] }
+            }
+            Op::Crash(seed) => {
+                let after = disk.crashed(*seed);
+                disk.kill();
+                disk = after;
+                kv = embedded(Arc::new(disk.clone()), Drive::Inline);
+                Commit::default()
+            }
+        };
+        let (got, want) = (end_of(&kv, commit.clone()).await, end_of(&model, commit).await);
+        if format!("{got:?}") != format!("{want:?}") {
+            return Err(format!("step {n}, {op:?}: {got:?} instead of {want:?}"));
+        }
+        let (got, want) = (contents(&kv).await, contents(&model).await);
+        if got != want {
+            return Err(format!("step {n}, {op:?}: {got:?} instead of {want:?}"));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn the_embedded_engine_does_what_the_model_does(ops in ops()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(compare(&ops)).map_err(TestCaseError::fail)?;
+    }
+}

@@ -1,0 +1,153 @@
+//! Reading a shadow rule where people write it: the target's fields stand beside the rule's own, and a field
+//! that is not known, or not known for this kind of target, is an error. (`serde` cannot refuse unknown fields
+//! of a flattened enum.)
+
+use serde::Deserialize;
+
+use crate::bucket_row::{ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As};
+
+/// A [`ShadowRule`] with every field that any kind of target has.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct FlatRule {
+    kind: Kind,
+    origin: Option<String>,
+    endpoint: Option<String>,
+    name: Option<String>,
+    region: Option<String>,
+    credentials: Option<ShadowCredentials>,
+    url: Option<String>,
+    prefix: Option<String>,
+    keys: Option<String>,
+    key: Option<String>,
+    edition: Option<String>,
+    ttl_secs: Option<u64>,
+    negative_ttl_secs: Option<u64>,
+    #[serde(default)]
+    treat_403_as: Treat403As,
+    list: Option<ListFrom>,
+    seekable: Option<bool>,
+    per_client: Option<u32>,
+    max_in_flight: Option<u32>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Origin,
+    S3,
+    Http,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::S3 => "s3",
+            Self::Http => "http",
+        }
+    }
+}
+
+impl TryFrom<FlatRule> for ShadowRule {
+    type Error = String;
+
+    fn try_from(flat: FlatRule) -> Result<Self, String> {
+        let kind = flat.kind.name();
+        let needed = |field: Option<String>, name: &str| {
+            field.ok_or_else(|| format!("a shadow rule of kind `{kind}` needs `{name}`"))
+        };
+        let target = match flat.kind {
+            Kind::Origin => ShadowTarget::Origin { origin: needed(flat.origin.clone(), "origin")? },
+            Kind::S3 => ShadowTarget::S3 {
+                endpoint: needed(flat.endpoint.clone(), "endpoint")?,
+                name: needed(flat.name.clone(), "name")?,
+                region: needed(flat.region.clone(), "region")?,
+                credentials: flat.credentials.clone(),
+            },
+            Kind::Http => ShadowTarget::Http { url: needed(flat.url.clone(), "url")? },
+        };
+        let (origin, s3, http) = match flat.kind {
+            Kind::Origin => (true, false, false),
+            Kind::S3 => (false, true, false),
+            Kind::Http => (false, false, true),
+        };
+        let strangers = [
+            ("origin", flat.origin.is_some() && !origin),
+            ("endpoint", flat.endpoint.is_some() && !s3),
+            ("name", flat.name.is_some() && !s3),
+            ("region", flat.region.is_some() && !s3),
+            ("credentials", flat.credentials.is_some() && !s3),
+            ("url", flat.url.is_some() && !http),
+        ];
+        if let Some((field, _)) = strangers.iter().find(|(_, stranger)| *stranger) {
+            return Err(format!("a shadow rule of kind `{kind}` has no `{field}`"));
+        }
+        Ok(Self {
+            target,
+            prefix: flat.prefix,
+            keys: flat.keys,
+            key: flat.key,
+            edition: flat.edition,
+            ttl_secs: flat.ttl_secs,
+            negative_ttl_secs: flat.negative_ttl_secs,
+            treat_403_as: flat.treat_403_as,
+            list: flat.list,
+            seekable: flat.seekable,
+            per_client: flat.per_client,
+            max_in_flight: flat.max_in_flight,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets() -> [ShadowTarget; 4] {
+        let text = str::to_owned;
+        let (access_key, secret_key) = (text("AK"), text("hidden"));
+        let s3 = |credentials| ShadowTarget::S3 {
+            endpoint: text("http://e"),
+            name: text("n"),
+            region: text("r"),
+            credentials,
+        };
+        [
+            ShadowTarget::Origin { origin: text("o") },
+            s3(None),
+            s3(Some(ShadowCredentials { access_key, secret_key })),
+            ShadowTarget::Http { url: text("http://u") },
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_rule_reads_back() {
+        for target in targets() {
+            let rule = ShadowRule {
+                prefix: Some("p/".to_owned()),
+                ttl_secs: Some(5),
+                treat_403_as: Treat403As::Absent,
+                list: Some(ListFrom::Local),
+                ..ShadowRule::to(target)
+            };
+            let written = serde_json::to_string(&rule).unwrap();
+            assert_eq!(serde_json::from_str::<ShadowRule>(&written).unwrap(), rule);
+            assert!(!format!("{rule:?}").contains("hidden"));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_belong_is_named() {
+        for (text, named) in [
+            (r#"{"kind":"http"}"#, "needs `url`"),
+            (r#"{"kind":"http","url":"u","region":"r"}"#, "has no `region`"),
+            (r#"{"kind":"http","url":"u","colour":1}"#, "unknown field `colour`"),
+            (r#"{"kind":"ftp"}"#, "unknown variant `ftp`"),
+            (r#"{"url":"u"}"#, "missing field `kind`"),
+        ] {
+            let error = serde_json::from_str::<ShadowRule>(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}
