@@ -68,7 +68,9 @@ impl Layers {
                 }),
             }
         }
-        for (name, value) in &self.environment {
+        let mut variables: Vec<_> = self.environment.iter().collect();
+        variables.sort_by_key(|(name, _)| in_order(name));
+        for (name, value) in variables {
             lay_variable(&mut root, name, value, &mut problems);
         }
         for (name, path, value) in &self.flags {
@@ -105,6 +107,12 @@ fn parse(path: &str, text: &str, problems: &mut Vec<Problem>) -> Node {
             Node::root(whole)
         }
     }
+}
+
+/// Elements of a list in the order of their numbers, a whole table before what stands in it.
+fn in_order(name: &OsString) -> Vec<(usize, String)> {
+    let parts = name.to_str().unwrap_or_default().split("__");
+    parts.map(|part| (part.parse().unwrap_or(usize::MAX), part.to_owned())).collect()
 }
 
 fn lay_variable(root: &mut Node, name: &OsString, value: &OsString, problems: &mut Vec<Problem>) {

@@ -138,6 +138,10 @@ impl Node {
             return Ok(());
         };
         let place = node.place.clone();
+        // A list that no lower layer has begins with its first element.
+        if first == "0" && matches!(&self.value, Value::Table(rows) if rows.is_empty()) {
+            self.value = Value::List(Vec::new());
+        }
         match &mut self.value {
             Value::Table(rows) => {
                 rows.entry(first.clone()).or_insert_with(|| Self::root(place)).set(rest, node)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::ShadowCredentials;
-use fallthrough_origin::{OriginService, serve};
+use fallthrough_origin::{Origin, OriginService, serve};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,7 +48,18 @@ impl AvatarPlan {
     /// # Errors
     /// The port is in use, or the model cannot be had.
     pub(crate) async fn start(self) -> Result<RunningAvatar, Failure> {
-        let origin = AvatarOrigin::new(model::engine(&self.model)?, self.avatars);
+        self.start_as(|origin| origin).await
+    }
+
+    /// As [`Self::start`], with something around the origin: the demo counts its calls there.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_as<O: Origin>(
+        self,
+        around: impl FnOnce(AvatarOrigin) -> O,
+    ) -> Result<RunningAvatar, Failure> {
+        let origin = around(AvatarOrigin::new(model::engine(&self.model)?, self.avatars));
         let listener = listen::listen(self.listen, "avatar origin", "--listen").await?;
         let mut builder = serve(origin).metrics_at("/metrics");
         if let Some((access_key, secret)) = &self.credentials {

@@ -84,7 +84,7 @@ impl BucketTierPlan {
         let root = root::load_or_make(&settings, &*entropy)?;
         let admin_token =
             token::load_or_make(settings.admin.token.as_ref(), &settings.store.data, &*entropy)?;
-        let clients = Clients::new(settings.allow_private_origins, &clock);
+        let clients = Clients::new(settings.allow_private_origins, &clock)?;
         let shadows = Arc::new(Shadows::new(&settings, clients)?);
         let engine = Engine::new(
             store.clone(),

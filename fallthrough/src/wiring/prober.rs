@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fallthrough_bucket::{ShadowFactory, ShadowRule};
+use fallthrough_bucket::{ShadowFactory, ShadowRule, Treat403As};
 use fallthrough_gateway::admin::{ProbeLine, ProbeReport, ShadowProber};
 use fallthrough_object::{BucketName, Key};
-use fallthrough_shadow::{Request, ShadowError};
+use fallthrough_shadow::{ProbeResult, Probed, Request, ShadowError};
 
+use crate::wiring::clients::http_settings;
 use crate::wiring::shadows::{Destination, Shadows};
 
 /// Longest wait for one answer of a probe.
@@ -30,8 +31,9 @@ impl ShadowProber for Prober {
             }
         };
         match destination {
-            Destination::Avatar { .. } => self.probe_in_process(bucket, rule).await,
-            Destination::S3 { .. } | Destination::Http { .. } => self.probe_in_process(bucket, rule).await,
+            Destination::Avatar { .. } | Destination::Program(_) => self.ask_once(bucket, rule).await,
+            Destination::S3(settings) => self.step_by_step(&Probed::S3(settings), rule).await,
+            Destination::Http { url } => self.step_by_step(&Probed::Http(http_settings(url)), rule).await,
         }
     }
 }
@@ -39,8 +41,26 @@ impl ShadowProber for Prober {
 const SETTINGS_MEND: &str = "check the rule; `fallthrough config show` lists the declared origins";
 
 impl Prober {
-    /// An origin in this process has no name to resolve and no connection to make: one GET says all.
-    async fn probe_in_process(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
+    async fn step_by_step(&self, probed: &Probed, rule: &ShadowRule) -> ProbeReport {
+        let absent_on_403 = rule.treat_403_as == Treat403As::Absent;
+        let lines = self.shadows.clients.probe(probed, absent_on_403).await;
+        ProbeReport {
+            ok: lines.iter().all(|line| line.result != ProbeResult::Failed),
+            lines: lines
+                .into_iter()
+                .filter(|line| line.result != ProbeResult::Skipped)
+                .map(|line| ProbeLine {
+                    check: line.name.to_owned(),
+                    ok: line.result == ProbeResult::Ok,
+                    detail: line.saw,
+                    mend: line.mend,
+                })
+                .collect(),
+        }
+    }
+
+    /// A program answers any status to a key that it does not know, but it answers: one GET says all.
+    async fn ask_once(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
         let line = match self.shadows.shadow(bucket, rule) {
             Err(refused) => failed("settings", &refused.0, SETTINGS_MEND),
             Ok(shadow) => {

@@ -7,26 +7,20 @@ use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::{ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
 use fallthrough_diffusion::ImageModel;
 use fallthrough_object::BucketName;
-use fallthrough_shadow::Shadow;
+use fallthrough_shadow::{S3Settings, Shadow};
 
 use crate::failure::Failure;
 use crate::settings::{OriginKind, OriginSettings, Settings};
+use crate::wiring::clients::{Clients, s3_settings};
 use crate::wiring::in_process::InProcess;
 use crate::wiring::model;
 
 /// Where a rule leads, once names are resolved.
 pub(crate) enum Destination<'a> {
-    /// A bucket at an S3 provider, or a program that speaks S3.
-    S3 {
-        /// `http(s)://host[:port]`.
-        endpoint: &'a str,
-        /// The bucket there.
-        name: &'a str,
-        /// Region to sign for.
-        region: &'a str,
-        /// What to sign with.
-        credentials: Option<&'a fallthrough_bucket::ShadowCredentials>,
-    },
+    /// A bucket at an S3 provider.
+    S3(S3Settings),
+    /// A program that speaks S3 and makes objects from keys.
+    Program(S3Settings),
     /// An HTTP server.
     Http {
         /// Its base URL.
@@ -48,7 +42,8 @@ pub(crate) struct Shadows {
     origins: BTreeMap<String, OriginSettings>,
     models: BTreeMap<String, Arc<dyn ImageModel>>,
     painter: Arc<dyn ImageModel>,
-    clients: crate::wiring::clients::Clients,
+    /// Clients for what is beyond this process.
+    pub(crate) clients: Clients,
 }
 
 impl std::fmt::Debug for Shadows {
@@ -65,10 +60,7 @@ impl Shadows {
     ///
     /// # Errors
     /// A model's address is none.
-    pub(crate) fn new(
-        settings: &Settings,
-        clients: crate::wiring::clients::Clients,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(settings: &Settings, clients: Clients) -> Result<Self, Failure> {
         let models =
             settings.models.iter().map(|(name, declared)| Ok((name.clone(), model::engine(declared)?)));
         Ok(Self {
@@ -86,7 +78,7 @@ impl Shadows {
     pub(crate) fn destination<'a>(&'a self, rule: &'a ShadowRule) -> Result<Destination<'a>, ShadowRefused> {
         match &rule.target {
             ShadowTarget::S3 { endpoint, name, region, credentials } => {
-                Ok(Destination::S3 { endpoint, name, region, credentials: credentials.as_ref() })
+                s3_settings(endpoint, name, region, credentials.as_ref()).map(Destination::S3)
             }
             ShadowTarget::Http { url } => Ok(Destination::Http { url }),
             ShadowTarget::Origin { origin } => {
@@ -96,12 +88,10 @@ impl Shadows {
                     ))
                 })?;
                 Ok(match &declared.kind {
-                    OriginKind::S3 { endpoint, name, region, credentials, .. } => Destination::S3 {
-                        endpoint: plain(endpoint),
-                        name,
-                        region,
-                        credentials: credentials.as_ref(),
-                    },
+                    OriginKind::S3 { endpoint, name, region, credentials, program } => {
+                        let settings = s3_settings(plain(endpoint), name, region, credentials.as_ref())?;
+                        if *program { Destination::Program(settings) } else { Destination::S3(settings) }
+                    }
                     OriginKind::Http { url } => Destination::Http { url: url.as_str() },
                     OriginKind::Avatar { model } => Destination::Avatar {
                         name,
@@ -124,9 +114,7 @@ fn plain(url: &url::Url) -> &str {
 impl ShadowFactory for Shadows {
     fn shadow(&self, _bucket: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
         match self.destination(rule)? {
-            Destination::S3 { endpoint, name, region, credentials } => {
-                self.clients.s3(endpoint, name, region, credentials)
-            }
+            Destination::S3(settings) | Destination::Program(settings) => self.clients.s3(settings),
             Destination::Http { url } => self.clients.http(url),
             Destination::Avatar { name, model, edition } => {
                 let mut settings = AvatarSettings::default();
