@@ -40,6 +40,9 @@ pub(crate) fn lint(context: &Context) -> Vec<Check> {
     vec![Check::new("lint", watch(cargo(&context.root).args(args)))]
 }
 
+/// How the names of ignored tests begin that are no tests but recipes: they make files that tests compare with.
+const RECIPES: &str = "make_the_";
+
 /// All tests: by nextest where it is installed (each test in a process of its own), else by cargo;
 /// then the examples in the documentation, which nextest does not run.
 pub(crate) fn test(context: &Context) -> Vec<Check> {
@@ -47,12 +50,12 @@ pub(crate) fn test(context: &Context) -> Vec<Check> {
     if find_program("cargo-nextest").is_some() {
         tests.args(["nextest", "run", "--release", "--locked", "--workspace", "--no-fail-fast"]);
         if context.full {
-            tests.args(["--run-ignored", "all"]);
+            tests.args(["--run-ignored", "all", "-E", &format!("not test({RECIPES})")]);
         }
     } else {
         tests.args(["test", "--release", "--locked", "--workspace", "--all-targets", "--no-fail-fast"]);
         if context.full {
-            tests.args(["--", "--include-ignored"]);
+            tests.args(["--", "--include-ignored", "--skip", RECIPES]);
         }
     }
     let examples = ["test", "--release", "--locked", "--workspace", "--doc"];

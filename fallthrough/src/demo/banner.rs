@@ -30,6 +30,26 @@ pub(super) struct Banner<'a> {
 }
 
 impl Banner<'_> {
+    /// The same as one line of JSON, for programs; a ready file is safer, since only its owner can read it.
+    pub(super) fn json(&self) -> String {
+        let shared = match self.shared {
+            Some(Ok(address)) => Some(format!("http://{address}/_demo")),
+            Some(Err(_)) | None => None,
+        };
+        serde_json::json!({
+            "s3": self.s3,
+            "admin": self.admin,
+            "demo": format!("{}/_demo", self.s3),
+            "origin": self.origin,
+            "model": self.model,
+            "access_key": self.access_key,
+            "secret_key": self.secret_key,
+            "data": self.data.display().to_string(),
+            "shared": shared,
+        })
+        .to_string()
+    }
+
     /// The text, ending with a line feed.
     pub(super) fn text(&self) -> String {
         let Self { s3, admin, origin, model, engine, access_key, secret_key, fresh_key, .. } = self;

@@ -1,7 +1,7 @@
 //! From a text to what it falls through with: hash, traits, prompt, seed. The page's one source of truth is
 //! the code that the avatar origin itself uses.
 
-use fallthrough_diffusion::{InvalidHash, Traits};
+use fallthrough_avatar::{Trait, describe};
 use md5::{Digest, Md5};
 use serde::Serialize;
 use sha2::Sha256;
@@ -57,32 +57,21 @@ pub(super) struct Description {
     pub(super) seed: u32,
 }
 
-/// One trait in words.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Trait {
-    pub(super) name: &'static str,
-    pub(super) value: String,
-}
-
-impl From<(&'static str, String)> for Trait {
-    fn from((name, value): (&'static str, String)) -> Self {
-        Self { name, value }
-    }
-}
-
 impl Description {
     /// Describes `text`, keyed by the hash of this kind.
     ///
     /// # Errors
-    /// [`InvalidHash`] never happens for a hash made here; it is passed on instead of assumed away.
-    pub(super) fn of(text: &str, kind: HashKind) -> Result<Self, InvalidHash> {
+    /// The hash is none, which does not happen for one made here; it is passed on instead of assumed away.
+    pub(super) fn of(text: &str, kind: HashKind) -> Result<Self, String> {
         let hashed = hashed_text(text);
         let (md5, sha256) = (hex(&Md5::digest(&hashed)), hex(&Sha256::digest(&hashed)));
         let key = match kind {
             HashKind::Md5 => md5.clone(),
             HashKind::Sha256 => sha256.clone(),
         };
-        let traits = Traits::from_hash(&key)?;
+        let mut avatar = describe(&key).map_err(|invalid| invalid.to_string())?;
+        // The seed is no word of the prompt; it has a field of its own.
+        avatar.traits.retain(|shown| shown.name != "seed");
         Ok(Self {
             text: text.to_owned(),
             hashed,
@@ -91,11 +80,10 @@ impl Description {
             sha256,
             kind,
             key,
-            // The seed is no word of the prompt; it has a field of its own.
-            traits: traits.pairs().into_iter().filter(|(name, _)| *name != "seed").map(Trait::from).collect(),
-            prompt: traits.to_prompt(),
-            negative_prompt: traits.negative_prompt(),
-            seed: traits.seed,
+            traits: avatar.traits,
+            prompt: avatar.prompt,
+            negative_prompt: avatar.negative_prompt,
+            seed: avatar.seed,
         })
     }
 }

@@ -111,7 +111,7 @@ fn described(text: &str, kind: HashKind) -> Result<Description, String> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!("the text has {} bytes; the page takes up to {TEXT_BYTES_MAX}", text.len()));
     }
-    Description::of(text, kind).map_err(|error| error.to_string())
+    Description::of(text, kind)
 }
 
 #[derive(Debug, Default)]
