@@ -168,11 +168,12 @@ fn halftone(sheet: &mut Sheet<'_>) {
             let x = x as i32;
             let (u, v) = ((x + y).rem_euclid(cell) - cell / 2, (x - y).rem_euclid(cell) - cell / 2);
             let distance = (u * u + v * v) * 256 / (cell * cell / 2);
-            let dark = 236 - luma(pixel);
+            // Never so dark that the dots close over a face.
+            let dark = (236 - luma(pixel)).min(150);
             let dot = (dark * 9 / 10 - distance).clamp(0, 40) * 6;
             for channel in &mut pixel[..3] {
                 let lifted = blend(*channel, 255, 44);
-                let ink = blend(*channel, 0, 76);
+                let ink = blend(*channel, 0, 66);
                 *channel = blend(lifted, ink, dot);
             }
         }
@@ -251,7 +252,7 @@ fn pencil(sheet: &mut Sheet<'_>, seed: u32) {
             let (u, v) = (x / unit, y / unit);
             let stroke = grain(seed, (u + v * 2) / 2, (u * 2 + 4096 - v) / 24);
             let tooth = grain(11, u, v);
-            let gap = (58 + (stroke >> 1) + (tooth >> 2)).clamp(0, 150);
+            let gap = (50 + ((stroke * 3) >> 3) + (tooth >> 2)).clamp(0, 130);
             for (channel, paper) in pixel[..3].iter_mut().zip([252, 250, 244]) {
                 *channel = blend(*channel, paper, gap);
             }

@@ -475,37 +475,51 @@ fn draw_lumps(
 
 /// A crown of spikes, leaning away from the parting, as one silhouette.
 fn draw_spikes(canvas: &mut Canvas, look: &Look) {
-    let hair = look.hair;
     let mut dice = look.dice("spikes");
+    // Swept to one side: long ones lead, short ones fill in.
+    let side = if look.dice("sweep").one_in(2) { 1.0 } else { -1.0 };
     let tips = [
-        (-64.0, 128.0),
-        (-76.0, 96.0),
-        (-70.0, 58.0),
-        (-50.0, 28.0),
-        (-18.0, 10.0),
-        (16.0, 4.0),
-        (48.0, 18.0),
-        (70.0, 46.0),
-        (78.0, 84.0),
-        (66.0, 122.0),
+        (-58.0, 132.0),
+        (-66.0, 108.0),
+        (-62.0, 76.0),
+        (-52.0, 44.0),
+        (-22.0, 20.0),
+        (22.0, 2.0),
+        (60.0, 10.0),
+        (82.0, 42.0),
+        (78.0, 78.0),
+        (66.0, 118.0),
     ];
     let notches = [
-        (-54.0, 112.0),
-        (-55.0, 84.0),
-        (-47.0, 60.0),
-        (-28.0, 44.0),
-        (-2.0, 38.0),
-        (26.0, 40.0),
-        (46.0, 54.0),
-        (55.0, 78.0),
-        (54.0, 106.0),
+        (-52.0, 118.0),
+        (-53.0, 92.0),
+        (-48.0, 66.0),
+        (-30.0, 46.0),
+        (-4.0, 36.0),
+        (26.0, 34.0),
+        (48.0, 48.0),
+        (56.0, 74.0),
+        (54.0, 102.0),
     ];
+    canvas.within(Transform::from_scale(side, 1.0), |canvas| {
+        draw_swept_spikes(canvas, look, &mut dice, &tips, &notches)
+    });
+}
+
+fn draw_swept_spikes(
+    canvas: &mut Canvas,
+    look: &Look,
+    dice: &mut Dice,
+    tips: &[(f32, f32)],
+    notches: &[(f32, f32)],
+) {
+    let hair = look.hair;
     let mut pen = Pen::at(-44.0, 140.0);
     let (mut px, mut py) = (-44.0_f32, 140.0_f32);
     for (at, (x, y)) in tips.iter().enumerate() {
         let (x, y) = (x + dice.range(-5.0, 5.0), y + dice.range(-5.0, 5.0));
         // The outer side of a spike bulges, the inner one is hollow.
-        pen = pen.q((px + x) * 0.52, (py + y) * 0.5 - 3.0, x, y);
+        pen = pen.q((px + x) * 0.5 - 7.0, (py + y) * 0.5 - 7.0, x, y);
         let (nx, ny) = notches.get(at).copied().unwrap_or((44.0, 140.0));
         pen = pen.q(x * 0.45 + nx * 0.55, y * 0.4 + ny * 0.6, nx, ny);
         (px, py) = (nx, ny);
@@ -801,20 +815,20 @@ fn draw_tufts(canvas: &mut Canvas, look: &Look) {
     let mut dice = look.dice("tufts");
     let size = if look.traits.hair_style == HairStyle::Pixie { 0.5 } else { 1.0 };
     let hair = look.hair;
-    for (x, y, tx, ty) in [
-        (-40.0, 112.0, -64.0, 126.0),
-        (40.0, 112.0, 64.0, 128.0),
-        (-42.0, 90.0, -68.0, 88.0),
-        (42.0, 90.0, 68.0, 94.0),
-        (-34.0, 66.0, -58.0, 44.0),
-        (36.0, 66.0, 60.0, 50.0),
-        (-16.0, 54.0, -30.0, 24.0),
-        (18.0, 54.0, 36.0, 28.0),
-        (0.0, 52.0, 6.0, 20.0),
+    for (x, y, tx, ty, width) in [
+        (-34.0, 104.0, -60.0, 142.0, 34.0),
+        (34.0, 104.0, 61.0, 144.0, 34.0),
+        (-38.0, 86.0, -67.0, 110.0, 30.0),
+        (38.0, 86.0, 67.0, 112.0, 30.0),
+        (-36.0, 70.0, -64.0, 74.0, 28.0),
+        (38.0, 70.0, 62.0, 68.0, 26.0),
+        (-20.0, 58.0, -44.0, 40.0, 28.0),
+        (22.0, 58.0, 50.0, 36.0, 30.0),
+        (2.0, 56.0, 18.0, 24.0, 26.0),
     ] {
         let (tx, ty) =
             (x + (tx - x) * size + dice.range(-4.0, 4.0), y + (ty - y) * size + dice.range(-4.0, 4.0));
-        let tuft = lock(x, y, (x + tx) / 2.0 + 4.0, (y + ty) / 2.0 - 4.0, tx, ty, 30.0);
+        let tuft = lock(x, y, (x + tx) / 2.0 + f32::signum(tx) * 7.0, (y + ty) / 2.0 - 9.0, tx, ty, width);
         canvas.fill(
             &tuft,
             down(24.0, look.soft(hair.base, hair.light), 120.0, look.soft(hair.base, hair.shade)),

@@ -74,7 +74,7 @@ impl Look {
         // Skin keeps its own warmth, whatever the light and the palette.
         let on_skin = |color: Rgb| {
             let graded = color.mix(self::grade(traits.style, color), 0.6);
-            graded.multiply(light.tint.mix(WHITE, 0.62))
+            graded.multiply(light.tint.mix(rgb(0xFFF6EE), 0.72))
         };
         let accents = [0xF2C14E, 0xE85D75, 0x4FB3BF, 0xF7F3E8, 0x6C5CE7, 0xFF8C61, 0x2E344E, 0x8CD867];
         let mut dice = Dice::new(traits.seed, "accent");

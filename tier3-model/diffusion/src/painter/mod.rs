@@ -36,6 +36,9 @@ const VERSION: &str = "1";
 /// The model's name.
 const NAME: &str = "painter";
 
+/// Smallest side that is drawn pixel by pixel; in smaller ones, marks of one pixel would be coarse.
+const FINE_SIDE_MIN: u32 = 192;
+
 /// The drawing engine behind [`ImageModel`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Painter;
@@ -107,6 +110,11 @@ pub fn paint(traits: &Traits, width: u32, height: u32) -> Option<Vec<u8>> {
     if !(8..=4096).contains(&width) || !(8..=4096).contains(&height) {
         return None;
     }
+    if width.min(height) < FINE_SIDE_MIN {
+        // Too few pixels for lines and surfaces: drawn twice as large and averaged.
+        let large = paint(traits, width * 2, height * 2)?;
+        return Some(halve(&large, width as usize * 2));
+    }
     if traits.technique != Technique::Pixel {
         let mut pixels = compose(&Look::new(*traits), width, height)?;
         finish_sheet(&mut pixels, traits, width, height);
@@ -128,6 +136,21 @@ pub fn paint(traits: &Traits, width: u32, height: u32) -> Option<Vec<u8>> {
         }));
     }
     Some(pixels)
+}
+
+/// Averages RGBA pixels of rows of `width`, two by two.
+fn halve(pixels: &[u8], width: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(pixels.len() / 4);
+    for rows in pixels.chunks_exact(width * 8) {
+        let (upper, lower) = rows.split_at(width * 4);
+        for (upper, lower) in upper.chunks_exact(8).zip(lower.chunks_exact(8)) {
+            for channel in 0..4 {
+                let sum = [upper[channel], upper[channel + 4], lower[channel], lower[channel + 4]];
+                out.push(((sum.into_iter().map(u16::from).sum::<u16>() + 2) / 4) as u8);
+            }
+        }
+    }
+    out
 }
 
 fn finish_sheet(pixels: &mut [u8], traits: &Traits, width: u32, height: u32) {
@@ -276,3 +299,6 @@ fn grown(values: &[u8], width: usize, height: usize, radius: usize) -> Vec<u8> {
     }
     tall
 }
+
+#[cfg(test)]
+mod tests;
