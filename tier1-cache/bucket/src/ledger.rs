@@ -40,10 +40,6 @@ impl Ledger for Store {
         row.as_ref().map_or(Revision(0), |entry| entry.revision)
     }
 
-    fn gate(bucket: &Bucket) -> u64 {
-        bucket.gate_version
-    }
-
     fn submit(
         &self,
         bucket: &Bucket,

@@ -38,9 +38,6 @@ pub(crate) trait Ledger: Send + Sync {
     /// The revision of what was found; zero for no row.
     fn revision(row: &Self::Row) -> Revision;
 
-    /// Version of the gate that `bucket` was read with.
-    fn gate(bucket: &Self::Bucket) -> u64;
-
     /// Commits `change` if the row is still `found` and the gate is still the bucket's. The transaction is
     /// ordered by this call, not by the first poll; dropping the future does not undo it.
     fn submit(
@@ -100,7 +97,7 @@ pub(crate) async fn commit_fill<L: Ledger, T: Clone + Send>(
         let row = ledger.lookup(bucket, &slot.key).await?;
         let ordered = table.with(|fills| {
             fills
-                .may_commit(slot, id, L::revision(&row), L::gate(bucket))
+                .may_commit(slot, id, L::revision(&row))
                 .then(|| ledger.submit(bucket, &slot.key, &row, change.clone()))
         });
         let Some(committed) = ordered else { return Ok(FillCommit::Superseded) };

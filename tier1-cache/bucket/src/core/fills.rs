@@ -98,17 +98,15 @@ impl<T: Clone> FillTable<T> {
         self.running.get(slot).map(|running| &running.shared)
     }
 
-    /// The revision that the fill started from, if it may still commit: it is in the table, and neither the
-    /// entry (`revision` is what is there now) nor the gate has moved.
-    pub(crate) fn may_commit(&self, slot: &Slot, id: FillId, revision: Revision, gate_version: u64) -> bool {
+    /// Whether the fill may still commit: it is in the table, and the entry has not moved since it began
+    /// (`revision` is what is there now). That the gate has not moved is the commit's own condition.
+    pub(crate) fn may_commit(&self, slot: &Slot, id: FillId, revision: Revision) -> bool {
         if planted(Mutant::NoSupersession) {
             return true;
         }
-        self.running.get(slot).is_some_and(|fill| {
-            fill.id == id
-                && (fill.base == revision || planted(Mutant::NoRevisionCheck))
-                && (fill.gate_version == gate_version || planted(Mutant::NoGateCheck))
-        })
+        self.running
+            .get(slot)
+            .is_some_and(|fill| fill.id == id && (fill.base == revision || planted(Mutant::NoRevisionCheck)))
     }
 
     /// Somebody writes, deletes or purges the key: its fill commits nothing from now on, and nobody joins it.
@@ -159,31 +157,46 @@ mod tests {
     }
 
     #[test]
+    fn a_fill_that_ends_takes_only_itself_away() {
+        let ends = || {
+            let mut table = FillTable::new(9);
+            let Ok(Joined::Started(first, ())) = table.join(&slot("a"), Revision(0), 1, |_| ()) else {
+                panic!()
+            };
+            table.supersede(&slot("a"));
+            table.join(&slot("a"), Revision(0), 1, |_| ()).unwrap();
+            table.end(&slot("a"), first);
+            assert!(table.get(&slot("a")).is_some());
+        };
+        ends();
+        assert!(crate::core::mutants::caught(Mutant::EndsByKey, ends));
+    }
+
+    #[test]
     fn a_superseded_fill_takes_no_readers_and_commits_nothing() {
         let mut table = FillTable::new(9);
         let Ok(Joined::Started(first, ())) = table.join(&slot("a"), Revision(0), 1, |_| ()) else { panic!() };
-        assert!(table.may_commit(&slot("a"), first, Revision(0), 1));
+        assert!(table.may_commit(&slot("a"), first, Revision(0)));
         table.supersede(&slot("a"));
-        assert!(!table.may_commit(&slot("a"), first, Revision(0), 1));
+        assert!(!table.may_commit(&slot("a"), first, Revision(0)));
         let Ok(Joined::Started(second, ())) = table.join(&slot("a"), Revision(0), 1, |_| ()) else {
             panic!()
         };
         // The old fill's end does not take the new one away, and its id commits nothing.
         table.end(&slot("a"), first);
-        assert!(table.may_commit(&slot("a"), second, Revision(0), 1));
-        assert!(!table.may_commit(&slot("a"), first, Revision(0), 1));
+        assert!(table.may_commit(&slot("a"), second, Revision(0)));
+        assert!(!table.may_commit(&slot("a"), first, Revision(0)));
     }
 
     #[test]
     fn a_moved_entry_or_gate_supersedes() {
         let mut table = FillTable::new(9);
         let Ok(Joined::Started(id, ())) = table.join(&slot("a"), Revision(3), 7, |_| ()) else { panic!() };
-        assert!(table.may_commit(&slot("a"), id, Revision(3), 7));
-        assert!(!table.may_commit(&slot("a"), id, Revision(4), 7));
-        assert!(!table.may_commit(&slot("a"), id, Revision(3), 8));
+        assert!(table.may_commit(&slot("a"), id, Revision(3)));
+        assert!(!table.may_commit(&slot("a"), id, Revision(4)));
         // A reader that has seen the new gate does not join the old shadow's fill.
         assert!(matches!(table.join(&slot("a"), Revision(3), 8, |_| ()), Ok(Joined::Started(..))));
-        assert!(!table.may_commit(&slot("a"), id, Revision(3), 7));
+        assert!(!table.may_commit(&slot("a"), id, Revision(3)));
     }
 
     #[test]

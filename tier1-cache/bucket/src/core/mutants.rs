@@ -8,8 +8,6 @@ pub(crate) enum Mutant {
     NoSupersession,
     /// A fill commits without looking at what is there now.
     NoRevisionCheck,
-    /// A fill takes no notice of the bucket's gate.
-    NoGateCheck,
     /// A tombstone is read as a miss.
     NoTombstoneCheck,
     /// A fill is handed on although its digest differs.
