@@ -18,6 +18,8 @@ use crate::telemetry::AuthFailure;
 
 /// The header in which stores that fall through to each other count their number.
 const HOP_HEADER: &str = "x-fallthrough-hops";
+/// As many as any number above: far past every limit, and safe to count on from.
+const HOPS_MANY: u32 = 1000;
 
 /// Who sends a request. Handlers take it, so none can be reached without the check.
 #[derive(Debug)]
@@ -136,6 +138,26 @@ fn refuse(error: AuthError) -> Refusal {
 pub(crate) fn hops(headers: &HeaderMap) -> u32 {
     match headers.get(HOP_HEADER) {
         None => 0,
-        Some(value) => value.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u32::MAX),
+        Some(value) => {
+            let hops = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+            hops.map_or(HOPS_MANY, |hops: u32| hops.min(HOPS_MANY))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hops_that_cannot_be_read_count_as_many() {
+        let rows =
+            [("0", 0), ("3", 3), (" 4 ", 4), ("-1", HOPS_MANY), ("x", HOPS_MANY), ("4294967295", HOPS_MANY)];
+        for (text, want) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOP_HEADER, http::HeaderValue::from_static(text));
+            assert_eq!(hops(&headers), want, "{text}");
+        }
+        assert_eq!(hops(&HeaderMap::new()), 0);
     }
 }

@@ -76,7 +76,8 @@ impl SharedTrace {
 /// Whether the head at the front of `bytes` has a Content-Length; `None` if there is no whole head.
 fn held_content_length(bytes: &[u8]) -> Option<bool> {
     let mut found = false;
-    for (at, line) in bytes.split(|c| *c == b'\n').enumerate() {
+    for (at, line) in bytes.split_inclusive(|c| *c == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\n")?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() && at > 0 {
             return Some(found);

@@ -29,8 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The answer to a connection that is one too many. Retried by SDKs.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nRetry-After: 1\r\n\
-Connection: close\r\nContent-Length: 142\r\n\r\n\
-<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SlowDown</Code><Message>The server has too many connections.</Message></Error>\n          ";
+Connection: close\r\nContent-Length: 131\r\n\r\n\
+<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SlowDown</Code><Message>The server has too many connections.</Message></Error>\n";
 
 /// S3 over HTTP/1.1, in front of one engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -192,11 +192,7 @@ mod tests {
     fn the_refusal_says_its_length() {
         let text = std::str::from_utf8(TOO_MANY).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("Content-Length: {}\r\n", body.len()))
-                || head.ends_with(&format!("Content-Length: {}", body.len())),
-            "{}",
-            body.len()
-        );
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        assert_eq!(length, body.len().to_string());
     }
 }

@@ -1,0 +1,130 @@
+//! Buckets: create, head, list, location, delete; configuration that is not set; addressing.
+
+use crate::world::World;
+
+#[tokio::test]
+async fn a_bucket_lives_from_create_to_delete() {
+    let world = World::new().await;
+    let (client, other) = (world.main(), world.client(crate::world::ALT));
+    let create = client.put("/photos", b"").await;
+    assert_eq!((create.status, create.header("location")), (200, "/photos"), "{}", create.text());
+    assert_eq!(client.put("/photos/", b"").await.status, 200, "creating one's own bucket again succeeds");
+    let taken = other.put("/photos", b"").await;
+    assert_eq!((taken.status, taken.code().as_str()), (409, "BucketAlreadyExists"));
+    let configured = br#"<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+        <LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>"#;
+    let create = client.put("/elsewhere", configured).await;
+    assert_eq!(create.status, 200, "{}", create.text());
+    let malformed = client.put("/third", b"<CreateBucketConfiguration>").await;
+    assert_eq!((malformed.status, malformed.code().as_str()), (400, "MalformedXML"));
+
+    let head = client.head("/photos").await;
+    assert_eq!((head.status, head.header("x-amz-bucket-region"), head.body.len()), (200, "us-east-1", 0));
+    let head = client.head("/missing").await;
+    assert_eq!((head.status, head.body.len()), (404, 0));
+    let location = client.call("GET", "/photos").query("location").send().await;
+    assert!(location.text().contains("<LocationConstraint"), "{}", location.text());
+    assert!(!location.text().contains("us-east-1"));
+
+    let list = client.get("/").await;
+    let text = list.text();
+    assert!(text.contains("<Name>photos</Name>") && text.contains("<Name>elsewhere</Name>"), "{text}");
+    assert!(text.contains("<ID>main</ID>"));
+    assert!(!other.get("/").await.text().contains("photos"));
+    let page = client.call("GET", "/").query("max-buckets=1").send().await.text();
+    assert!(page.contains("elsewhere") && !page.contains("photos"), "{page}");
+    assert!(page.contains("<ContinuationToken>elsewhere</ContinuationToken>"), "{page}");
+    let page =
+        client.call("GET", "/").query("max-buckets=1&continuation-token=elsewhere").send().await.text();
+    assert!(page.contains("photos") && !page.contains("ContinuationToken"), "{page}");
+    let page = client.call("GET", "/").query("prefix=ph").send().await.text();
+    assert!(page.contains("photos") && !page.contains("elsewhere"), "{page}");
+    for bad in ["max-buckets=0", "max-buckets=10001", "continuation-token=A_"] {
+        assert_eq!(client.call("GET", "/").query(bad).send().await.code(), "InvalidArgument", "{bad}");
+    }
+
+    assert_eq!(client.put("/photos/k", b"x").await.status, 200);
+    let full = client.delete("/photos").await;
+    assert_eq!((full.status, full.code().as_str()), (409, "BucketNotEmpty"));
+    assert_eq!(other.delete("/photos").await.code(), "AccessDenied");
+    assert_eq!(client.delete("/photos/k").await.status, 204);
+    assert_eq!(client.delete("/photos").await.status, 204);
+    assert_eq!(client.delete("/photos").await.code(), "NoSuchBucket");
+    assert_eq!(client.get("/photos/k").await.code(), "NoSuchBucket");
+}
+
+#[tokio::test]
+async fn configuration_that_is_not_set_says_so() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    client.put("/photos/k", b"x").await;
+    let rows = [
+        ("/photos", "tagging", 404, "NoSuchTagSet"),
+        ("/photos", "cors", 404, "NoSuchCORSConfiguration"),
+        ("/photos", "policy", 404, "NoSuchBucketPolicy"),
+        ("/photos", "policyStatus", 404, "NoSuchBucketPolicy"),
+        ("/photos", "lifecycle", 404, "NoSuchLifecycleConfiguration"),
+        ("/photos", "encryption", 404, "ServerSideEncryptionConfigurationNotFoundError"),
+        ("/photos", "replication", 404, "ReplicationConfigurationNotFoundError"),
+        ("/photos", "website", 404, "NoSuchWebsiteConfiguration"),
+        ("/photos", "publicAccessBlock", 404, "NoSuchPublicAccessBlockConfiguration"),
+        ("/photos", "ownershipControls", 404, "OwnershipControlsNotFoundError"),
+        ("/photos", "object-lock", 404, "ObjectLockConfigurationNotFoundError"),
+        ("/photos", "versioning", 200, ""),
+        ("/photos", "logging", 200, ""),
+        ("/photos", "notification", 200, ""),
+        ("/photos", "accelerate", 200, ""),
+        ("/photos", "requestPayment", 200, ""),
+        ("/photos", "acl", 200, ""),
+        ("/photos", "uploads", 200, ""),
+        ("/photos", "analytics", 501, "NotImplemented"),
+        ("/photos/k", "tagging", 200, ""),
+        ("/photos/k", "acl", 200, ""),
+        ("/photos/k", "retention", 404, "NoSuchObjectLockConfiguration"),
+        ("/photos/k", "legal-hold", 404, "NoSuchObjectLockConfiguration"),
+        ("/photos/k", "attributes", 501, "NotImplemented"),
+        ("/photos/missing", "tagging", 404, "NoSuchKey"),
+        ("/missing", "tagging", 404, "NoSuchBucket"),
+    ];
+    for (path, query, status, code) in rows {
+        let reply = client.call("GET", path).query(query).send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{path}?{query}");
+        if status == 200 {
+            assert!(reply.text().starts_with("<?xml"), "{path}?{query}");
+        }
+        let anonymous = world.anonymous().call("GET", path).query(query).send().await;
+        assert!([403, 404].contains(&anonymous.status), "{path}?{query}");
+    }
+    for query in ["tagging", "acl", "policy", "cors", "versioning", "lifecycle", "website", "notification"] {
+        let put = client.call("PUT", "/photos").query(query).body(b"<x/>").send().await;
+        assert_eq!((put.status, put.code().as_str()), (501, "NotImplemented"), "PUT ?{query}");
+    }
+}
+
+#[tokio::test]
+async fn buckets_are_reached_by_host_as_well() {
+    let world = World::with(
+        fallthrough_gateway::GatewayOptions {
+            domains: vec!["s3.example.com".to_owned()],
+            ..Default::default()
+        },
+        Default::default(),
+    )
+    .await;
+    world.bucket("photos").await;
+    let client = world.main();
+    for host in
+        ["photos.localhost", "photos.localhost:9900", "photos.s3.example.com", "PHOTOS.S3.example.com:443"]
+    {
+        let put = client.call("PUT", "/a b/c").header("host", host).body(host.as_bytes()).send().await;
+        assert_eq!(put.status, 200, "{host} {}", put.text());
+        assert_eq!(client.get("/photos/a b/c").await.text(), host);
+        let list = client.call("GET", "/").header("host", host).send().await;
+        assert!(list.text().contains("<Key>a b/c</Key>"), "{}", list.text());
+        let deleted = client.call("DELETE", "/a b/c").header("host", host).send().await;
+        assert_eq!(deleted.status, 204);
+    }
+    let list = client.call("GET", "/").header("host", "s3.example.com").send().await;
+    assert!(list.text().contains("ListAllMyBucketsResult"));
+}

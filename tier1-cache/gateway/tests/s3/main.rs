@@ -1,0 +1,12 @@
+//! S3 over a real socket: every operation, every way to send a body, and what hostile requests get.
+
+mod bodies;
+mod buckets;
+mod client;
+mod falls;
+mod hostile;
+mod lists;
+mod objects;
+mod rights;
+mod serving;
+mod world;

@@ -1,0 +1,144 @@
+//! A gateway on a loopback socket over an engine in memory, with a scripted origin behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fallthrough_bucket::{
+    AccessKeyRow, Bucket, BucketMode, BucketSettings, Engine, EngineOptions, Grant, NewBucket, PublicAccess,
+    PublicFill, ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget,
+};
+use fallthrough_gateway::{Drained, Gateway, GatewayOptions};
+use fallthrough_object::{BucketName, Clock, Entropy, SeededEntropy, SystemClock, Timestamp};
+use fallthrough_shadow::Shadow;
+use fallthrough_sim::{Script, ScriptedShadow};
+use fallthrough_store::{Store, StoreOptions};
+use fallthrough_wire::sigv4::Credentials;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::Client;
+
+/// The key that owns the buckets of the tests.
+pub(crate) const MAIN: (&str, &str) = ("FTMAIN", "main-secret");
+/// A key of another account.
+pub(crate) const ALT: (&str, &str) = ("FTALT", "alt-secret");
+
+#[derive(Debug)]
+struct Factory(Arc<Script>);
+
+impl ShadowFactory for Factory {
+    fn shadow(&self, _: &BucketName, _: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
+        Ok(Arc::new(ScriptedShadow::of(Arc::clone(&self.0))))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) gateway: Gateway,
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What is behind every bucket that has a shadow.
+    pub(crate) script: Arc<Script>,
+    pub(crate) shutdown: CancellationToken,
+    serving: JoinHandle<Drained>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(GatewayOptions::default(), EngineOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: GatewayOptions, engine_options: EngineOptions) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
+        let script = Script::new();
+        let store = Store::in_memory(StoreOptions::default(), Arc::clone(&clock), Arc::clone(&entropy));
+        let engine = Engine::new(
+            store,
+            Arc::new(Factory(Arc::clone(&script))),
+            engine_options,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        for ((id, secret), account) in [(MAIN, "main"), (ALT, "alt")] {
+            engine.put_access_key(key_row(id, secret, account, None)).await.unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = Gateway::new(engine.clone(), options, Arc::clone(&clock), &entropy);
+        let shutdown = CancellationToken::new();
+        let (serving, stop) = (gateway.clone(), shutdown.clone());
+        let serving = TaskTracker::new().spawn(async move { serving.serve(listener, stop).await });
+        Self { engine, gateway, address, clock, script, shutdown, serving }
+    }
+
+    /// A client that signs with the owner's key.
+    pub(crate) fn main(&self) -> Client {
+        self.client(MAIN)
+    }
+
+    pub(crate) fn client(&self, (id, secret): (&str, &str)) -> Client {
+        Client::new(self.address, Some(Credentials::new(id, secret)), self.clock.now())
+    }
+
+    pub(crate) fn anonymous(&self) -> Client {
+        Client::new(self.address, None, self.clock.now())
+    }
+
+    /// An empty plain bucket of the main account.
+    pub(crate) async fn bucket(&self, name: &str) -> Arc<Bucket> {
+        self.bucket_of(name, BucketSettings { owner: "main".to_owned(), ..BucketSettings::default() }).await
+    }
+
+    /// A bucket that everybody may read.
+    pub(crate) async fn public_bucket(&self, name: &str) -> Arc<Bucket> {
+        let public = PublicAccess::Read;
+        self.bucket_of(name, BucketSettings { owner: "main".to_owned(), public, ..BucketSettings::default() })
+            .await
+    }
+
+    /// A public bucket with the scripted origin behind it, under an address of its own: what goes wrong behind
+    /// one bucket opens no breaker for another.
+    pub(crate) async fn shadowed_bucket(&self, name: &str, mode: BucketMode) -> Arc<Bucket> {
+        let rule = ShadowRule::to(ShadowTarget::Http { url: format!("http://{name}.origin.test") });
+        let settings = BucketSettings {
+            owner: "main".to_owned(),
+            mode,
+            public: PublicAccess::Read,
+            public_fill: PublicFill::Open,
+            shadow: vec![rule],
+            ..BucketSettings::default()
+        };
+        self.bucket_of(name, settings).await
+    }
+
+    pub(crate) async fn bucket_of(&self, name: &str, settings: BucketSettings) -> Arc<Bucket> {
+        match self.engine.create_bucket(&BucketName::parse(name).unwrap(), settings).await.unwrap() {
+            NewBucket::Created(bucket) | NewBucket::Exists(bucket) => bucket,
+        }
+    }
+
+    pub(crate) async fn key(&self, id: &'static str, account: &str, grants: Option<Vec<Grant>>) -> Client {
+        self.engine.put_access_key(key_row(id, "limited-secret", account, grants)).await.unwrap();
+        self.client((id, "limited-secret"))
+    }
+
+    /// Stops accepting, waits for what runs, and tells how it ended.
+    pub(crate) async fn stop(self) -> Drained {
+        self.shutdown.cancel();
+        self.serving.await.unwrap()
+    }
+}
+
+pub(crate) fn key_row(id: &str, secret: &str, account: &str, grants: Option<Vec<Grant>>) -> AccessKeyRow {
+    AccessKeyRow {
+        id: id.to_owned(),
+        secret: secret.to_owned(),
+        account: account.to_owned(),
+        created: Timestamp(0),
+        expires: None,
+        grants,
+    }
+}
