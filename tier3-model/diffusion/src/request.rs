@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn limits_name_the_field() {
-        let cases: [(&str, fn(&mut Txt2Img)); 9] = [
+        type Break = fn(&mut Txt2Img);
+        let cases: [(&str, Break); 9] = [
             ("width", |r| r.width = 60),
             ("width", |r| r.width = 0),
             ("height", |r| r.height = 1032),

@@ -79,7 +79,8 @@ impl Ramp {
             deep: base.multiply(rgb(0xB47C78)),
             shade: base.multiply(rgb(0xE4B8AE)),
             base,
-            light: base.mix(rgb(0xFFF6E8), 0.45),
+            // Dark skin gleams rather than pales.
+            light: base.mix(rgb(0xFFF0DC), 0.14 + 0.32 * base.luma() / 255.0),
         }
     }
 

@@ -3,6 +3,8 @@
 //! Scenes are painted small and scaled up by the caller, which costs a quarter and looks like
 //! the blur of a lens. Coordinates cover a square of 256 with some bleed for other shapes.
 
+use tiny_skia::{PathBuilder, Rect};
+
 use crate::traits::{Scene, TimeOfDay};
 
 use super::canvas::{Canvas, Fill, Pen, down, ellipse, lock, polygon};
@@ -185,12 +187,17 @@ fn stars(canvas: &mut Canvas, dice: &mut Dice, count: usize, low: f32) {
 }
 
 fn cloud(canvas: &mut Canvas, x: f32, y: f32, size: f32, color: Rgb, alpha: f32) {
-    for (dx, dy, r) in
-        [(-1.3, 0.1, 0.55), (-0.6, -0.3, 0.8), (0.2, -0.45, 0.95), (0.95, -0.1, 0.7), (1.5, 0.15, 0.45)]
-    {
-        canvas.dot(x + dx * size, y + dy * size, r * size, color.alpha(alpha));
+    let puffs =
+        [(-1.3, 0.1, 0.55), (-0.6, -0.3, 0.8), (0.2, -0.45, 0.95), (0.95, -0.1, 0.7), (1.5, 0.15, 0.45)];
+    // One path, so that the puffs do not show where they overlap.
+    let mut path = PathBuilder::new();
+    for (dx, dy, radius) in puffs {
+        path.push_circle(x + dx * size, y + dy * size, radius * size);
     }
-    canvas.rect(x - size * 1.5, y, size * 3.1, size * 0.55, color.alpha(alpha));
+    if let Some(base) = Rect::from_xywh(x - size * 1.5, y, size * 3.1, size * 0.55) {
+        path.push_rect(base);
+    }
+    canvas.fill(&path.finish(), color.alpha(alpha));
 }
 
 fn clouds(canvas: &mut Canvas, look: &Look, dice: &mut Dice, count: usize, low: f32) {
