@@ -119,7 +119,6 @@ async fn race(mode: BucketMode, change: Change, at: At, size: u64) {
 
 async fn check_after(world: &World, change: Change, now: Option<&Content>, what: &str) {
     let got = world.get("k").await;
-    world.settled().await;
     match change {
         Change::Put => assert_eq!(got.unwrap().bytes, "mine", "{what}"),
         Change::Delete if world.bucket().await.settings.mode == BucketMode::Migrate => {
