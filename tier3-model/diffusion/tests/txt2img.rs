@@ -1,5 +1,7 @@
 //! Server and client over loopback, and each of them against somebody who speaks by hand.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -435,7 +437,8 @@ async fn a_grid_in_front_is_skipped_and_a_data_url_understood() {
 async fn every_refusal_has_its_meaning() {
     let error = |error: &str| json!({"error": error, "detail": "why", "body": "", "errors": ""});
     type Check = fn(&ModelError) -> bool;
-    let cases: [(u16, &'static [(&str, &str)], Value, Check); 10] = [
+    type Headers = &'static [(&'static str, &'static str)];
+    let cases: [(u16, Headers, Value, Check); 10] = [
         (
             503,
             &[("retry-after", "9")],
