@@ -151,6 +151,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         gets(&store, &bucket, &clock, few).await,
         few * WRITERS
     );
+    let (start, rounds) = (clock.monotonic(), 50);
+    let mut listed = 0;
+    for _ in 0..rounds {
+        listed += store.scan(bucket.id, std::ops::Bound::Unbounded, "", 1000).await?.len();
+    }
+    let each = clock.monotonic().since(start).as_secs_f64() * 1e6 / f64::from(rounds);
+    println!("scan of {} entries: {each:.0} us", listed / rounds as usize);
     let large = noise(64 << 20);
     let start = clock.monotonic();
     for n in 0..4 {

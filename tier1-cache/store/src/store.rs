@@ -307,6 +307,10 @@ impl Inner {
             Some(open) => {
                 let open = Arc::new(open);
                 self.open_blobs.insert(id, open.clone());
+                // Released meanwhile, and forgotten before it was remembered: or its space would stay taken.
+                if self.kv.get(Table::Rows, &rows::count(id)).await?.is_none() {
+                    self.open_blobs.remove(&id);
+                }
                 Ok(open)
             }
             // The count goes in the same commit as the entry: without it nothing refers to the blob any more.

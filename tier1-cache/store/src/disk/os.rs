@@ -24,7 +24,13 @@ pub(crate) struct OsDisk {
 impl OsDisk {
     /// Makes the folder if it is not there.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root)?;
+        if !root.is_dir() {
+            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root)?;
+            // Its own name must be durable before anything in it is.
+            if let Some(parent) = fs::canonicalize(root)?.parent() {
+                File::open(parent)?.sync_all()?;
+            }
+        }
         Ok(Self { root: root.to_owned() })
     }
 

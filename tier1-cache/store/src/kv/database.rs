@@ -73,11 +73,17 @@ impl OpenDatabase {
         let link = Arc::new(Link::default());
         let backend = Backend::new(file, link.clone());
         let redb = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
-        let txn = redb.begin_write()?;
-        // So that readers need not ask whether the tables exist.
-        txn.open_table(ROWS)?;
-        txn.open_table(BODIES)?;
-        txn.commit()?;
+        // Readers need not ask whether the tables exist.
+        let mut txn = redb.begin_write()?;
+        if txn.list_tables()?.count() == 2 {
+            txn.abort()?;
+        } else {
+            // Like every commit: a crash right after it must not make the next open slow.
+            txn.set_quick_repair(true);
+            txn.open_table(ROWS)?;
+            txn.open_table(BODIES)?;
+            txn.commit()?;
+        }
         Ok(Self { redb, link })
     }
 

@@ -176,3 +176,26 @@ async fn a_failure_at_any_step_before_the_commit_leaves_the_old_object_and_no_fi
         assert_eq!(disk.names("blobs/").len() + disk.names("staging/").len(), 0, "{step:?}");
     }
 }
+
+#[tokio::test]
+async fn a_failing_read_of_the_index_is_told_or_mended_and_never_taken_for_absence() {
+    let disk = LossyDisk::new();
+    let plain = open(&disk).await.unwrap();
+    let made = bucket(&plain).await;
+    for n in 0..50 {
+        put(&plain, &made, &key(&format!("k{n}")), &bytes_of(n, 60)).await;
+    }
+    plain.close().await;
+    // Nothing in memory: neither entries nor pages of the index.
+    let cold = StoreOptions { cache_bytes: 0, hot_bytes: 0, ..options() };
+    let store = open_with(&disk, cold).await.unwrap();
+    for times in 1..20 {
+        disk.fail(Fault::Read, times);
+        match store.lookup(made.id, &key("k7")).await {
+            Ok(entry) => assert!(entry.is_some(), "{times}"),
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{times}: {error:?}"),
+        }
+        disk.fail(Fault::Read, 0);
+        assert!(store.lookup(made.id, &key("k7")).await.unwrap().is_some());
+    }
+}
