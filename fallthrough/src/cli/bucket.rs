@@ -44,7 +44,7 @@ pub(crate) struct BucketFlags {
     #[arg(long, value_parser = ["plain", "migrate", "cache", "compute"])]
     mode: Option<String>,
     /// Everybody may read (without a value: read)
-    #[arg(long, value_parser = ["none", "read"], num_args = 0..=1, default_missing_value = "read")]
+    #[arg(long, value_parser = ["none", "read"], num_args = 0..=1, require_equals = true, default_missing_value = "read")]
     public: Option<String>,
     /// Who may cause fills on a public bucket
     #[arg(long, value_parser = ["budget", "signed", "open"])]

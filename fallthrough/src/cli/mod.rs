@@ -6,6 +6,7 @@ mod bucket;
 mod completion;
 mod config;
 mod engine_flags;
+mod joined;
 mod key;
 mod key_env;
 mod model;
@@ -132,7 +133,7 @@ enum Command {
 
 /// Parses the command line and does what it says; the whole program.
 pub(crate) fn run() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = Cli::command().get_matches_from(joined::join(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     output::warn_of_secrets_in_arguments();
     let outcome = runtime(&cli.command).and_then(|runtime| {

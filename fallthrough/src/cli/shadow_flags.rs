@@ -77,10 +77,10 @@ pub(crate) struct ShadowFlags {
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
     /// Send writes to the shadow as well (only "off" is offered yet)
-    #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, default_missing_value = "async")]
+    #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, require_equals = true, default_missing_value = "async")]
     write_through: Option<String>,
     /// Send deletes to the shadow as well (not offered yet)
-    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     delete_through: Option<bool>,
     /// Remove a field, such as prefix; may be repeated
     #[arg(long, value_name = "FIELD")]
@@ -209,7 +209,7 @@ pub(crate) struct PrefixedShadowFlags {
     #[arg(long, value_parser = ["merged", "local"])]
     shadow_list: Option<String>,
     /// Send writes to the shadow as well (only "off" is offered yet)
-    #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, default_missing_value = "async")]
+    #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, require_equals = true, default_missing_value = "async")]
     shadow_write_through: Option<String>,
     /// Do not try the shadow before it is saved
     #[arg(long)]

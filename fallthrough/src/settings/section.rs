@@ -83,7 +83,12 @@ impl<'a> Section<'a> {
             Some(node) => node.place.clone(),
             None => self.node.map_or(Place::Default, |node| node.key_place.clone()),
         };
-        self.problems.borrow_mut().push(Problem { place, message: message.into(), mend: mend.into() });
+        let problem = Problem { place, message: message.into(), mend: mend.into() };
+        let mut problems = self.problems.borrow_mut();
+        // A key that is read twice is wrong once.
+        if !problems.iter().any(|told| told.to_string() == problem.to_string()) {
+            problems.push(problem);
+        }
     }
 
     /// Reads a value or its default; `None` if neither is there, or with a problem noted.
