@@ -109,7 +109,7 @@ where
 async fn gets(store: &Store, bucket: &Bucket, clock: &SystemClock, keys: u64) -> f64 {
     let (start, rounds) = (clock.monotonic(), 200_000u64);
     for n in 0..rounds {
-        let at = key(&format!("{}/{}", n % WRITERS, n * 7919 % keys));
+        let at = key(&format!("{}/{}", n % WRITERS, n / WRITERS * 7919 % keys));
         let entry = store.lookup(bucket.id, &at).await.expect("a lookup works").expect("the key is there");
         let stored = entry.state.stored().expect("it has a body");
         let body = store.open_body(stored, ByteRange::whole(SMALL as u64)).await.expect("the body opens");
