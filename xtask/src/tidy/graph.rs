@@ -50,9 +50,6 @@ const GRAPH: &[Rule] = &[
     rule("xtask", &[], false),
 ];
 
-/// What tests may use beyond that: the gateway's construct the engine that they talk to.
-const IN_TESTS: &[(&str, &[&str])] = &[(GATEWAY, &[STORE, SHADOW])];
-
 /// A foreign crate, and the only members that may link it.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("s3s", &[GATEWAY], "its generated types stay within the gateway"),
