@@ -160,6 +160,7 @@ async fn talk(
             at_once: at_once.fetch_add(1, Ordering::SeqCst) + 1,
             nth: nth.fetch_add(1, Ordering::SeqCst) + 1,
         };
+        // The origin's work: that requests overlap in it is what is tested.
         tokio::time::sleep(work).await;
         asked.at_once = asked.at_once.max(at_once.load(Ordering::SeqCst));
         let reply = handler(&asked);
