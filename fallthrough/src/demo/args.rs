@@ -54,7 +54,13 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(super) share: bool,
     /// What draws
-    #[arg(long, value_enum, value_name = "MODEL", default_value_if("txt2img", clap::builder::ArgPredicate::IsPresent, "txt2img"), default_value = "painter")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODEL",
+        default_value_if("txt2img", clap::builder::ArgPredicate::IsPresent, "txt2img"),
+        default_value = "painter"
+    )]
     pub(super) model: DemoModel,
     /// The txt2img server to ask, such as http://127.0.0.1:7860; implies --model txt2img
     #[arg(long, value_name = "URL", required_if_eq("model", "txt2img"))]
@@ -84,7 +90,8 @@ impl DemoArgs {
         let text = |address: SocketAddr| address.to_string();
         let file = self.txt2img_password_file.as_ref().map(|path| path.display().to_string());
         // Only where a user is named: without one, a password from elsewhere must not get in the way.
-        let password = self.txt2img_user.as_ref().filter(|_| file.is_none()).and_then(|_| std::env::var(PASSWORD).ok());
+        let password =
+            self.txt2img_user.as_ref().filter(|_| file.is_none()).and_then(|_| std::env::var(PASSWORD).ok());
         let txt2img = self.model == DemoModel::Txt2img;
         let layers = globals
             .layers()

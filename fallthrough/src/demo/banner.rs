@@ -25,6 +25,8 @@ pub(super) struct Banner<'a> {
     pub(super) took: Duration,
     /// A key that nobody has asked for yet, so that the first answer is a MISS.
     pub(super) fresh_key: &'a str,
+    /// Whether the text goes to a terminal that takes colours.
+    pub(super) colors: bool,
     /// With `--share`: the page as other devices reach it, or why they cannot.
     pub(super) shared: Option<&'a Result<SocketAddr, String>>,
 }
@@ -82,7 +84,7 @@ Fallthrough demo, ready in {took} ms. All its data is in {data}; Ctrl-C stops it
         );
         match self.shared {
             None => {}
-            Some(Ok(address)) => share(&mut text, *address),
+            Some(Ok(address)) => share(&mut text, *address, self.colors),
             Some(Err(why)) => {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "\n  Not shared: {why}");
@@ -92,13 +94,18 @@ Fallthrough demo, ready in {took} ms. All its data is in {data}; Ctrl-C stops it
     }
 }
 
-fn share(text: &mut String, address: SocketAddr) {
+fn share(text: &mut String, address: SocketAddr, colors: bool) {
     let url = format!("http://{address}/_demo");
-    let _ = writeln!(text, "\n  On other devices in this network: {url}   (avatars only; writing needs the keys above)\n");
+    let _ = writeln!(
+        text,
+        "\n  On other devices in this network: {url}   (avatars only; writing needs the keys above)\n"
+    );
+    // Black on white whatever the terminal's own colours are: not every camera reads an inverted code.
+    let (on, off) = if colors { ("\x1b[38;5;16;48;5;231m", "\x1b[0m") } else { ("", "") };
     // A page's address is far below what a QR code holds; without one the address above is enough.
     if let Ok(code) = QrCode::new(url.as_bytes()) {
         for line in code.render::<Dense1x2>().quiet_zone(true).build().lines() {
-            let _ = writeln!(text, "    {line}");
+            let _ = writeln!(text, "    {on}{line}{off}");
         }
     }
 }
@@ -119,6 +126,7 @@ mod tests {
             data: Path::new("./fallthrough-demo"),
             took: Duration::from_millis(120),
             fresh_key: "00112233445566778899aabbccddeeff",
+            colors: false,
             shared,
         }
     }
@@ -149,6 +157,7 @@ mod tests {
         let text = banner(Some(&address)).text();
         assert!(text.contains("http://192.168.1.20:9900/_demo"));
         assert!(text.contains('█') && text.contains('▀'));
+        assert!(!text.contains('\x1b'));
         let none = Err("this machine is in no network".to_owned());
         assert!(banner(Some(&none)).text().contains("Not shared: this machine is in no network"));
     }

@@ -11,6 +11,7 @@ mod counted;
 mod page;
 mod share;
 
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -97,6 +98,8 @@ pub(crate) async fn run(args: DemoArgs, globals: &Globals) -> Result<(), Failure
         data: &data,
         took: clock.monotonic().since(started),
         fresh_key: &fresh_key(&OsEntropy),
+        colors: std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         shared: shared.as_ref(),
     };
     let fields = bucket_tier
@@ -154,7 +157,8 @@ async fn start_model(args: &DemoArgs, settings: &Settings) -> Result<Third, Fail
     }
     .start()
     .await?;
-    let url = parse_url(&running.url()).map_err(|wrong| Failure::new(wrong, "report this: it is a fault of the demo"))?;
+    let url = parse_url(&running.url())
+        .map_err(|wrong| Failure::new(wrong, "report this: it is a fault of the demo"))?;
     let settings = Txt2imgSettings {
         url,
         basic: running.basic.clone(),
@@ -195,7 +199,8 @@ fn edition(engine: &str) -> String {
 /// The two buckets, and the origin that one of them falls through to.
 fn declare(settings: &mut Settings, third: &Third, avatar: &RunningAvatar) -> Result<(), Failure> {
     let name = |name: &str| {
-        BucketName::parse(name).map_err(|wrong| Failure::new(wrong.to_string(), "report this: it is a fault of the demo"))
+        BucketName::parse(name)
+            .map_err(|wrong| Failure::new(wrong.to_string(), "report this: it is a fault of the demo"))
     };
     settings.origins.insert(AVATAR.to_owned(), avatar.as_origin()?);
     let mut rule = ShadowRule::to(ShadowTarget::Origin { origin: AVATAR.to_owned() });

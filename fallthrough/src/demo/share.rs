@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 /// # Errors
 /// Why others cannot reach it, in a sentence.
 pub(super) fn address_in_network(port: u16) -> Result<SocketAddr, String> {
-    let ip = outward_address().map_err(|error| format!("this machine seems to be in no network ({error})"))?;
+    let ip =
+        outward_address().map_err(|error| format!("this machine seems to be in no network ({error})"))?;
     if ip.is_loopback() || ip.is_unspecified() {
         return Err("this machine seems to be in no network".to_owned());
     }

@@ -215,7 +215,8 @@ mod tests {
 
     #[tokio::test]
     async fn texts_that_are_too_long_are_refused() {
-        let (status, _, body) = get(&format!("/_demo/describe?text={}", "x".repeat(TEXT_BYTES_MAX + 1))).await;
+        let (status, _, body) =
+            get(&format!("/_demo/describe?text={}", "x".repeat(TEXT_BYTES_MAX + 1))).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(body.contains("1025 bytes"), "{body}");
         let (status, _, _) = get("/_demo/describe").await;
