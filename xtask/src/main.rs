@@ -23,7 +23,7 @@ cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
 cargo xtask layers                            list the layers
 
---full         also the tests marked #[ignore = \"...\"]: long races, crash loops, large objects
+--full         also the planted bugs, and the tests marked #[ignore = \"...\"]
 --only LAYER   this layer only; may be repeated
 --no-install   use what is here: install no Python and no npm package";
 
@@ -64,6 +64,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "format", about: "rustfmt", run: rust::format },
     Layer { name: "lint", about: "clippy, warnings denied", run: rust::lint },
     Layer { name: "test", about: "unit, property, race and end-to-end tests", run: rust::test },
+    Layer { name: "mutants", about: "bugs planted in the store, each to be found", run: rust::mutants },
     Layer { name: "docs", about: "rustdoc, warnings denied", run: rust::docs },
     Layer { name: "deny", about: "licences, bans, sources", run: licences::layer },
     Layer { name: "clients", about: "S3 clients that we did not write", run: clients::layer },
