@@ -153,9 +153,21 @@ mod tests {
             // `a1-.b2` is allowed by the rules: only adjacent dots are not.
             assert!(BucketName::parse(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "ab", "Abc", "a_b", "-abc", "abc-", ".abc", "a..b", "192.168.5.4", "xn--a", "a b", &"x".repeat(64), "a/b"]
-        {
+        for bad in [
+            "",
+            "ab",
+            "Abc",
+            "a_b",
+            "-abc",
+            "abc-",
+            ".abc",
+            "a..b",
+            "192.168.5.4",
+            "xn--a",
+            "a b",
+            &"x".repeat(64),
+            "a/b",
+        ] {
             assert!(BucketName::parse(bad).is_err(), "{bad}");
         }
     }
