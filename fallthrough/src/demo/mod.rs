@@ -79,6 +79,7 @@ pub(crate) async fn run(args: DemoArgs, globals: &Globals) -> Result<(), Failure
     declare(&mut settings, &third, &avatar)?;
     let pages = page::pages(page::Tiers {
         calls,
+        service: avatar.service.clone(),
         origin: avatar.url(),
         model: third.url(),
         engine: third.engine.to_owned(),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use fallthrough_gateway::{PageHandler, PageResponse};
+use fallthrough_origin::OriginService;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use serde_json::json;
 
@@ -32,6 +33,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(super) struct Tiers {
     /// The avatar origin's own count of calls.
     pub(super) calls: Arc<Calls>,
+    /// The avatar origin's server, whose counters tell of all keys together.
+    pub(super) service: OriginService,
     /// The avatar origin's address.
     pub(super) origin: String,
     /// The image model's address.
@@ -102,7 +105,13 @@ fn describe(query: &Query) -> PageResponse {
 /// How often the avatar origin was asked for a key: counted there, not derived from what clients were told.
 fn calls(tiers: &Tiers, query: &Query) -> PageResponse {
     match query.key.as_deref() {
-        Some(key) => json_response(StatusCode::OK, &json!({ "key": key, "calls": tiers.calls.of(key) })),
+        Some(key) => {
+            let total = tiers.service.counters().snapshot().origin_calls;
+            json_response(
+                StatusCode::OK,
+                &json!({ "key": key, "calls": tiers.calls.of(key), "total": total }),
+            )
+        }
         None => json_response(StatusCode::BAD_REQUEST, &json!({ "error": "give a key: /_demo/calls?key=…" })),
     }
 }
@@ -169,6 +178,7 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Page
 
 #[cfg(test)]
 mod tests {
+    use fallthrough_origin::{Answer, OriginError, Request, serve};
     use http_body_util::BodyExt;
 
     use super::*;
@@ -176,6 +186,8 @@ mod tests {
     fn tiers() -> Tiers {
         Tiers {
             calls: Arc::new(Calls::default()),
+            service: serve(|_: Request| async { Ok::<_, OriginError>(Answer::bytes("avatar")) })
+                .into_service(),
             origin: "http://127.0.0.1:1".to_owned(),
             model: "http://127.0.0.1:2".to_owned(),
             engine: "painter".to_owned(),
@@ -232,7 +244,7 @@ mod tests {
         assert_eq!(value["key"], value["sha256"]);
         assert!(value["traits"].as_array().is_some_and(|traits| traits.len() >= 10));
         let (_, _, body) = get("/_demo/calls?key=0cc175b9c0f1b6a831c399e269772661").await;
-        assert_eq!(body, r#"{"calls":0,"key":"0cc175b9c0f1b6a831c399e269772661"}"#);
+        assert_eq!(body, r#"{"calls":0,"key":"0cc175b9c0f1b6a831c399e269772661","total":0}"#);
     }
 
     #[test]
