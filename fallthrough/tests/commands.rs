@@ -141,7 +141,8 @@ fn buckets_are_made_changed_and_deleted() {
 #[test]
 fn shadows_are_probed_patched_and_keep_their_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    let served = Served::serve(folder.path(), &[]);
+    std::fs::write(folder.path().join("c.toml"), "[network]\nallow-private-origins = true\n").unwrap();
+    let served = Served::serve(folder.path(), &["--config", "c.toml"]);
     served.json(&["bucket", "create", "photos"]);
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "hunter2hunter2\n").unwrap();
@@ -159,7 +160,7 @@ fn shadows_are_probed_patched_and_keep_their_secrets() {
         "--secret-key-file",
         secret,
     ];
-    // Private addresses are not allowed here, so the probe fails; nothing is saved.
+    // Nobody listens there, so the probe fails; nothing is saved.
     let refused = served.ctl(&set);
     assert_eq!(refused.code, 4, "{}{}", refused.out, refused.err);
     assert!(refused.out.contains("failed"), "{}", refused.out);
@@ -198,6 +199,17 @@ fn shadows_are_probed_patched_and_keep_their_secrets() {
     for told in [&refused, &saved, &patched, &cleared] {
         assert!(!told.out.contains("hunter2") && !told.err.contains("hunter2"));
     }
+}
+
+#[test]
+fn private_addresses_are_no_shadows_unless_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::serve(folder.path(), &[]);
+    served.json(&["bucket", "create", "photos"]);
+    let refused = served.ctl(&["shadow", "set", "photos", "--url", "http://127.0.0.1:9/", "--no-probe"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("set network.allow-private-origins if that is meant"), "{}", refused.err);
+    assert_eq!(served.json(&["bucket", "info", "photos"])["mode"], "plain");
 }
 
 #[test]
@@ -273,6 +285,8 @@ fn declared_buckets_and_keys_follow_the_file_and_are_read_only_elsewhere() {
     // Without the declarations the bucket stays and is free, and the key is gone.
     std::fs::write(&file, "").unwrap();
     let served = Served::serve(folder.path(), &["--config", "c.toml"]);
+    let cleared = served.ctl(&["shadow", "clear", "avatar"]);
+    assert_eq!(cleared.code, 0, "{}", cleared.err);
     assert_eq!(served.json(&["bucket", "info", "avatar"])["managed"], false);
     assert!(!served.json(&["key", "list"]).to_string().contains("FTMAIN"));
 }

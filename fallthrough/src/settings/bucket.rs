@@ -69,7 +69,11 @@ fn read(
             "write mode = \"migrate\", \"cache\" or \"compute\", or take the shadow out",
         );
     }
-    if mode != BucketMode::Plain && rules.is_empty() {
+    // A shadow of the wrong shape was reported as such.
+    if mode != BucketMode::Plain
+        && rules.is_empty()
+        && (!section.is_set("shadow") || section.is_list("shadow"))
+    {
         section.problem(
             "mode",
             format!("{}: this mode needs a shadow", section.path),

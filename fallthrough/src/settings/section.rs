@@ -40,14 +40,16 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// The tables of a list under `name`; a table alone counts as a list of one.
+    /// The tables of a list under `name`; where the schema takes both, a table alone counts as a list of one.
     pub(crate) fn list(&self, name: &'static str) -> Vec<Self> {
         match self.raw(name) {
             Some(Node { value: Value::List(elements), .. }) => {
                 let tables = elements.iter().enumerate().filter(|(_, e)| e.table().is_some());
                 tables.map(|(i, e)| self.below(name, format!("{}.{i}", self.path_of(name)), e)).collect()
             }
-            Some(node) if node.table().is_some() => vec![self.below(name, self.path_of(name), node)],
+            Some(node) if node.table().is_some() && matches!(self.key(name).shape, Shape::TableOrList(_)) => {
+                vec![self.below(name, self.path_of(name), node)]
+            }
             Some(_) | None => Vec::new(),
         }
     }
@@ -75,6 +77,11 @@ impl<'a> Section<'a> {
     /// Whether the key was set anywhere.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.raw(name).is_some()
+    }
+
+    /// Whether the key was set to a list, be it an empty one.
+    pub(crate) fn is_list(&self, name: &str) -> bool {
+        self.raw(name).is_some_and(|node| matches!(node.value, Value::List(_)))
     }
 
     /// Adds a problem with the key `name`, where it was set.

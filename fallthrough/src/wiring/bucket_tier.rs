@@ -132,6 +132,7 @@ impl BucketTierPlan {
                 Arc::new(move || draining.load(Ordering::Acquire))
             },
             fixed_keys: accounts.iter().map(|account| account.access_key.clone()).collect::<BTreeSet<_>>(),
+            declared_buckets: settings.buckets.keys().cloned().collect(),
             root_account: root.account.id.clone(),
             accounts: accounts.iter().map(|account| account.id.clone()).collect(),
             s3_address: format!("http://{}", listen::reachable(s3)),

@@ -112,11 +112,21 @@ async fn set_free(engine: &Engine, settings: &Settings) -> Result<(), Failure> {
         let page = engine.buckets(after.as_ref(), PAGE).await.map_err(store_failed)?;
         for bucket in &page {
             if bucket.settings.managed && !settings.buckets.contains_key(&bucket.name) {
-                engine
-                    .set_bucket(&bucket.name, &|now: &mut BucketSettings| now.managed = false)
-                    .await
-                    .map_err(store_failed)?;
-                tracing::info!(bucket = %bucket.name, "a bucket is no longer declared and can be changed freely");
+                let freed =
+                    engine.set_bucket(&bucket.name, &|now: &mut BucketSettings| now.managed = false).await;
+                match freed {
+                    Ok(_) => {
+                        tracing::info!(bucket = %bucket.name, "a bucket is no longer declared and can be changed freely");
+                    }
+                    // What it falls through to is no longer declared either. Its shadow is not cleared for
+                    // that: keys that are not here yet would look as if they did not exist.
+                    Err(BucketError::InvalidSettings { reason }) => tracing::warn!(
+                        bucket = %bucket.name,
+                        reason,
+                        "a bucket is no longer declared, and what it falls through to cannot be had; set or clear its shadow"
+                    ),
+                    Err(other) => return Err(store_failed(other)),
+                }
             }
         }
         match page.last() {

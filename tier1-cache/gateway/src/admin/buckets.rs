@@ -146,7 +146,7 @@ pub(crate) async fn delete(
 /// The bucket, if it may be changed here.
 pub(crate) async fn changeable(api: &AdminApi, name: &BucketName) -> Result<Arc<Bucket>, ApiError> {
     let bucket = api.parts.engine.bucket(name).await?;
-    if bucket.settings.managed {
+    if api.parts.declared_buckets.contains(name) {
         return Err(ApiError::managed(&format!("the bucket {name}")));
     }
     Ok(bucket)
@@ -156,10 +156,12 @@ pub(crate) async fn changeable(api: &AdminApi, name: &BucketName) -> Result<Arc<
 pub(crate) async fn save(
     api: &AdminApi,
     bucket: &Arc<Bucket>,
-    settings: BucketSettings,
+    mut settings: BucketSettings,
     dry_run: bool,
     probe: Option<ProbeReport>,
 ) -> Result<ShadowAnswer, ApiError> {
+    // Only what is not declared gets here, whatever its row still says.
+    settings.managed = false;
     let told = |view: &BucketView| serde_json::to_value(view).unwrap_or_default();
     let mut changes =
         differences(&told(&BucketView::of(bucket)), &told(&BucketView::with(bucket, &settings)));

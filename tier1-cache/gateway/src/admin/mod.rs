@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use fallthrough_bucket::Engine;
-use fallthrough_object::{Clock, Entropy, Monotonic};
+use fallthrough_object::{BucketName, Clock, Entropy, Monotonic};
 
 pub use answer::{ApiError, ErrorBody};
 pub use keys::{KeyPage, KeyView, NewKey};
@@ -69,6 +69,9 @@ pub struct AdminParts {
     pub draining: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Access keys that this API may not remove: declared ones, and the root account's.
     pub fixed_keys: BTreeSet<String>,
+    /// Buckets that the configuration file declares: read-only here. A bucket that was declared once, and could
+    /// not be set free because what it falls through to is gone as well, can be changed here.
+    pub declared_buckets: BTreeSet<BucketName>,
     /// The account that buckets and keys made here belong to unless another is named.
     pub root_account: String,
     /// Accounts that keys may be made for.
