@@ -9,6 +9,7 @@ use fallthrough_wire::conditions::Verdict;
 use tokio::sync::watch;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody};
+use crate::core::commit::MAX_CONFLICTS;
 use crate::core::keystate::{ColdHead, Decision, RuleView, Situation, on_cold_head, on_get};
 use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::Match;
@@ -47,12 +48,18 @@ impl Engine {
     /// # Cancellation
     /// Safe: a fill that this read started goes on for the next one.
     pub async fn get(&self, bucket: &Arc<Bucket>, caller: &Caller, request: GetRequest) -> Answer<Object> {
-        let entry = match self.inner.store.lookup(bucket.id, &request.key).await {
-            Ok(entry) => entry,
-            Err(error) => return failed(CacheWord::Miss, "store", error.into()),
-        };
-        let read = Read { engine: self, bucket, caller, request: &request, entry };
-        let answer = read.run().await;
+        let mut answer = failed(CacheWord::Miss, OVERTAKEN, BucketError::Conflict);
+        for _ in 0..MAX_CONFLICTS {
+            let entry = match self.inner.store.lookup(bucket.id, &request.key).await {
+                Ok(entry) => entry,
+                Err(error) => return failed(CacheWord::Miss, "store", error.into()),
+            };
+            let read = Read { engine: self, bucket, caller, request: &request, entry };
+            answer = read.run().await;
+            if answer.report.detail != OVERTAKEN {
+                break;
+            }
+        }
         metrics::counter!("fallthrough_cache_lookups_total",
             "bucket" => bucket.name.as_str().to_owned(), "result" => answer.report.word.as_str())
         .increment(1);
@@ -175,6 +182,8 @@ impl Read<'_> {
                 answer(CacheReport::of(word, detail), Ok(whole(stored.info.clone(), body)))
             }
             Err(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => self.heal().await,
+            // Overwritten or deleted between the lookup and now: the lookup is repeated.
+            Err(StoreError::Superseded) => failed(word, OVERTAKEN, BucketError::Conflict),
             Err(error) => failed(word, detail, error.into()),
         }
     }
@@ -463,6 +472,9 @@ impl Read<'_> {
         fresh
     }
 }
+
+/// The detail of an answer whose object was replaced while it was being opened.
+const OVERTAKEN: &str = "overtaken";
 
 /// When to come back if nothing better is known.
 pub(crate) const SOON: Duration = Duration::from_secs(1);

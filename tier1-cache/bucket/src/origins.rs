@@ -154,13 +154,6 @@ impl OriginGate {
         self.line().admission.retry_after()
     }
 
-    /// How many wait, and how many are in flight.
-    #[cfg(test)]
-    pub(crate) fn load(&self) -> (u32, usize) {
-        let line = self.line();
-        (line.admission.queue_len(), line.admission.in_flight())
-    }
-
     /// Asks the breaker.
     ///
     /// # Errors

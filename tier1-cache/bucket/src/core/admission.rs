@@ -202,12 +202,6 @@ impl Admission {
     pub(crate) fn queue_len(&self) -> u32 {
         self.waiting
     }
-
-    /// How many are in flight.
-    #[cfg(test)]
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod failures;
 mod fills;
 mod lists;
+mod model;
 mod modes;
 mod races;
 mod world;

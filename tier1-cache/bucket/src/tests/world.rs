@@ -74,6 +74,14 @@ impl World {
         Self { engine, store, origin, clock, shadows, name }
     }
 
+    /// Another engine over the same store, as after a restart.
+    pub(super) fn restart(&mut self) {
+        let entropy = Arc::new(SeededEntropy::new(8));
+        let options = self.engine.inner.options.clone();
+        self.engine =
+            Engine::new(self.store.clone(), self.shadows.clone(), options, self.clock.clone(), entropy);
+    }
+
     /// From now on rules lead to another origin.
     pub(super) fn another_origin(&self) -> Arc<Script> {
         let origin = Script::new();
