@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use served::{Served, fallthrough, run};
 
 /// One request over a plain socket; status and body.
+#[expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 fn http(base: &str, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
     use std::io::{Read, Write};
     let address = base.strip_prefix("http://").unwrap();

@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 #[derive(Debug, Subcommand)]
 pub(crate) enum BucketCommand {
     /// Make a bucket
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// List the buckets
     List,
     /// Show a bucket
@@ -84,7 +84,7 @@ pub(crate) struct SetArgs {
 pub(crate) async fn run(command: BucketCommand, globals: &Globals) -> Result<(), Failure> {
     let client = AdminClient::find(globals)?;
     match command {
-        BucketCommand::Create(args) => create(&client, args, globals).await,
+        BucketCommand::Create(args) => create(&client, *args, globals).await,
         BucketCommand::List => list(&client, globals).await,
         BucketCommand::Info { bucket } => info(&client, &bucket, globals).await,
         BucketCommand::Set(args) => set(&client, *args, globals).await,
@@ -94,7 +94,7 @@ pub(crate) async fn run(command: BucketCommand, globals: &Globals) -> Result<(),
 
 async fn create(client: &AdminClient, args: CreateArgs, globals: &Globals) -> Result<(), Failure> {
     let patch = args.flags.shadow.patch(globals)?;
-    let rule: Option<Rule> = (!patch.is_empty()).then(|| Value::Object(patch)).map(of_json);
+    let rule: Option<Rule> = (!patch.is_empty()).then_some(Value::Object(patch)).map(of_json);
     let body = NewBucketBody {
         name: args.bucket,
         owner: args.owner,

@@ -99,7 +99,7 @@ fn read(
         }
         _ => {
             let (endpoint, name) = (section.required("endpoint"), section.required("name"));
-            (endpoint?, name.as_ref()?);
+            endpoint?;
             OriginKind::S3 {
                 endpoint: section.url("endpoint")?,
                 name: name?,
