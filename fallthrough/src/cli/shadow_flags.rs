@@ -18,7 +18,7 @@ pub(crate) struct ShadowFlags {
     /// A declared origin
     #[arg(long, value_name = "NAME", group = "way")]
     origin: Option<String>,
-    /// An S3 provider: http(s)://host[:port]
+    /// An S3 provider: http(s)://HOST or http(s)://HOST:PORT
     #[arg(long, value_name = "URL", group = "way")]
     endpoint: Option<String>,
     /// An HTTP server; the key is appended
@@ -177,7 +177,7 @@ pub(crate) struct PrefixedShadowFlags {
     /// A declared origin
     #[arg(long, value_name = "NAME", group = "shadow_way")]
     shadow_origin: Option<String>,
-    /// An S3 provider: http(s)://host[:port]
+    /// An S3 provider: http(s)://HOST or http(s)://HOST:PORT
     #[arg(long, value_name = "URL", group = "shadow_way")]
     shadow_endpoint: Option<String>,
     /// An HTTP server; the key is appended
