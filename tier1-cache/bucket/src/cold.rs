@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use fallthrough_object::Timestamp;
-use fallthrough_shadow::{Asked, Found, Outcome};
+use fallthrough_shadow::{Found, Method, Outcome, Request};
 use fallthrough_store::{EntryState, ObjectInfo, Observation, Provenance, Revision};
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
+use crate::ask::{Unanswered, ask};
 use crate::core::commit::commit_observation;
 use crate::engine::Engine;
-use crate::fetch::{NotAsked, head_request, not_asked, status_class, whole_secs};
+use crate::fetch::whole_secs;
 use crate::get::{Cold, Read, SOON, Selected, answer, whole};
 use crate::ledger::Change;
 
@@ -95,11 +96,12 @@ impl Read<'_> {
         let inner = &self.engine.inner;
         let client = Engine::fill_share(self.bucket, self.caller).ok_or(BucketError::FillDenied)?;
         let _permit = cold.behind.gate.admit(&client, inner.options.client_wait).await?;
-        let mut request = head_request(cold.origin_key.clone(), inner.options.client_wait);
+        let mut request = Request::get(cold.origin_key.clone(), inner.options.client_wait);
+        request.method = Method::Head;
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
-        let asked = Asked { range: false, conditional: false, head: true };
-        let (outcome, asked_at) = self.ask(cold, request, asked, "HEAD").await?;
+        let (outcome, asked_at) =
+            ask(self.engine, &cold.behind, request).await.map_err(Unanswered::into_error)?;
         let base = self.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
         match outcome {
             Outcome::Found(found) => {
@@ -153,53 +155,6 @@ impl Read<'_> {
         }
     }
 
-    /// Sends one request through the breaker and reads the answer.
-    async fn ask(
-        &self,
-        cold: &Cold,
-        request: fallthrough_shadow::Request,
-        asked: Asked,
-        method: &'static str,
-    ) -> Result<(Outcome, Timestamp), BucketError> {
-        let passage = cold.behind.gate.pass()?;
-        let asked_at = self.engine.inner.clock.now();
-        let count = |code: &'static str| {
-            metrics::counter!("fallthrough_origin_requests_total",
-                "origin" => cold.behind.origin.to_string(), "method" => method, "code" => code)
-            .increment(1);
-        };
-        let answer = match cold.behind.shadow.fetch(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                count("error");
-                return Err(match not_asked(&error) {
-                    NotAsked::Transient(error) => {
-                        passage.failed(None);
-                        error
-                    }
-                    NotAsked::Permanent(error) => error,
-                });
-            }
-        };
-        count(status_class(answer.status.as_u16()));
-        let outcome = Outcome::of(answer, asked, cold.behind.dialect, asked_at).await;
-        match &outcome {
-            Outcome::Failing { .. } => passage.failed(None),
-            Outcome::Busy { retry_after } => passage.failed(*retry_after),
-            Outcome::Found(_)
-            | Outcome::NotModified { .. }
-            | Outcome::Absent { .. }
-            | Outcome::Invalid
-            | Outcome::Changed
-            | Outcome::RangeNotSatisfiable { .. }
-            | Outcome::Misconfigured { .. }
-            | Outcome::Archived
-            | Outcome::Unacceptable { .. }
-            | Outcome::NotOffered => passage.succeeded(),
-        }
-        Ok((outcome, asked_at))
-    }
-
     /// A range of a cold key at an origin that can seek: its 206 is passed through, unkept. One without a
     /// strong ETag cannot be trusted to belong to one object; then the whole object is filled.
     pub(crate) async fn pass_range(&self, cold: &Cold) -> Answer<Object> {
@@ -214,8 +169,7 @@ impl Read<'_> {
             Err(error) => return answer(report, Err(error)),
         };
         report.queued = Some(permit.queued);
-        let mut request =
-            fallthrough_shadow::Request::get(cold.origin_key.clone(), inner.options.client_wait);
+        let mut request = Request::get(cold.origin_key.clone(), inner.options.client_wait);
         request.range = self.request.range;
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
@@ -223,10 +177,9 @@ impl Read<'_> {
         if let Some(EntryState::Known(info, _)) = self.entry.as_ref().map(|entry| &entry.state) {
             request.if_match = info.etag.clone();
         }
-        let asked = Asked { range: true, conditional: request.if_match.is_some(), head: false };
-        let (outcome, asked_at) = match self.ask(cold, request, asked, "GET").await {
+        let (outcome, asked_at) = match ask(self.engine, &cold.behind, request).await {
             Ok(asked) => asked,
-            Err(error) => return answer(report, Err(error)),
+            Err(unanswered) => return answer(report, Err(unanswered.into_error())),
         };
         match outcome {
             Outcome::Found(found) => match (found.range, found.size_bytes, found.etag.clone()) {

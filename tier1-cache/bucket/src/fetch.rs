@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fallthrough_object::{Body, BodyError, ChecksumAlgorithm, ChecksumKind, ETag, RangeSpec, Timestamp};
-use fallthrough_shadow::{Asked, Found, Freshness, Method, Outcome, Request, ShadowError};
+use fallthrough_shadow::{Found, Freshness, Outcome, Request};
 use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 use tokio::sync::watch;
 
 use crate::api::BucketError;
+use crate::ask::{Unanswered, ask};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
@@ -131,57 +132,16 @@ impl<'a> Fetch<'a> {
     }
 
     async fn attempt(&mut self) -> Attempted {
-        let passage = match self.order.behind.gate.pass() {
-            Ok(passage) => passage,
-            Err(error) => return done(Fetched::Failed(error)),
-        };
         if self.partial.as_ref().is_some_and(|p| !p.open && p.found.pin.is_none()) {
             // Nobody has seen a byte and nothing ties the rest to the beginning: begin anew.
             self.partial = None;
         }
         let request = self.request();
-        let asked = Asked {
-            range: request.range.is_some(),
-            conditional: request.if_match.is_some() || request.if_none_match.is_some(),
-            head: false,
-        };
-        let asked_at = self.engine.inner.clock.now();
-        let answer = match self.order.behind.shadow.fetch(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.count("error");
-                return match not_asked(&error) {
-                    NotAsked::Transient(error) => {
-                        passage.failed(None);
-                        Attempted::Again(error, None)
-                    }
-                    NotAsked::Permanent(error) => done(Fetched::Failed(error)),
-                };
-            }
-        };
-        self.count(status_class(answer.status.as_u16()));
-        let outcome = Outcome::of(answer, asked, self.order.behind.dialect, asked_at).await;
-        match &outcome {
-            Outcome::Failing { .. } => passage.failed(None),
-            Outcome::Busy { retry_after } => passage.failed(*retry_after),
-            Outcome::Found(_)
-            | Outcome::NotModified { .. }
-            | Outcome::Absent { .. }
-            | Outcome::Invalid
-            | Outcome::Changed
-            | Outcome::RangeNotSatisfiable { .. }
-            | Outcome::Misconfigured { .. }
-            | Outcome::Archived
-            | Outcome::Unacceptable { .. }
-            | Outcome::NotOffered => passage.succeeded(),
+        match ask(self.engine, &self.order.behind, request).await {
+            Ok((outcome, asked_at)) => self.read_outcome(outcome, asked_at).await,
+            Err(Unanswered::Transient(error)) => Attempted::Again(error, None),
+            Err(Unanswered::Final(error)) => done(Fetched::Failed(error)),
         }
-        self.read_outcome(outcome, asked_at).await
-    }
-
-    fn count(&self, code: &'static str) {
-        metrics::counter!("fallthrough_origin_requests_total",
-            "origin" => self.order.behind.origin.to_string(), "method" => "GET", "code" => code)
-        .increment(1);
     }
 
     fn request(&self) -> Request {
@@ -621,55 +581,4 @@ fn skip_front(mut piece: Bytes, skip: &mut u64) -> Bytes {
 
 fn bad_answer(reason: &str) -> BucketError {
     BucketError::BadOriginAnswer { reason: reason.to_owned() }
-}
-
-/// Why no answer came, and whether that may pass.
-pub(crate) enum NotAsked {
-    /// It may pass.
-    Transient(BucketError),
-    /// Somebody has to mend something.
-    Permanent(BucketError),
-}
-
-/// What a request without an answer means for the client.
-pub(crate) fn not_asked(error: &ShadowError) -> NotAsked {
-    let failing =
-        || BucketError::OriginFailing { reason: error.to_string(), retry_after: Duration::from_secs(1) };
-    let mend = |mend: String| BucketError::ShadowMisconfigured { mend };
-    match error {
-        ShadowError::Unreachable { .. } | ShadowError::Timeout | ShadowError::Malformed { .. } => {
-            NotAsked::Transient(failing())
-        }
-        ShadowError::Forbidden { .. } | ShadowError::Loop => NotAsked::Permanent(mend(error.to_string())),
-        ShadowError::NoList => {
-            NotAsked::Permanent(mend("this origin has no list: set list = \"local\"".to_owned()))
-        }
-        ShadowError::ListRefused { status, .. } if *status >= 500 || *status == 429 => {
-            NotAsked::Transient(failing())
-        }
-        ShadowError::ListRefused { .. } => NotAsked::Permanent(mend(error.to_string())),
-    }
-}
-
-/// The label of a status in metrics.
-pub(crate) fn status_class(status: u16) -> &'static str {
-    match status {
-        200 => "200",
-        206 => "206",
-        304 => "304",
-        403 => "403",
-        404 => "404",
-        429 => "429",
-        503 => "503",
-        100..=199 => "1xx",
-        201..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    }
-}
-
-/// A HEAD request to the origin of `order`.
-pub(crate) fn head_request(key: fallthrough_object::Key, wait: Duration) -> Request {
-    Request { method: Method::Head, ..Request::get(key, wait) }
 }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{Body, ByteRange, Key, RangeSpec};
+use fallthrough_object::{ByteRange, Key, RangeSpec};
 use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::Verdict;
-use tokio::sync::watch;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody};
 use crate::core::commit::MAX_CONFLICTS;
@@ -15,7 +14,6 @@ use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::Match;
 use crate::engine::{Behind, Engine};
 use crate::fill::{Came, Fill, FillOrder};
-use crate::reader::{Progress, Stage, VERIFIED_FIRST_BYTES, stream};
 
 /// One read on its way.
 pub(crate) struct Read<'a> {
@@ -154,7 +152,12 @@ impl Read<'_> {
     }
 
     /// Serves what is stored here; a filled object whose bytes are damaged is filled again.
-    async fn serve(&self, stored: &Stored, word: CacheWord, detail: &'static str) -> Answer<Object> {
+    pub(crate) async fn serve(
+        &self,
+        stored: &Stored,
+        word: CacheWord,
+        detail: &'static str,
+    ) -> Answer<Object> {
         let range = match self.select(&stored.info, stored.info.size_bytes) {
             Ok(Selected::NotModified) => {
                 return answer(
@@ -295,154 +298,6 @@ impl Read<'_> {
         })
     }
 
-    /// Waits until the fill can answer, at most the client's patience, and answers from it.
-    async fn read_fill(&self, fill: &Fill, came: Came) -> Answer<Object> {
-        let inner = &self.engine.inner;
-        let mut progress = fill.progress.subscribe();
-        let awaited_its_commit =
-            came == Came::Later && matches!(progress.borrow().stage, Stage::Verified(..));
-        let word = match came {
-            Came::First => CacheWord::Miss,
-            Came::Later if awaited_its_commit => CacheWord::Hit,
-            Came::Later => CacheWord::Joined,
-        };
-        let mut report = CacheReport::of(word, "fill");
-        report.origin = Some(fill.origin.clone());
-        let waiting = Waiting::new();
-        let asked = inner.clock.monotonic();
-        let answers = |seen: &Progress| {
-            if self.request.head { seen.answers_head() } else { seen.answers_get() }
-        };
-        let seen = tokio::time::timeout(inner.options.client_wait, progress.wait_for(answers))
-            .await
-            .map(|seen| seen.map(|seen| seen.stage.clone()));
-        drop(waiting);
-        report.origin_wait = Some(inner.clock.monotonic().since(asked));
-        let stage = match seen {
-            Ok(Ok(stage)) => stage,
-            Ok(Err(_)) => {
-                let reason = "the fill was stopped".to_owned();
-                return answer(report, Err(BucketError::OriginFailing { reason, retry_after: SOON }));
-            }
-            Err(_) => {
-                // The fill goes on; the client comes back to a hit, or joins it again.
-                report.detail = "client-wait";
-                let retry_after = self.retry_after_wait(fill);
-                return answer(report, Err(BucketError::SlowDown { reason: "still-filling", retry_after }));
-            }
-        };
-        match stage {
-            Stage::Failed(error) => answer(report, Err(error)),
-            Stage::Unchanged(entry) => match entry.state.stored() {
-                Some(stored) => {
-                    let mut answer = Box::pin(self.serve(stored, CacheWord::Hit, "revalidated")).await;
-                    answer.report.origin = report.origin;
-                    answer.report.origin_wait = report.origin_wait;
-                    answer
-                }
-                None => answer(report, Err(BucketError::Damaged)),
-            },
-            Stage::Asking => answer(report, Err(BucketError::Damaged)),
-            Stage::Headers(head) | Stage::Streaming(head, _) | Stage::Verified(head, _) => {
-                if !head.kept {
-                    report.detail = "not-kept";
-                }
-                let result = self.out_of_fill(progress, &head).await;
-                answer(report, result)
-            }
-        }
-    }
-
-    fn retry_after_wait(&self, fill: &Fill) -> Duration {
-        let behind = self.engine.behind(self.bucket).ok().flatten();
-        let inner = &self.engine.inner;
-        let so_far = inner.clock.monotonic().since(fill.started);
-        // What is left of the mean service time; a second for one that takes longer than usual.
-        let mean = behind.map_or(SOON, |behind| behind.gate.retry_after());
-        mean.saturating_sub(so_far).max(SOON)
-    }
-
-    /// The object, or the asked part of it, out of a running or verified fill.
-    async fn out_of_fill(
-        &self,
-        mut progress: watch::Receiver<Progress>,
-        head: &Arc<crate::reader::Head>,
-    ) -> Result<Object, BucketError> {
-        let mut head = head.clone();
-        if head.size_bytes.is_none() && (self.request.range.is_some() || self.request.head) {
-            // A range cannot be placed before the length is known.
-            head = self.await_length(&mut progress).await?;
-        }
-        let Some(size) = head.size_bytes else {
-            return match self.select(&head.info, 0) {
-                Ok(Selected::NotModified) => {
-                    Ok(Object { info: head.info.clone(), size_bytes: None, body: ObjectBody::NotModified })
-                }
-                Ok(Selected::Whole | Selected::Range(_)) => Ok(Object {
-                    info: head.info.clone(),
-                    size_bytes: None,
-                    body: ObjectBody::Whole(Body::Stream(stream(progress, None))),
-                }),
-                Err(error) => Err(error),
-            };
-        };
-        let range = match self.select(&head.info, size)? {
-            Selected::NotModified => return Ok(whole(head.info.clone(), ObjectBody::NotModified)),
-            Selected::Whole => None,
-            Selected::Range(range) => Some(range),
-        };
-        if self.request.head {
-            return Ok(whole(head.info.clone(), ObjectBody::Head(range)));
-        }
-        let span = range.unwrap_or(ByteRange::whole(size));
-        let verified = match &progress.borrow().stage {
-            Stage::Verified(_, reader) if span.len() <= VERIFIED_FIRST_BYTES => Some(reader.clone()),
-            Stage::Verified(..)
-            | Stage::Asking
-            | Stage::Headers(_)
-            | Stage::Streaming(..)
-            | Stage::Unchanged(_)
-            | Stage::Failed(_) => None,
-        };
-        let body = match verified {
-            Some(reader) => {
-                // A small body that is here whole is sent whole.
-                let mut bytes = bytes::BytesMut::new();
-                while (bytes.len() as u64) < span.len() {
-                    let left = usize::try_from(span.len() - bytes.len() as u64).unwrap_or(usize::MAX);
-                    let piece = reader.read(span.start + bytes.len() as u64, left).await?;
-                    if piece.is_empty() {
-                        return Err(BucketError::Damaged);
-                    }
-                    if bytes.is_empty() && piece.len() == left {
-                        return Ok(with_range(head.info.clone(), range, Body::Bytes(piece)));
-                    }
-                    bytes.extend_from_slice(&piece);
-                }
-                Body::Bytes(bytes.freeze())
-            }
-            None => Body::Stream(stream(progress, Some(span))),
-        };
-        Ok(with_range(head.info.clone(), range, body))
-    }
-
-    async fn await_length(
-        &self,
-        progress: &mut watch::Receiver<Progress>,
-    ) -> Result<Arc<crate::reader::Head>, BucketError> {
-        let wait = self.engine.inner.options.client_wait;
-        let slow = || BucketError::SlowDown { reason: "length-unknown", retry_after: SOON };
-        let seen =
-            tokio::time::timeout(wait, progress.wait_for(Progress::is_final)).await.map_err(|_| slow())?;
-        match seen.map(|seen| seen.stage.clone()) {
-            Ok(Stage::Verified(head, _)) => Ok(head),
-            Ok(Stage::Failed(error)) => Err(error),
-            Ok(Stage::Asking | Stage::Headers(_) | Stage::Streaming(..) | Stage::Unchanged(_)) | Err(_) => {
-                Err(slow())
-            }
-        }
-    }
-
     /// Lets a stale object be revalidated in the background.
     fn revalidate_behind(&self, cold: &Cold) {
         // Refusals (no right, no room) leave the stale copy for the next reader to try.
@@ -490,28 +345,4 @@ pub(crate) enum Selected {
 /// An object of known size.
 pub(crate) fn whole(info: Arc<ObjectInfo>, body: ObjectBody) -> Object {
     Object { size_bytes: Some(info.size_bytes), info, body }
-}
-
-fn with_range(info: Arc<ObjectInfo>, range: Option<ByteRange>, body: Body) -> Object {
-    let body = match range {
-        Some(range) => ObjectBody::Range(range, body),
-        None => ObjectBody::Whole(body),
-    };
-    whole(info, body)
-}
-
-/// Counts a reader that waits for a fill, in `Drop` too, so that hang-ups are counted out.
-struct Waiting;
-
-impl Waiting {
-    fn new() -> Self {
-        metrics::gauge!("fallthrough_fill_waiters").increment(1.0);
-        Self
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        metrics::gauge!("fallthrough_fill_waiters").decrement(1.0);
-    }
 }

@@ -5,6 +5,8 @@
 //! a key, the table of running fills, admission, the breaker) is pure and lives in `core`.
 
 mod api;
+mod ask;
+mod attach;
 mod cold;
 mod core;
 mod delete;

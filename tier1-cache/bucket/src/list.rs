@@ -14,9 +14,9 @@ use fallthrough_store::{Bucket, Entry, EntryState};
 use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
+use crate::ask::unanswered;
 use crate::core::rule::merged_list;
 use crate::engine::{Behind, Engine};
-use crate::fetch::{NotAsked, not_asked};
 use crate::get::answer;
 
 /// Names examined for one page before it is cut short; the cursor goes on from there.
@@ -373,13 +373,13 @@ impl Merge<'_> {
                 passage.succeeded();
                 Ok(page)
             }
-            Err(error) => Err(match not_asked(&error) {
-                NotAsked::Transient(error) => {
+            Err(error) => {
+                let unanswered = unanswered(&error);
+                if unanswered.is_transient() {
                     passage.failed(None);
-                    error
                 }
-                NotAsked::Permanent(error) => error,
-            }),
+                Err(unanswered.into_error())
+            }
         }
     }
 }
