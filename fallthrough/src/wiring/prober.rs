@@ -97,6 +97,7 @@ fn mend_of(error: &ShadowError) -> &'static str {
         ShadowError::Malformed { .. } => {
             "check that it is the right server: what answers there is something else"
         }
+        ShadowError::Unframed => "let the origin send a Content-Length, or chunks",
         ShadowError::Forbidden { .. } => "allow it in [network], if it is meant",
         ShadowError::Loop => "let the stores not lead to each other",
         ShadowError::NoList => "set list = \"local\"",

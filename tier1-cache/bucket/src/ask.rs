@@ -96,6 +96,9 @@ pub(crate) fn unanswered(error: &ShadowError) -> Unanswered {
             Unanswered::Transient(failing())
         }
         ShadowError::Forbidden { .. } | ShadowError::Loop => Unanswered::Final(mend(error.to_string())),
+        ShadowError::Unframed => {
+            Unanswered::Final(BucketError::BadOriginAnswer { reason: error.to_string() })
+        }
         ShadowError::NoList => {
             Unanswered::Final(mend("this origin has no list: set list = \"local\"".to_owned()))
         }

@@ -39,6 +39,12 @@ pub enum ShadowError {
         /// In words.
         reason: String,
     },
+    /// The body has neither a length nor chunks, so a connection that is cut off looks like its end. Permanent:
+    /// such an origin must be changed.
+    #[error(
+        "the origin's answer has neither a Content-Length nor chunks, so a cut-off body would look whole"
+    )]
+    Unframed,
     /// The network policy forbids where the request would go. Permanent until the settings change.
     #[error("the network policy forbids this origin: {reason}")]
     Forbidden {

@@ -153,8 +153,18 @@ impl Outbound {
         };
         let bodiless = method == Method::Head || matches!(head.status.as_u16(), 204 | 304);
         let promised = answer_headers::content_length(&head.headers).filter(|_| !bodiless);
+        if !bodiless && head.status.is_success() && promised.is_none() && !is_chunked(&head.headers) {
+            return Err(ShadowError::Unframed);
+        }
         Ok(RawAnswer { status: head.status, headers: head.headers, body: whole(body, promised) })
     }
+}
+
+/// Whether the body ends itself (RFC 9112 §7.1), rather than with its connection.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    headers.get_all(http::header::TRANSFER_ENCODING).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().trim_end().ends_with("chunked"))
+    })
 }
 
 impl fmt::Debug for Outbound {

@@ -93,6 +93,22 @@ async fn a_circle_of_stores_ends() {
     assert_eq!(origin.calls("k"), 1);
 }
 
+/// A body that ends with its connection may have been cut off anywhere.
+#[tokio::test]
+async fn a_body_without_length_and_chunks_is_not_believed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shadow = http(format!("http://{}", listener.local_addr().unwrap()));
+    let serve = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        assert!(socket.read(&mut head).await.unwrap() > 0);
+        socket.write_all(b"HTTP/1.0 200 OK\r\nETag: \"x\"\r\n\r\nhalf of it").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(shadow.fetch(get("k")), serve);
+    assert!(matches!(answer, Err(ShadowError::Unframed)), "{answer:?}");
+}
+
 #[tokio::test]
 async fn signatures_cover_what_stands_on_the_wire() {
     let origin = FaultyOrigin::start_s3("photos").await;
