@@ -24,7 +24,7 @@ use crate::wiring::prober::Prober;
 use crate::wiring::ready_file::ReadyFields;
 use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::Shadows;
-use crate::wiring::{declared, listen, metrics, token};
+use crate::wiring::{declared, listen, metrics, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -58,6 +58,7 @@ pub(crate) struct RunningBucketTier {
     stop_admin: CancellationToken,
     serving_s3: JoinHandle<()>,
     serving_admin: JoinHandle<()>,
+    sweeping: JoinHandle<()>,
 }
 
 impl BucketTierPlan {
@@ -143,6 +144,7 @@ impl BucketTierPlan {
         let serving_s3 = TaskTracker::new().spawn(serve_s3(gateway, s3_listener, stop_s3.clone()));
         let serving_admin =
             TaskTracker::new().spawn(serve_admin(api, admin_listener, stop_admin.clone(), page));
+        let sweeping = TaskTracker::new().spawn(sweeper::run(store.clone(), stop_s3.clone()));
         Ok(RunningBucketTier {
             s3,
             admin,
@@ -156,6 +158,7 @@ impl BucketTierPlan {
             stop_admin,
             serving_s3,
             serving_admin,
+            sweeping,
         })
     }
 }
@@ -189,6 +192,9 @@ impl RunningBucketTier {
         let (served, ()) = tokio::join!(self.serving_s3, self.engine.shutdown(self.grace));
         if served.is_err() {
             tracing::error!("the S3 listener panicked");
+        }
+        if self.sweeping.await.is_err() {
+            tracing::error!("the sweep panicked");
         }
         self.stop_admin.cancel();
         if self.serving_admin.await.is_err() {

@@ -30,4 +30,5 @@ pub(crate) mod ready_file;
 pub(crate) mod root;
 mod shadows;
 pub(crate) mod stop;
+mod sweeper;
 pub(crate) mod token;

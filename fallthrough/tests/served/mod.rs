@@ -1,5 +1,6 @@
 //! The program as a user runs it: a served process on free ports, and commands against it.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
