@@ -8,85 +8,22 @@
 mod served;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fallthrough_object::{Clock, Entropy, SeededEntropy, SystemClock};
+use fallthrough_object::{Entropy, SeededEntropy};
 use fallthrough_sim::{Content, FaultyOrigin};
-use fallthrough_wire::payload::PayloadMode;
-use fallthrough_wire::sigv4::{Credentials, Signer};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use served::Served;
+use served::client::Client;
 
 const SIZES: [u64; 6] = [0, 100, 16 * 1024, 40 * 1024, 300 * 1024, 1_500_000];
 const WRITERS: u64 = 4;
 const KEYS: u64 = 6;
-
-/// One client of the server, a connection for each request.
-struct Client {
-    address: String,
-    signer: Signer,
-    clock: SystemClock,
-}
-
-impl Client {
-    fn of(served: &Served) -> Self {
-        let credentials = Credentials::new(served.text("access_key"), served.text("secret_key"));
-        Self {
-            address: served.text("s3").strip_prefix("http://").unwrap().to_owned(),
-            signer: Signer::new(credentials, "us-east-1"),
-            clock: SystemClock::new(),
-        }
-    }
-
-    /// Status and body; an error if the server went away before the answer was whole.
-    fn send(&self, method: &Method, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_str(&self.address).unwrap());
-        self.signer
-            .sign_headers(method, path, None, &mut headers, PayloadMode::Unsigned, self.clock.now())
-            .unwrap();
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in &headers {
-            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-        }
-        head.push_str("\r\n");
-        let mut socket = TcpStream::connect(&self.address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        socket.write_all(head.as_bytes())?;
-        socket.write_all(body)?;
-        let mut reader = BufReader::new(socket);
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let status = line.split_whitespace().nth(1).and_then(|code| code.parse().ok());
-        let mut length = None;
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            if header == "\r\n" {
-                break;
-            }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse::<usize>().ok();
-            }
-        }
-        let mut body = vec![0; length.unwrap_or(0)];
-        reader.read_exact(&mut body)?;
-        match status {
-            Some(status) => Ok((status, body)),
-            None => Err(std::io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
 
 /// What may stand under a key: what was last acknowledged, or what was on its way when the server died.
 #[derive(Clone, Debug, Default)]
