@@ -13,9 +13,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fallthrough_object::{Entropy, SeededEntropy};
+use fallthrough_object::{Clock, Entropy, Monotonic, SeededEntropy, SystemClock};
 use fallthrough_sim::{Content, FaultyOrigin};
 use http::Method;
 use served::Served;
@@ -141,7 +141,7 @@ fn files(data: &Path) -> (usize, usize) {
 /// Waits until the sweep of this start has finished, as its metric says.
 fn await_sweep(served: &Served) {
     let address = served.text("admin").strip_prefix("http://").unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let clock = SystemClock::new();
     loop {
         let mut socket = TcpStream::connect(address).unwrap();
         let token = served.text("admin_token");
@@ -158,7 +158,10 @@ fn await_sweep(served: &Served) {
         {
             return;
         }
-        assert!(Instant::now() < deadline, "no sweep finished: {page}");
+        assert!(
+            clock.monotonic() < Monotonic::default().plus(Duration::from_secs(60)),
+            "no sweep finished: {page}"
+        );
         std::thread::yield_now();
     }
 }
