@@ -3,6 +3,7 @@
 //! Each check is a *layer*; a layer reports checks as passed, failed or skipped with a reason. A skipped
 //! check never counts as passed. Nothing here is compiled into the product.
 
+mod bench;
 mod browser;
 mod clients;
 mod command;
@@ -21,6 +22,7 @@ use report::{Check, Report};
 const HELP: &str = "\
 cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
+cargo xtask bench                             measure the built program beside nginx
 cargo xtask layers                            list the layers
 
 --full         also the planted bugs, and the tests marked #[ignore = \"...\"]
@@ -96,7 +98,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         }
     }
     match task.as_str() {
-        "test" => {}
+        "test" | "bench" => {}
         "tidy" => only = vec!["tidy".to_owned()],
         "layers" => {
             for layer in LAYERS {
@@ -118,6 +120,12 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in the checkout's root")?;
     let target = rust::target_directory(root)?;
     let context = Context { root: root.to_owned(), target, full, install };
+    if task == "bench" {
+        if let report::Outcome::Failed(why) = rust::build_program(&context) {
+            return Err(why);
+        }
+        return bench::run(&context).map(|()| true);
+    }
     let mut report = Report::default();
     for layer in LAYERS.iter().filter(|layer| only.is_empty() || only.iter().any(|name| name == layer.name)) {
         println!("\n== {}: {}", layer.name, layer.about);

@@ -47,7 +47,7 @@ const GRAPH: &[Rule] = &[
     rule(DIFFUSION, &[], false),
     rule(SIM, &[SHADOW, WIRE, OBJECT], false),
     rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], true),
-    rule("xtask", &[], false),
+    rule("xtask", &[WIRE, OBJECT], false),
 ];
 
 /// A foreign crate, and the only members that may link it.
