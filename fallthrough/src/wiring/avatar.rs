@@ -59,7 +59,8 @@ impl AvatarPlan {
         self,
         around: impl FnOnce(AvatarOrigin) -> O,
     ) -> Result<RunningAvatar, Failure> {
-        let origin = around(AvatarOrigin::new(model::engine(&self.model)?, self.avatars));
+        let model = model::engine(model::kind(&self.model), &self.model)?;
+        let origin = around(AvatarOrigin::new(model, self.avatars));
         let listener = listen::listen(self.listen, "avatar origin", "--listen").await?;
         let mut builder = serve(origin).metrics_at("/metrics");
         if let Some((access_key, secret)) = &self.credentials {

@@ -121,8 +121,8 @@ impl BucketTierPlan {
                 Arc::new(move |id| gateway.forget_key(id))
             },
             metrics: {
-                let page = page.clone();
-                Arc::new(move || page.render())
+                let (page, store) = (page.clone(), store.clone());
+                Arc::new(move || page.render(&store.status()))
             },
             free_bytes: {
                 let data = settings.store.data.clone();

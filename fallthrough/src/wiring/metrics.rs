@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use fallthrough_store::StoreStatus;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::failure::Failure;
@@ -44,8 +45,15 @@ impl MetricsPage {
         self.handle.run_upkeep();
     }
 
-    /// The whole page.
-    pub(crate) fn render(&self) -> String {
+    /// The whole page, with what the store says of itself.
+    pub(crate) fn render(&self, store: &StoreStatus) -> String {
+        metrics::gauge!("fallthrough_store_index_bytes").set(as_float(store.index_bytes));
+        metrics::gauge!("fallthrough_memory_cache_bytes").set(as_float(store.hot_bytes));
+        // Commits, the groups that were made durable together, and the syncs which that took: what a slow
+        // disk costs, and what grouping saves.
+        metrics::counter!("fallthrough_store_commits_total").absolute(store.commits);
+        metrics::counter!("fallthrough_store_commit_groups_total").absolute(store.commit_groups);
+        metrics::counter!("fallthrough_store_index_syncs_total").absolute(store.index_syncs);
         if let Some(free) = free_bytes(&self.data) {
             metrics::gauge!("fallthrough_store_free_bytes").set(as_float(free));
         }

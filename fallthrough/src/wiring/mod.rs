@@ -31,4 +31,5 @@ pub(crate) mod root;
 mod shadows;
 pub(crate) mod stop;
 mod sweeper;
+mod timed;
 pub(crate) mod token;

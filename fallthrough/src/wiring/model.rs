@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::failure::Failure;
 use crate::settings::{ModelSettings, Secret, Txt2imgSettings};
 use crate::wiring::listen;
+use crate::wiring::timed::Timed;
 
 /// A model server to be started.
 #[derive(Debug)]
@@ -43,14 +44,23 @@ pub(crate) struct RunningModel {
     serving: JoinHandle<()>,
 }
 
-/// The engine that `settings` describe.
+/// The engine that `settings` describe; its pictures are timed under `name`.
 ///
 /// # Errors
 /// The address is none.
-pub(crate) fn engine(settings: &ModelSettings) -> Result<Arc<dyn ImageModel>, Failure> {
+pub(crate) fn engine(name: &str, settings: &ModelSettings) -> Result<Arc<dyn ImageModel>, Failure> {
+    let model: Arc<dyn ImageModel> = match settings {
+        ModelSettings::Painter => Arc::new(Painter::new()),
+        ModelSettings::Txt2img(txt2img) => Arc::new(client(txt2img)?),
+    };
+    Ok(Arc::new(Timed::new(name, model)))
+}
+
+/// What an engine is called that has no name in the settings.
+pub(crate) fn kind(settings: &ModelSettings) -> &'static str {
     match settings {
-        ModelSettings::Painter => Ok(Arc::new(Painter::new())),
-        ModelSettings::Txt2img(txt2img) => Ok(Arc::new(client(txt2img)?)),
+        ModelSettings::Painter => "painter",
+        ModelSettings::Txt2img(_) => "txt2img",
     }
 }
 
@@ -73,7 +83,7 @@ impl ModelPlan {
     /// # Errors
     /// The port is in use, or the engine cannot be had.
     pub(crate) async fn start(self) -> Result<RunningModel, Failure> {
-        let engine = engine(&self.engine)?;
+        let engine = engine(kind(&self.engine), &self.engine)?;
         let listener = listen::listen(self.listen, "model server", "--listen").await?;
         let address = listen::address(&listener)?;
         let settings = ServerSettings {

@@ -62,11 +62,11 @@ impl Shadows {
     /// A model's address is none.
     pub(crate) fn new(settings: &Settings, clients: Clients) -> Result<Self, Failure> {
         let models =
-            settings.models.iter().map(|(name, declared)| Ok((name.clone(), model::engine(declared)?)));
+            settings.models.iter().map(|(name, declared)| Ok((name.clone(), model::engine(name, declared)?)));
         Ok(Self {
             origins: settings.origins.clone(),
             models: models.collect::<Result<_, Failure>>()?,
-            painter: model::engine(&crate::settings::ModelSettings::Painter)?,
+            painter: model::engine("painter", &crate::settings::ModelSettings::Painter)?,
             clients,
         })
     }
