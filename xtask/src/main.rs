@@ -22,12 +22,14 @@ use report::{Check, Report};
 const HELP: &str = "\
 cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
-cargo xtask bench                             measure the built program beside nginx
+cargo xtask bench [--quick] [--write]         measure the built program beside nginx
 cargo xtask layers                            list the layers
 
 --full         also the planted bugs, and the tests marked #[ignore = \"...\"]
 --only LAYER   this layer only; may be repeated
---no-install   use what is here: install no Python and no npm package";
+--no-install   use what is here: install no Python and no npm package
+--quick        a tenth of the requests
+--write        put the figures into docs/performance.md";
 
 /// What every layer is told.
 #[derive(Debug)]
@@ -89,10 +91,13 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let mut args = args.into_iter();
     let task = args.next().unwrap_or_default();
     let (mut full, mut install, mut only) = (false, true, Vec::new());
+    let mut wish = bench::Wish { quick: false, write: false };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--full" => full = true,
             "--no-install" => install = false,
+            "--quick" if task == "bench" => wish.quick = true,
+            "--write" if task == "bench" => wish.write = true,
             "--only" => only.push(args.next().ok_or("--only needs the name of a layer")?),
             other => return Err(format!("unknown argument {other:?}\n\n{HELP}")),
         }
@@ -124,7 +129,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         if let report::Outcome::Failed(why) = rust::build_program(&context) {
             return Err(why);
         }
-        return bench::run(&context).map(|()| true);
+        return bench::run(&context, wish).map(|()| true);
     }
     let mut report = Report::default();
     for layer in LAYERS.iter().filter(|layer| only.is_empty() || only.iter().any(|name| name == layer.name)) {

@@ -1,4 +1,4 @@
-//! A load over plain sockets: the same request again and again on a few connections.
+//! Plain sockets, kept alive: one request, one answer, at little cost to the core that they share.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,44 +10,90 @@ pub(crate) struct Target {
     pub(crate) request: Vec<u8>,
 }
 
+/// A connection that is kept alive.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    address: String,
+    writer: TcpStream,
+    reader: BufReader<TcpStream>,
+    body: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn open(address: &str) -> Result<Self, String> {
+        let io = |error: std::io::Error| format!("{address}: {error}");
+        let writer = TcpStream::connect(address).map_err(io)?;
+        writer.set_nodelay(true).map_err(io)?;
+        let reader = BufReader::with_capacity(64 << 10, writer.try_clone().map_err(io)?);
+        Ok(Self { address: address.to_owned(), writer, reader, body: Vec::new(), line: Vec::new() })
+    }
+
+    /// Sends `request` and reads the answer to its end.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is not a 200 with a Content-Length of `size`.
+    pub(crate) fn exchange(&mut self, request: &[u8], size: usize) -> Result<(), String> {
+        self.writer.write_all(request).map_err(|error| format!("{}: {error}", self.address))?;
+        self.read_line()?;
+        if !self.line.starts_with(b"HTTP/1.1 200") {
+            return Err(format!("{}: {}", self.address, String::from_utf8_lossy(&self.line).trim()));
+        }
+        let mut length = None;
+        loop {
+            self.read_line()?;
+            if self.line == b"\r\n" {
+                break;
+            }
+            let (name, value) = self.line.split_at(self.line.iter().position(|b| *b == b':').unwrap_or(0));
+            if name.eq_ignore_ascii_case(b"content-length") {
+                let value = String::from_utf8_lossy(value);
+                length = value.trim_start_matches(':').trim().parse::<usize>().ok();
+            }
+        }
+        if length != Some(size) {
+            return Err(format!("{}: {length:?} bytes, not {size}", self.address));
+        }
+        self.body.resize(size, 0);
+        self.reader.read_exact(&mut self.body).map_err(|error| format!("{}: {error}", self.address))
+    }
+
+    fn read_line(&mut self) -> Result<(), String> {
+        self.line.clear();
+        match self.reader.read_until(b'\n', &mut self.line) {
+            Ok(0) => Err(format!("{}: closed before the answer's head was whole", self.address)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{}: {error}", self.address)),
+        }
+    }
+}
+
 /// Sends the request `each` times on each of `connections`, and reads bodies of `size` bytes.
 ///
 /// # Errors
 /// Any answer but 200 with `size` bytes.
 pub(crate) fn load(target: &Target, connections: usize, each: usize, size: usize) -> Result<(), String> {
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..connections).map(|_| scope.spawn(|| one(target, each, size))).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().map_err(|_| "a connection panicked".to_owned())?)
+    together(connections, |_| {
+        let mut connection = Connection::open(&target.address)?;
+        (0..each).try_for_each(|_| connection.exchange(&target.request, size))
     })
+    .map(|_| ())
 }
 
-fn one(target: &Target, each: usize, size: usize) -> Result<(), String> {
-    let io = |error: std::io::Error| format!("{}: {error}", target.address);
-    let socket = TcpStream::connect(&target.address).map_err(io)?;
-    socket.set_nodelay(true).map_err(io)?;
-    let mut writer = socket.try_clone().map_err(io)?;
-    let mut reader = BufReader::with_capacity(64 << 10, socket);
-    let mut body = vec![0; size];
-    let mut line = Vec::new();
-    for _ in 0..each {
-        writer.write_all(&target.request).map_err(io)?;
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(io)?;
-        if !line.starts_with(b"HTTP/1.1 200") {
-            return Err(format!("{}: {}", target.address, String::from_utf8_lossy(&line).trim()));
-        }
-        loop {
-            line.clear();
-            if reader.read_until(b'\n', &mut line).map_err(io)? == 0 {
-                return Err(format!("{}: the head ended early", target.address));
-            }
-            if line == b"\r\n" {
-                break;
-            }
-        }
-        reader.read_exact(&mut body).map_err(io)?;
-    }
-    Ok(())
+/// Runs `work` on as many threads and returns what each gave, in order.
+///
+/// # Errors
+/// The first error of any.
+pub(crate) fn together<T: Send>(
+    threads: usize,
+    work: impl Fn(usize) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| "a connection panicked".to_owned())?)
+            .collect()
+    })
 }
