@@ -28,7 +28,7 @@ impl Store {
     /// It may or may not have been written.
     pub async fn put_access_key(&self, key: &AccessKeyRow) -> Result<(), StoreError> {
         let writes = vec![put(rows::access_key(&key.id), rows::to_json(key)?)];
-        match self.inner.commit(Commit { conditions: Vec::new(), writes }).await? {
+        match self.inner.commit(Commit { conditions: Vec::new(), writes, ..Commit::default() }).await? {
             Ok(_) => Ok(()),
             Err(_) => Err(StoreError::corrupt("a commit without conditions was refused for one")),
         }
@@ -46,7 +46,7 @@ impl Store {
         loop {
             let Some(row) = self.inner.kv.get(Table::Rows, &key).await? else { return Ok(false) };
             let conditions = vec![when(key.clone(), Some(row.version))];
-            let commit = Commit { conditions, writes: vec![remove(key.clone())] };
+            let commit = Commit { conditions, writes: vec![remove(key.clone())], ..Commit::default() };
             if self.inner.commit(commit).await?.is_ok() {
                 return Ok(true);
             }

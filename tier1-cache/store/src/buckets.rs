@@ -54,6 +54,7 @@ fn open_gate(id: BucketId, gate_version: u64) -> Commit {
     Commit {
         conditions: vec![when(gate.clone(), Some(gate_version))],
         writes: vec![put(gate, GateState::Open.encode())],
+        ..Commit::default()
     }
 }
 
@@ -143,6 +144,7 @@ impl Store {
                     put(rows::bucket(name), rows::to_json(&row)?),
                     put(rows::gate(id), GateState::Open.encode()),
                 ],
+                ..Commit::default()
             };
             let (effects, name, settings) = (inner.clone(), name.clone(), settings.clone());
             let end = inner.order(commit, move |end| {
@@ -182,6 +184,7 @@ impl Store {
                 when(rows::bucket(&bucket.name), Some(bucket.settings_version)),
             ],
             writes: vec![put(rows::bucket(&bucket.name), rows::to_json(&row)?)],
+            ..Commit::default()
         };
         if raises {
             commit.writes.push(put(rows::gate(bucket.id), GateState::Open.encode()));
@@ -209,6 +212,7 @@ impl Store {
         let commit = Commit {
             conditions: vec![when(gate.clone(), Some(bucket.gate_version))],
             writes: vec![put(gate, GateState::Closing.encode())],
+            ..Commit::default()
         };
         let inner = &self.inner;
         inner.closer_comes(bucket.id);
@@ -262,6 +266,7 @@ impl Store {
                 remove(gate),
                 put(rows::removed(id), bytes::Bytes::new()),
             ],
+            ..Commit::default()
         };
         // The guard goes with the commit: however it ends, it is decided there.
         let effects = self.inner.clone();

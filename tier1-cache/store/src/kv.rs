@@ -86,6 +86,9 @@ pub(crate) struct Commit {
     pub(crate) conditions: Vec<Condition>,
     /// The changes, applied in order.
     pub(crate) writes: Vec<Write>,
+    /// Nobody waits for it, and losing it to a crash loses nothing that was promised: it may wait a moment for
+    /// others to share a sync with. It keeps its place among the other commits.
+    pub(crate) patient: bool,
 }
 
 impl Commit {

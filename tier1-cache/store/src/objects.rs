@@ -117,6 +117,8 @@ impl Store {
             None => EntryState::Written(stored),
             Some(provenance) => EntryState::Filled(stored, provenance),
         };
+        // A copy is not acknowledged to anybody: its reader has the bytes already.
+        change.commit.patient = matches!(state, EntryState::Filled(..));
         change.state(&state, None);
         change.release(blob);
         Either::Right(change.order(inner, state, None, small, Some(body)))

@@ -142,6 +142,7 @@ async fn raise_epoch(kv: &dyn Kv) -> Result<u64, StoreError> {
     let mut commit = Commit {
         conditions: vec![when(rows::EPOCH.to_vec(), row.map(|row| row.version))],
         writes: vec![put(rows::EPOCH.to_vec(), Bytes::copy_from_slice(&epoch.to_le_bytes()))],
+        ..Commit::default()
     };
     check_format_row(kv, &mut commit).await?;
     let (tell, end) = tokio::sync::oneshot::channel();

@@ -30,6 +30,9 @@ pub struct StoreOptions {
     pub queue_bytes: usize,
     /// How long the writer waits for announced commits before it syncs a group.
     pub linger: Duration,
+    /// How long the copy of an object may wait for other commits to share a sync with. Whoever asked for the
+    /// object does not wait for it, and a copy that a crash takes can be fetched again.
+    pub patience: Duration,
     /// How long a request waits while the index recovers from a failure of the disk.
     pub recovery_wait: Duration,
     /// Called between the steps of writing, for crash tests. Costs nothing when unset.
@@ -48,6 +51,7 @@ impl Default for StoreOptions {
             queue_commits: 4096,
             queue_bytes: 64 << 20,
             linger: Duration::from_micros(500),
+            patience: Duration::from_millis(10),
             recovery_wait: Duration::from_secs(5),
             failpoints: None,
         }

@@ -114,6 +114,7 @@ impl Store {
                 let commit = Commit {
                     conditions: vec![when(key.clone(), Some(row.version))],
                     writes: vec![remove(key)],
+                    ..Commit::default()
                 };
                 if self.inner.commit(commit).await?.is_ok() {
                     report.buckets_finished += 1;

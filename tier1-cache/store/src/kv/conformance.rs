@@ -54,36 +54,47 @@ async fn get(kv: &dyn Kv, key: &str) -> Option<(u64, String)> {
 }
 
 async fn suite(kv: &dyn Kv) {
-    let first = end_of(kv, Commit { conditions: vec![when("a", None)], writes: vec![put("a", "1")] }).await;
+    let first = end_of(
+        kv,
+        Commit { conditions: vec![when("a", None)], writes: vec![put("a", "1")], ..Commit::default() },
+    )
+    .await;
     let first = first.unwrap().version;
     assert_eq!(kv.sequence(), first);
     assert_eq!(get(kv, "a").await, Some((first, "1".to_owned())));
     // A refused commit writes nothing, and says which condition.
     let conditions = vec![when("b", None), when("a", Some(first + 1))];
-    let refused = end_of(kv, Commit { conditions, writes: vec![put("b", "x"), remove("a")] }).await;
+    let refused =
+        end_of(kv, Commit { conditions, writes: vec![put("b", "x"), remove("a")], ..Commit::default() })
+            .await;
     assert!(matches!(refused, Err(Refused::Condition(1))), "{refused:?}");
     assert_eq!((get(kv, "b").await, kv.sequence()), (None, first));
     // Two tables do not mix, and a later write of a commit wins.
     let body = Write::Put { table: Table::Bodies, key: b"a".to_vec(), value: Bytes::from_static(b"body") };
-    let commit =
-        Commit { conditions: vec![when("a", Some(first))], writes: vec![put("a", "2"), body, put("a", "3")] };
+    let commit = Commit {
+        conditions: vec![when("a", Some(first))],
+        writes: vec![put("a", "2"), body, put("a", "3")],
+        ..Commit::default()
+    };
     let second = end_of(kv, commit).await.unwrap().version;
     assert!(second > first);
     assert_eq!(get(kv, "a").await, Some((second, "3".to_owned())));
     let body = kv.get(Table::Bodies, b"a").await.unwrap().unwrap();
     assert_eq!((body.version, &body.value[..]), (second, &b"body"[..]));
     // Counters.
-    let counted = end_of(kv, Commit { conditions: vec![], writes: vec![count("n", 1), count("n", 1)] }).await;
+    let counted =
+        end_of(kv, Commit { writes: vec![count("n", 1), count("n", 1)], ..Commit::default() }).await;
     assert_eq!(counted.unwrap().zeroed, Vec::<Vec<u8>>::new());
-    let below = end_of(kv, Commit { conditions: vec![], writes: vec![put("c", "no"), count("n", -3)] }).await;
+    let below =
+        end_of(kv, Commit { writes: vec![put("c", "no"), count("n", -3)], ..Commit::default() }).await;
     assert!(matches!(below, Err(Refused::Store(StoreError::Corrupt { .. }))), "{below:?}");
     assert_eq!(get(kv, "c").await, None);
-    let zeroed = end_of(kv, Commit { conditions: vec![], writes: vec![count("n", -2)] }).await.unwrap();
+    let zeroed = end_of(kv, Commit { writes: vec![count("n", -2)], ..Commit::default() }).await.unwrap();
     assert_eq!(zeroed.zeroed, [b"n".to_vec()]);
     assert_eq!(get(kv, "n").await, None);
     // Ranges are bytewise, bounded, limited.
     for key in ["k1", "k2", "k3"] {
-        end_of(kv, Commit { conditions: vec![], writes: vec![put(key, "v")] }).await.unwrap();
+        end_of(kv, Commit { writes: vec![put(key, "v")], ..Commit::default() }).await.unwrap();
     }
     let keys = |found: Vec<(Vec<u8>, Row)>| -> Vec<String> {
         found.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
@@ -96,13 +107,17 @@ async fn suite(kv: &dyn Kv) {
     let none = kv.range(Bound::Included(of("l")), Bound::Excluded(of("k")), 9).await.unwrap();
     assert_eq!(keys(none), Vec::<String>::new());
     // A removed row is gone, its version never comes back.
-    let removed = end_of(kv, Commit { conditions: vec![], writes: vec![remove("k1")] }).await.unwrap();
-    let again = end_of(kv, Commit { conditions: vec![when("k1", None)], writes: vec![put("k1", "w")] }).await;
+    let removed = end_of(kv, Commit { writes: vec![remove("k1")], ..Commit::default() }).await.unwrap();
+    let again = end_of(
+        kv,
+        Commit { conditions: vec![when("k1", None)], writes: vec![put("k1", "w")], ..Commit::default() },
+    )
+    .await;
     assert!(again.unwrap().version > removed.version);
     order_is_kept(kv).await;
     let before = kv.sequence();
     kv.close().await;
-    let late = end_of(kv, Commit { conditions: vec![], writes: vec![put("late", "x")] }).await;
+    let late = end_of(kv, Commit { writes: vec![put("late", "x")], ..Commit::default() }).await;
     assert!(matches!(late, Err(Refused::Store(_))), "{late:?}");
     assert_eq!(kv.sequence(), before);
 }
@@ -114,7 +129,11 @@ async fn order_is_kept(kv: &dyn Kv) {
     let (last, all) = tokio::sync::oneshot::channel();
     let mut last = Some(last);
     for n in 0..50 {
-        let commit = Commit { conditions: vec![when("order", None)], writes: vec![put("order", "first")] };
+        let commit = Commit {
+            conditions: vec![when("order", None)],
+            writes: vec![put("order", "first")],
+            ..Commit::default()
+        };
         let (ends, last) = (ends.clone(), if n == 49 { last.take() } else { None });
         let done: Done = Box::new(move |end| {
             ends.lock().unwrap().push((n, end.is_ok()));
@@ -145,7 +164,8 @@ async fn embedded_conforms() {
 pub(crate) async fn group() -> Result<(), String> {
     let kv = embedded(Arc::new(LossyDisk::new()), Drive::Inline);
     let ends: Arc<Mutex<Vec<bool>>> = Arc::default();
-    let one = || Commit { conditions: vec![when("a", None)], writes: vec![put("a", "x")] };
+    let one =
+        || Commit { conditions: vec![when("a", None)], writes: vec![put("a", "x")], ..Commit::default() };
     let told = |ends: &Arc<Mutex<Vec<bool>>>| -> Done {
         let ends = ends.clone();
         Box::new(move |end| ends.lock().unwrap().push(end.is_ok()))
@@ -160,19 +180,42 @@ async fn commits_of_a_group_see_each_other() {
     group().await.unwrap();
 }
 
+/// Patient commits wait for company; whoever is in a hurry takes them along, in order, and so does a close.
+#[tokio::test]
+async fn patient_commits_share_the_sync_of_others() {
+    let patience = std::time::Duration::from_secs(3600);
+    let options = Arc::new(StoreOptions { cache_bytes: 1 << 20, patience, ..StoreOptions::default() });
+    let disk = Arc::new(LossyDisk::new());
+    let kv = EmbeddedKv::open(disk, options, Arc::new(SystemClock::new()), Drive::Thread, None).unwrap();
+    let groups = kv.status().groups;
+    let patient = |value| Commit { writes: vec![put("a", value)], patient: true, ..Commit::default() };
+    let (mut first, mut second) = (Box::pin(end_of(&kv, patient("1"))), Box::pin(end_of(&kv, patient("2"))));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    let last = end_of(&kv, Commit { writes: vec![put("b", "3")], ..Commit::default() }).await.unwrap();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(first.version < second.version && second.version < last.version);
+    assert_eq!(kv.status().groups - groups, 1, "one sync for the three");
+    assert_eq!(get(&kv, "a").await, Some((second.version, "2".to_owned())));
+    let mut never_alone = Box::pin(end_of(&kv, patient("4")));
+    assert!(futures::poll!(&mut never_alone).is_pending());
+    let (closed, ended) = tokio::join!(kv.close(), never_alone);
+    let ((), ended) = (closed, ended.unwrap());
+    assert!(ended.version > last.version);
+}
+
 /// A thread that waits for the database to come back, and one that brings it back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_wait_while_the_database_is_opened_anew() {
     let disk = LossyDisk::new();
     let kv = embedded(Arc::new(disk.clone()), Drive::Thread);
-    end_of(&kv, Commit { conditions: vec![], writes: vec![put("a", "1")] }).await.unwrap();
+    end_of(&kv, Commit { writes: vec![put("a", "1")], ..Commit::default() }).await.unwrap();
     // The failure, and three failed attempts to open.
     disk.fail(Fault::Sync, 4);
-    let doubt = end_of(&kv, Commit { conditions: vec![], writes: vec![put("a", "2")] }).await;
+    let doubt = end_of(&kv, Commit { writes: vec![put("a", "2")], ..Commit::default() }).await;
     assert!(matches!(doubt, Err(Refused::Doubt { .. })), "{doubt:?}");
     let read = get(&kv, "a").await.map(|(_, value)| value);
     assert!(read == Some("1".to_owned()) || read == Some("2".to_owned()), "{read:?}");
-    end_of(&kv, Commit { conditions: vec![], writes: vec![put("a", "3")] }).await.unwrap();
+    end_of(&kv, Commit { writes: vec![put("a", "3")], ..Commit::default() }).await.unwrap();
     assert_eq!(get(&kv, "a").await.map(|(_, value)| value), Some("3".to_owned()));
     kv.close().await;
 }
@@ -228,7 +271,8 @@ pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
                 commit
             }
             Op::Count(key, by) => {
-                Commit { conditions: vec![], writes: vec![count(&format!("n{key}"), i64::from(*by))] }
+                let writes = vec![count(&format!("n{key}"), i64::from(*by))];
+                Commit { writes, ..Commit::default() }
             }
             Op::Crash(seed) => {
                 let after = disk.crashed(*seed);

@@ -235,22 +235,25 @@ impl Core {
         self.current.send_replace(None);
     }
 
-    /// A group that begins with `first`: what waits already, and, while commits are announced, what comes
-    /// within the linger.
+    /// A group that begins with `first`: what waits already; while all of it is patient, what comes within the
+    /// patience; after that, while commits are announced, what comes within the linger.
     fn gather(&self, first: (Commit, Done), queue: &Receiver<Message>) -> (Vec<(Commit, Done)>, bool) {
-        let began = self.clock.monotonic();
+        let mut began = self.clock.monotonic();
+        let mut patient = first.0.patient;
         let mut bytes = first.0.weight();
         let mut group = vec![first];
         while group.len() < GROUP_COMMITS && bytes < GROUP_BYTES {
             let message = match queue.try_recv() {
                 Ok(message) => message,
                 Err(_) => {
-                    let left = self.options.linger.saturating_sub(self.clock.monotonic().since(began));
-                    if left.is_zero() || self.announced.load(Ordering::Relaxed) == 0 {
+                    let limit = if patient { self.options.patience } else { self.options.linger };
+                    let left = limit.saturating_sub(self.clock.monotonic().since(began));
+                    if left.is_zero() || (!patient && self.announced.load(Ordering::Relaxed) == 0) {
                         break;
                     }
                     // In small steps: what was announced may be given up meanwhile.
-                    match queue.recv_timeout(left.min(Duration::from_micros(100))) {
+                    let step = if patient { left } else { left.min(Duration::from_micros(100)) };
+                    match queue.recv_timeout(step) {
                         Ok(message) => message,
                         Err(RecvTimeoutError::Timeout) => continue,
                         Err(RecvTimeoutError::Disconnected) => break,
@@ -260,6 +263,10 @@ impl Core {
             match message {
                 Message::Commit(commit, done) => {
                     bytes += commit.weight();
+                    if patient && !commit.patient {
+                        // From here on somebody waits.
+                        (patient, began) = (false, self.clock.monotonic());
+                    }
                     group.push((commit, done));
                 }
                 Message::Recover => {}
