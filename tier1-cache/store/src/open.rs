@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fallthrough_object::{Clock, Entropy};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::blobs::files::{FileBlobs, make_folders};
+use crate::blobs::files::{FileBlobs, id_of, make_folders};
 use crate::blobs::off_thread;
 use crate::disk::os::OsDisk;
 use crate::disk::{Disk, DiskFile};
@@ -98,7 +98,24 @@ fn check_format(disk: &dyn Disk) -> Result<(), StoreError> {
     if found > FORMAT_VERSION {
         return Err(StoreError::NewerFormat { found, known: FORMAT_VERSION });
     }
-    Ok(make_folders(disk)?)
+    make_folders(disk)?;
+    // A first start that crashed leaves neither. An index lost later must not be replaced by an empty one, which
+    // would let the sweep remove every blob.
+    if disk.open(crate::kv::embedded::FILE)?.is_none() && has_blobs(disk)? {
+        return Err(StoreError::corrupt("the folder has blobs but no index: restore its index.redb"));
+    }
+    Ok(())
+}
+
+fn has_blobs(disk: &dyn Disk) -> Result<bool, StoreError> {
+    let mut found = false;
+    for n in 0..=0xff {
+        disk.list(&format!("blobs/{n:02x}"), &mut |name| {
+            found |= id_of(name).is_some();
+            !found
+        })?;
+    }
+    Ok(found)
 }
 
 fn read_format(file: &dyn DiskFile) -> Result<u32, StoreError> {

@@ -49,7 +49,8 @@ fn path_of(found: Found) -> String {
     }
 }
 
-fn id_of(name: &str) -> Option<BlobId> {
+/// The blob that a file of this name holds; `None` for a name that is none of ours.
+pub(crate) fn id_of(name: &str) -> Option<BlobId> {
     let (epoch, number) = name.split_once('-')?;
     let hex = |raw: &str| if raw.len() == 16 { u64::from_str_radix(raw, 16).ok() } else { None };
     let id = BlobId { epoch: hex(epoch)?, number: hex(number)? };

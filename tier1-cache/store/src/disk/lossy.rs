@@ -57,6 +57,8 @@ struct Image {
     next: u64,
     faults: BTreeMap<Fault, u32>,
     dead: bool,
+    /// Changes until it is dead; `None`: any number.
+    changes_left: Option<u32>,
     free: Option<u64>,
     dirs: BTreeSet<String>,
 }
@@ -85,6 +87,22 @@ impl LossyDisk {
     fn alive(&self) -> io::Result<MutexGuard<'_, Image>> {
         let image = self.lock();
         if image.dead { Err(io::Error::other("the machine crashed")) } else { Ok(image) }
+    }
+
+    /// The disk, if it takes another change: one fewer is left.
+    fn changing(&self) -> io::Result<MutexGuard<'_, Image>> {
+        let mut image = self.alive()?;
+        if image.changes_left == Some(0) {
+            image.dead = true;
+            return Err(io::Error::other("the machine crashed"));
+        }
+        image.changes_left = image.changes_left.map(|left| left - 1);
+        Ok(image)
+    }
+
+    /// The machine crashes at the change (of a name, of bytes, or a sync) after the next `changes`.
+    pub(crate) fn kill_after(&self, changes: u32) {
+        self.lock().changes_left = Some(changes);
     }
 
     /// The disk as a crash now could leave it; `seed` chooses what of the unsynced survives. The running
@@ -182,7 +200,7 @@ impl Image {
 
 impl Disk for LossyDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut image = self.alive()?;
+        let mut image = self.changing()?;
         if image.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -200,7 +218,7 @@ impl Disk for LossyDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut image = self.alive()?;
+        let mut image = self.changing()?;
         let id = image.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         image.names.insert(to.to_owned(), id);
         image.renamed();
@@ -220,7 +238,7 @@ impl Disk for LossyDisk {
     }
 
     fn sync_dir(&self, _path: &str) -> io::Result<()> {
-        let mut image = self.alive()?;
+        let mut image = self.changing()?;
         image.durable_names = image.names.clone();
         image.unsynced_names.clear();
         Ok(())
@@ -260,6 +278,7 @@ impl LossyFile {
         if self.disk.lock().faulty(Fault::Write) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        drop(self.disk.changing()?);
         self.with(|node| {
             change(&mut node.current, &unsynced);
             node.unsynced.push(unsynced);
@@ -295,7 +314,7 @@ impl DiskFile for LossyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let faulty = self.disk.lock().faulty(Fault::Sync);
+        let faulty = self.disk.changing()?.faulty(Fault::Sync);
         self.with(|node| {
             if faulty {
                 // As Linux does it: the pages count as clean from now on, and what they held is lost.

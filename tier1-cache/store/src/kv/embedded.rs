@@ -26,6 +26,8 @@ use crate::options::StoreOptions;
 
 /// The database's file in the store's folder.
 pub(crate) const FILE: &str = "index.redb";
+/// Its name while it is made: half a database is none.
+const FILE_UNNAMED: &str = "index.new";
 
 /// The largest group: commits and bytes that share one transaction.
 const GROUP_COMMITS: usize = 512;
@@ -122,6 +124,7 @@ impl EmbeddedKv {
             syncs_before: AtomicU64::new(0),
             _lock: lock,
         });
+        core.make_if_new()?;
         core.recover()?;
         let thread = match drive {
             Drive::Inline => None,
@@ -330,6 +333,22 @@ impl Core {
         }
     }
 
+    /// Makes the database of a new folder. It gets its name when it is whole: a crash leaves a file that the next
+    /// start removes, never one that is no database.
+    fn make_if_new(&self) -> Result<(), StoreError> {
+        if self.disk.open(FILE)?.is_some() {
+            return Ok(());
+        }
+        self.disk.unlink(FILE_UNNAMED)?;
+        let file = self.disk.create(FILE_UNNAMED)?;
+        let made = OpenDatabase::open(file.clone(), self.options.cache_bytes);
+        // Closed in order: what closing writes belongs to a whole database, too.
+        drop(made.map_err(|broken| StoreError::Unavailable(broken.0))?);
+        file.sync()?;
+        self.disk.rename(FILE_UNNAMED, FILE)?;
+        Ok(self.disk.sync_dir("")?)
+    }
+
     /// Opens the database if it is broken.
     fn recover(&self) -> Result<Arc<OpenDatabase>, StoreError> {
         let _one = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
@@ -339,15 +358,8 @@ impl Core {
         if self.closed.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("the store is closed"));
         }
-        let file = match self.disk.open(FILE)? {
-            Some(file) => file,
-            None => {
-                let file = self.disk.create(FILE)?;
-                // The name must outlive a crash before anything in the file counts.
-                self.disk.sync_dir("")?;
-                file
-            }
-        };
+        // Never made anew here: without its rows every blob would be swept.
+        let file = self.disk.open(FILE)?.ok_or_else(|| StoreError::corrupt("the index's file is gone"))?;
         // Bytes that a failed sync left in memory may be on no device: read what is really there.
         file.forget_cached()?;
         let opened = OpenDatabase::open(file, self.options.cache_bytes);

@@ -99,3 +99,23 @@ async fn an_acknowledged_delete_survives_a_crash() {
         assert!(again.revision > revision, "a revision is never reused");
     }
 }
+
+#[tokio::test]
+async fn a_first_start_that_crashes_at_any_change_is_followed_by_one_that_opens() {
+    let mut crashes = 0;
+    loop {
+        let disk = LossyDisk::new();
+        disk.kill_after(crashes);
+        if open(&disk).await.is_ok() {
+            break;
+        }
+        for seed in 0..16 {
+            let image = disk.crashed(seed);
+            let store = open(&image).await.unwrap_or_else(|error| panic!("{crashes}, {seed}: {error:?}"));
+            let at = key("k");
+            put(&store, &*bucket(&store).await, &at, &bytes_of(1, 900)).await;
+        }
+        crashes += 1;
+    }
+    assert!(crashes > 10, "{crashes}");
+}

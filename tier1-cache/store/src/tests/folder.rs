@@ -45,6 +45,23 @@ async fn a_newer_format_is_refused_and_nothing_is_touched() {
     assert!(matches!(open_dir(dir.path()).await, Err(StoreError::Corrupt { .. })));
 }
 
+#[tokio::test]
+async fn a_lost_index_is_told_and_not_replaced_by_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_dir(dir.path()).await.unwrap();
+    let made = bucket(&store).await;
+    put(&store, &made, &key("k"), &bytes_of(1, 1000)).await;
+    store.close().await;
+    drop(store);
+    std::fs::rename(dir.path().join("index.redb"), dir.path().join("saved")).unwrap();
+    assert!(matches!(open_dir(dir.path()).await, Err(StoreError::Corrupt { .. })));
+    std::fs::rename(dir.path().join("saved"), dir.path().join("index.redb")).unwrap();
+    let store = open_dir(dir.path()).await.unwrap();
+    let entry = store.lookup(made.id, &key("k")).await.unwrap().unwrap();
+    assert_eq!(read(&store, entry.state.stored().unwrap()).await.unwrap(), bytes_of(1, 1000));
+    store.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_of_all_sizes_survive_a_restart_and_the_sweep() {
     let dir = tempfile::tempdir().unwrap();
