@@ -280,6 +280,9 @@ fn declared_buckets_and_keys_follow_the_file_and_are_read_only_elsewhere() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&get.stdout), "200 MISS", "{}", String::from_utf8_lossy(&get.stderr));
     assert!(std::fs::read(&picture).unwrap().starts_with(&[0xff, 0xd8]), "a JPEG");
+    // Who has been given the object finds it: its commit may have been on its way.
+    let listed = served::client::Client::of(&served).list("/avatar", "").unwrap();
+    assert_eq!(listed, Ok(vec![path["/avatar/".len()..].to_owned()]));
     let stat = served.json(&["object", "stat", &path[1..]]);
     assert_eq!((&stat["state"], &stat["origin"]), (&"filled".into(), &"avatar".into()));
     assert_eq!(served.json(&["object", "purge", &path[1..], "--dry-run"])["purged"], true);

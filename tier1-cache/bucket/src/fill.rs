@@ -12,6 +12,7 @@ use fallthrough_store::{
     Bucket, Entry, EntryState, Erased, NewState, Observation, Provenance, Revision, Sealed,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
 use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
@@ -27,6 +28,8 @@ pub(crate) struct Fill {
     pub(crate) origin: Arc<str>,
     pub(crate) started: Monotonic,
     pub(crate) progress: watch::Sender<Progress>,
+    /// Cancelled when the fill's task has ended: what it stored can be found, or it stored nothing.
+    ended: CancellationToken,
 }
 
 impl fmt::Debug for Fill {
@@ -81,7 +84,7 @@ impl Engine {
             }
             fills.join(&order.slot, base, order.bucket.gate_version, |id| {
                 let progress = watch::Sender::new(Progress { stage: Stage::Asking, readable: 0 });
-                Arc::new(Fill { id, origin, started, progress })
+                Arc::new(Fill { id, origin, started, progress, ended: CancellationToken::new() })
             })
         });
         match joined {
@@ -108,6 +111,26 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Waits until what fills of this bucket (of this key) have verified by now is committed. Their readers
+    /// have seen it: who looks at what is here afterwards must find it.
+    ///
+    /// Bounded by the store's own patience and its disk; dropping the future changes nothing.
+    pub(crate) async fn verified_are_committed(&self, bucket: &Bucket, key: Option<&Key>) {
+        let waiting = |fill: &Arc<Fill>| {
+            matches!(&fill.progress.borrow().stage, Stage::Verified(head, _) if head.kept)
+                .then(|| fill.ended.clone())
+        };
+        let ends: Vec<CancellationToken> = self.inner.fills.with(|fills| match key {
+            Some(key) => fills.get(&Self::slot(bucket, key)).and_then(waiting).into_iter().collect(),
+            None => fills.of_bucket(bucket.id).filter_map(waiting).collect(),
+        });
+        for ended in ends {
+            ended.cancelled().await;
+        }
+    }
+}
+
 struct FillRun {
     engine: Engine,
     order: FillOrder,
@@ -121,6 +144,7 @@ impl Drop for FillGuard<'_> {
     fn drop(&mut self) {
         let run = self.0;
         run.engine.inner.fills.with(|fills| fills.end(&run.order.slot, run.fill.id));
+        run.fill.ended.cancel();
         metrics::gauge!("fallthrough_fills_in_flight").decrement(1.0);
         // Readers of a fill without a last word must not wait for ever.
         run.fill.progress.send_if_modified(|progress| {

@@ -29,7 +29,7 @@ pub use api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,
     ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
 };
-pub use engine::{Engine, EngineOptions, ShadowFactory, ShadowRefused};
+pub use engine::{Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused};
 pub use fallthrough_store::{
     AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, ObjectInfo, Provenance,
     PublicAccess, PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,

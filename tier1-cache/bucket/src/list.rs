@@ -15,7 +15,6 @@ use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
 use crate::ask::unanswered;
-use crate::core::rule::merged_list;
 use crate::engine::{Behind, Engine};
 use crate::get::answer;
 
@@ -45,11 +44,12 @@ impl Engine {
         let mut report = CacheReport::of(CacheWord::Hit, "local");
         for _ in 0..MAX_EPOCHS {
             if let Ok(Some(behind)) = self.behind(&bucket)
-                && merged_list(&bucket.settings, &behind.rule)
+                && behind.lists
             {
                 report = CacheReport::of(CacheWord::Pass, "merged");
                 report.origin = Some(behind.origin.clone());
             }
+            self.verified_are_committed(&bucket, None).await;
             let page = self.list_page(&bucket, &request).await;
             // A shadow that was detached or replaced in between must not bring keys back.
             match self.bucket(&bucket.name).await {
@@ -69,10 +69,13 @@ impl Engine {
         request: &ListRequest,
     ) -> Result<ListPage, BucketError> {
         let behind = match self.behind(bucket)? {
-            Some(behind) if merged_list(&bucket.settings, &behind.rule) => Some(behind),
+            Some(behind) if behind.lists => Some(behind),
             Some(_) | None => None,
         };
-        let from = request.cursor.as_ref().map(|cursor| cursor.0.clone()).or_else(|| request.after.clone());
+        let from = match &request.cursor {
+            Some(cursor) => Some(cursor.name.clone()),
+            None => request.after.clone(),
+        };
         let mut merge = Merge {
             engine: self,
             bucket,
@@ -82,7 +85,7 @@ impl Engine {
             items: Vec::new(),
             count: 0,
         };
-        merge.skip_prefix_of_cursor();
+        merge.skip_where_it_begins();
         if request.max_keys == 0 {
             return Ok(ListPage::default());
         }
@@ -90,7 +93,7 @@ impl Engine {
             Some(behind) => merge.merged(&behind).await?,
             None => merge.local(None).await? == Stopped::Full,
         };
-        let next = more.then_some(ListCursor(merge.examined));
+        let next = more.then(|| ListCursor { is_shown_prefix: merge.skip.is_some(), name: merge.examined });
         Ok(ListPage { items: merge.items, next })
     }
 }
@@ -132,16 +135,14 @@ impl Theirs {
 }
 
 impl Merge<'_> {
-    /// If the cursor is a common prefix that was shown, everything under it is done.
-    fn skip_prefix_of_cursor(&mut self) {
-        if self.request.cursor.is_none() && self.request.after.is_none() {
-            return;
-        }
-        if let Some(prefix) = self.prefix_of(&self.examined)
-            && prefix == self.examined
-        {
-            self.skip = Some(prefix.to_owned());
-        }
+    /// If the list goes on after a common prefix, everything under it is done: the cursor tells, and a client
+    /// that names one as where to begin means that.
+    fn skip_where_it_begins(&mut self) {
+        let is_prefix = match &self.request.cursor {
+            Some(cursor) => cursor.is_shown_prefix,
+            None => self.prefix_of(&self.examined) == Some(self.examined.as_str()),
+        };
+        self.skip = is_prefix.then(|| self.examined.clone());
     }
 
     /// The common prefix that `name` collapses into.
@@ -166,7 +167,7 @@ impl Merge<'_> {
         if self.items.len() >= self.request.max_keys {
             return true;
         }
-        // V1 without a delimiter can go on only from a key that it showed.
+        // V1 can go on only from a name that it showed.
         self.count >= MAX_EXAMINED && !(self.request.must_show_one && self.items.is_empty())
     }
 

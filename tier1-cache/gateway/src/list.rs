@@ -19,6 +19,10 @@ use crate::report::Reported;
 /// The largest page, and the size of one that is not asked for.
 const PAGE_KEYS_MAX: u32 = 1000;
 
+/// How a token begins that goes on after a key, and one that goes on after a common prefix.
+const AFTER_KEY: char = 'k';
+const AFTER_PREFIX: char = 'p';
+
 /// Answers one page.
 pub(crate) async fn objects(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
     let version_2 = exchange.operation == Operation::ListObjectsV2;
@@ -100,15 +104,23 @@ fn url_encoded(raw: Option<&str>) -> Result<bool, S3Error> {
 }
 
 fn read_token(raw: &str) -> Result<ListCursor, S3Error> {
-    let bytes = URL_SAFE_NO_PAD.decode(raw).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    bytes.filter(|text| !text.is_empty()).map(ListCursor).ok_or_else(|| {
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(raw).ok()?).ok()?;
+        let (is_shown_prefix, name) = match text.strip_prefix(AFTER_PREFIX) {
+            Some(name) => (true, name),
+            None => (false, text.strip_prefix(AFTER_KEY)?),
+        };
+        (!name.is_empty()).then(|| ListCursor { name: name.to_owned(), is_shown_prefix })
+    };
+    read().ok_or_else(|| {
         S3Error::with_message(S3Code::InvalidArgument, "The continuation token provided is incorrect")
             .and("ArgumentName", "continuation-token")
     })
 }
 
 fn write_token(cursor: &ListCursor) -> String {
-    URL_SAFE_NO_PAD.encode(&cursor.0)
+    let kind = if cursor.is_shown_prefix { AFTER_PREFIX } else { AFTER_KEY };
+    URL_SAFE_NO_PAD.encode(format!("{kind}{}", cursor.name))
 }
 
 /// Asks the engine for the page. A marker that is a common prefix stands for all keys below it (version 1
@@ -125,7 +137,7 @@ async fn fetch(
         after: asked.after.clone(),
         cursor: asked.token.as_ref().map(|(_, cursor)| cursor.clone()),
         max_keys: max,
-        must_show_one: !asked.version_2 && asked.delimiter.is_none(),
+        must_show_one: !asked.version_2,
     };
     let bucket = exchange.bucket()?;
     let mut all = ListPage::default();
@@ -228,9 +240,11 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        let cursor = ListCursor("a/\u{1F600}\n+%".to_owned());
-        let token = write_token(&cursor);
-        assert!(token.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
-        assert_eq!(read_token(&token).unwrap(), cursor);
+        for is_shown_prefix in [true, false] {
+            let cursor = ListCursor { name: "a/\u{1F600}\n+%".to_owned(), is_shown_prefix };
+            let token = write_token(&cursor);
+            assert!(token.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
+            assert_eq!(read_token(&token).unwrap(), cursor);
+        }
     }
 }

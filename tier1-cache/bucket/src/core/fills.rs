@@ -131,6 +131,11 @@ impl<T: Clone> FillTable<T> {
         }
     }
 
+    /// What readers of the bucket's running fills attach to.
+    pub(crate) fn of_bucket(&self, bucket: BucketId) -> impl Iterator<Item = &T> {
+        self.running.iter().filter(move |(slot, _)| slot.bucket == bucket).map(|(_, running)| &running.shared)
+    }
+
     /// How many fills can be joined.
     pub(crate) fn len(&self) -> usize {
         self.running.len()

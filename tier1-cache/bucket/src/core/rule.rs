@@ -4,6 +4,8 @@ use fallthrough_object::Key;
 use fallthrough_store::{BucketMode, BucketSettings, ListFrom, ShadowRule, ShadowTarget};
 use regex::Regex;
 
+use crate::engine::OriginKind;
+
 /// A rule that has been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
@@ -111,14 +113,14 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
 
 /// Whether LIST merges the shadow's keys: where the mode asks for it, the rule allows it, and the origin's
 /// kind has a list.
-pub(crate) fn merged_list(settings: &BucketSettings, rule: &Rule) -> bool {
+pub(crate) fn merged_list(settings: &BucketSettings, rule: &Rule, kind: OriginKind) -> bool {
     match rule.settings.list {
         Some(ListFrom::Merged) => true,
         Some(ListFrom::Local) => false,
         None => {
             matches!(settings.mode, BucketMode::Migrate | BucketMode::Cache)
                 && rule.list_prefix().is_some()
-                && !matches!(rule.settings.target, ShadowTarget::Http { .. })
+                && kind == OriginKind::Provider
         }
     }
 }

@@ -1,0 +1,63 @@
+//! Origins that the configuration declares, named by rules that are set later: they answer as what they are.
+
+mod served;
+
+use http::Method;
+use served::Served;
+use served::client::Client;
+
+/// A server that stands for another provider, with one bucket of two objects.
+#[expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+fn provider(folder: &std::path::Path) -> Served {
+    let provider = Served::serve(folder, &[]);
+    provider.json(&["bucket", "create", "old"]);
+    let client = Client::of(&provider);
+    for key in ["a", "b/c"] {
+        assert_eq!(client.send(&Method::PUT, &format!("/old/{key}"), key.as_bytes()).unwrap().0, 200);
+    }
+    let keys = format!(
+        "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        provider.text("access_key"),
+        provider.text("secret_key")
+    );
+    std::fs::write(folder.join("keys"), keys).unwrap();
+    provider
+}
+
+#[test]
+fn a_declared_provider_is_read_as_a_provider_by_rules_set_later() {
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let provider = provider(there.path());
+    let origin = |name: &str, bucket: &str| {
+        format!(
+            "[origin.{name}]\nkind = \"s3\"\nendpoint = \"{}\"\nname = \"{bucket}\"\ncredentials = \"file:{}/keys\"\nmax-in-flight = 3\n",
+            provider.text("s3"),
+            there.path().display()
+        )
+    };
+    let web = format!("[origin.web]\nkind = \"http\"\nurl = \"{}/old\"\n", provider.text("s3"));
+    let config = format!(
+        "[network]\nallow-private-origins = true\n{}{}{web}",
+        origin("old", "old"),
+        origin("gone", "gone")
+    );
+    std::fs::write(here.path().join("c.toml"), config).unwrap();
+    let served = Served::serve(here.path(), &["--config", "c.toml"]);
+    for (bucket, origin) in [("photos", "old"), ("lost", "gone"), ("pages", "web")] {
+        served.json(&["bucket", "create", bucket]);
+        let set = served.ctl(&["shadow", "set", bucket, "--origin", origin, "--no-probe"]);
+        assert_eq!(set.code, 0, "{}{}", set.out, set.err);
+    }
+    let client = Client::of(&served);
+    // A provider has a list, and it is merged with ours.
+    assert_eq!(client.send(&Method::PUT, "/photos/b", b"ours").unwrap().0, 200);
+    assert_eq!(client.list("/photos", "").unwrap(), Ok(["a", "b", "b/c"].map(str::to_owned).to_vec()));
+    assert_eq!(client.send(&Method::GET, "/photos/b/c", b"").unwrap(), (200, b"b/c".to_vec()));
+    assert_eq!(client.send(&Method::GET, "/photos/none", b"").unwrap().0, 404);
+    // A bucket that the provider does not have is a wrong setting, not an absent object.
+    let (status, body) = client.send(&Method::GET, "/lost/a", b"").unwrap();
+    assert_eq!(status, 424, "{}", String::from_utf8_lossy(&body));
+    // A web server has no list: what is here is shown, and its refusal of a stranger is not an absence.
+    assert_eq!(client.list("/pages", "").unwrap(), Ok(Vec::new()));
+    assert_eq!(client.send(&Method::GET, "/pages/a", b"").unwrap().0, 424);
+}
