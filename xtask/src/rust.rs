@@ -46,6 +46,10 @@ const RECIPES: &str = "make_the_";
 /// All tests: by nextest where it is installed (each test in a process of its own), else by cargo;
 /// then the examples in the documentation, which nextest does not run.
 pub(crate) fn test(context: &Context) -> Vec<Check> {
+    let skips = context.target.join("skipped-tests");
+    if let Err(why) = empty_folder(&skips) {
+        return vec![Check::new("test", Outcome::Failed(why))];
+    }
     let mut tests = cargo(&context.root);
     if find_program("cargo-nextest").is_some() {
         tests.args(["nextest", "run", "--release", "--locked", "--workspace", "--no-fail-fast"]);
@@ -58,11 +62,34 @@ pub(crate) fn test(context: &Context) -> Vec<Check> {
             tests.args(["--", "--include-ignored", "--skip", RECIPES]);
         }
     }
+    tests.env("FALLTHROUGH_SKIPS", &skips);
     let examples = ["test", "--release", "--locked", "--workspace", "--doc"];
-    vec![
-        Check::new("test", watch(&mut tests)),
-        Check::new("examples in the documentation", watch(cargo(&context.root).args(examples))),
-    ]
+    let mut checks = vec![Check::new("test", watch(&mut tests))];
+    checks.extend(skipped(&skips));
+    checks.push(Check::new("examples in the documentation", watch(cargo(&context.root).args(examples))));
+    checks
+}
+
+/// An empty folder, where tests that could not run here say so.
+fn empty_folder(folder: &Path) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
+        Ok(()) | Err(_) => {}
+    }
+    std::fs::create_dir_all(folder).map_err(told)
+}
+
+/// The tests that said that they could not run: a file each, named like the test, with the reason in it.
+fn skipped(folder: &Path) -> Vec<Check> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let reasons = files.map(|file| (file.file_name(), std::fs::read_to_string(file.path())));
+    let reasons: std::collections::BTreeMap<_, _> = reasons.collect();
+    let check = |(test, why): (std::ffi::OsString, std::io::Result<String>)| {
+        let why = why.unwrap_or_else(|error| format!("no reason can be read: {error}"));
+        Check::new(format!("test: {}", test.to_string_lossy()), Outcome::Skipped(why))
+    };
+    reasons.into_iter().map(check).collect()
 }
 
 /// Bugs planted in the store, each of which its tests must find. They exist only under a cfg, which makes another
