@@ -9,6 +9,7 @@ mod clock;
 mod entropy;
 mod etag;
 mod meta;
+mod mutant;
 mod name;
 mod range;
 
@@ -18,5 +19,6 @@ pub use clock::{Clock, Monotonic, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use etag::{ETag, InvalidETag};
 pub use meta::Meta;
+pub use mutant::{Mutant, planted};
 pub use name::{BucketName, InvalidBucketName, InvalidKey, Key};
 pub use range::{ByteRange, RangeNotSatisfiable, RangeSpec};

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::{Mutant, planted};
+
 /// A single byte range as a client spells it (RFC 9110 §14.1.2). Positions are zero-based and inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeSpec {
@@ -71,6 +73,7 @@ impl RangeSpec {
     /// [`RangeNotSatisfiable`]: answer 416 with the size.
     pub fn resolve(self, size_bytes: u64) -> Result<ByteRange, RangeNotSatisfiable> {
         let (start, end) = match self {
+            Self::FromTo { first, last } if planted(Mutant::RangeOffByOne) => (first, last.min(size_bytes)),
             Self::FromTo { first, last } => (first, last.saturating_add(1).min(size_bytes)),
             Self::From { first } => (first, size_bytes),
             Self::Suffix { len } => (size_bytes.saturating_sub(len), size_bytes),

@@ -8,6 +8,7 @@ mod browser;
 mod clients;
 mod command;
 mod licences;
+mod mutants;
 mod report;
 mod rust;
 mod server;
@@ -23,6 +24,7 @@ const HELP: &str = "\
 cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
 cargo xtask bench [--quick] [--write]         measure the built program beside nginx
+cargo xtask mutants [NAME]...                 run the tests against each planted bug
 cargo xtask layers                            list the layers
 
 --full         also the planted bugs, and the tests marked #[ignore = \"...\"]
@@ -68,7 +70,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "format", about: "rustfmt", run: rust::format },
     Layer { name: "lint", about: "clippy, warnings denied", run: rust::lint },
     Layer { name: "test", about: "unit, property, race and end-to-end tests", run: rust::test },
-    Layer { name: "mutants", about: "bugs planted in the store, each to be found", run: rust::mutants },
+    Layer { name: "mutants", about: "planted bugs, each to be found", run: mutants::layer },
     Layer { name: "docs", about: "rustdoc, warnings denied", run: rust::docs },
     Layer { name: "deny", about: "licences, bans, sources", run: licences::layer },
     Layer { name: "clients", about: "S3 clients that we did not write", run: clients::layer },
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
 fn run(args: Vec<String>) -> Result<bool, String> {
     let mut args = args.into_iter();
     let task = args.next().unwrap_or_default();
-    let (mut full, mut install, mut only) = (false, true, Vec::new());
+    let (mut full, mut install, mut only, mut names) = (false, true, Vec::new(), Vec::new());
     let mut wish = bench::Wish { quick: false, write: false };
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -99,11 +101,12 @@ fn run(args: Vec<String>) -> Result<bool, String> {
             "--quick" if task == "bench" => wish.quick = true,
             "--write" if task == "bench" => wish.write = true,
             "--only" => only.push(args.next().ok_or("--only needs the name of a layer")?),
+            name if task == "mutants" && !name.starts_with('-') => names.push(name.to_owned()),
             other => return Err(format!("unknown argument {other:?}\n\n{HELP}")),
         }
     }
     match task.as_str() {
-        "test" | "bench" => {}
+        "test" | "bench" | "mutants" => {}
         "tidy" => only = vec!["tidy".to_owned()],
         "layers" => {
             for layer in LAYERS {
@@ -130,6 +133,9 @@ fn run(args: Vec<String>) -> Result<bool, String> {
             return Err(why);
         }
         return bench::run(&context, wish).map(|()| true);
+    }
+    if task == "mutants" {
+        return mutants::run(&context, &names);
     }
     let mut report = Report::default();
     for layer in LAYERS.iter().filter(|layer| only.is_empty() || only.iter().any(|name| name == layer.name)) {

@@ -92,23 +92,6 @@ fn skipped(folder: &Path) -> Vec<Check> {
     reasons.into_iter().map(check).collect()
 }
 
-/// Bugs planted in the store, each of which its tests must find. They exist only under a cfg, which makes another
-/// build of everything below: in a folder of its own, and only when asked for.
-pub(crate) fn mutants(context: &Context) -> Vec<Check> {
-    if !context.full {
-        return vec![Check::new(
-            "mutants",
-            Outcome::Skipped("a build of its own; runs with --full".to_owned()),
-        )];
-    }
-    let mut command = cargo(&context.root);
-    command.args(["test", "--release", "--locked", "--package", "fallthrough-store", "mutants"]);
-    command
-        .env("RUSTFLAGS", "--cfg fallthrough_mutants")
-        .env("CARGO_TARGET_DIR", context.target.join("mutants"));
-    vec![Check::new("mutants", watch(&mut command))]
-}
-
 /// The documentation of every crate of ours, without warnings.
 pub(crate) fn docs(context: &Context) -> Vec<Check> {
     let mut command = cargo(&context.root);

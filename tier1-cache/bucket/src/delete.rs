@@ -7,6 +7,7 @@ use fallthrough_store::{Bucket, EntryState, Erased};
 
 use crate::api::{BucketError, Caller, Deleted};
 use crate::core::keystate::delete_leaves_tombstone;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::ledger::Change;
 
@@ -50,7 +51,9 @@ impl Engine {
         self.change(bucket, key, |_, row| {
             had = row.is_some();
             match row.map(|entry| &entry.state) {
-                Some(EntryState::Written(_) | EntryState::Tombstone) if !written_too => {
+                Some(EntryState::Written(_) | EntryState::Tombstone)
+                    if !written_too && !planted(Mutant::PurgeTakesWritten) =>
+                {
                     Err(BucketError::WouldLoseWritten)
                 }
                 Some(

@@ -152,7 +152,7 @@ impl<'a> Fetch<'a> {
         request.request_id = order.request_id.to_string();
         match &self.partial {
             Some(partial) => {
-                request.if_match = partial.found.pin.clone();
+                request.if_match = partial.found.pin.clone().filter(|_| !planted(Mutant::ResumedUnpinned));
                 let received = partial.staging.len();
                 if order.behind.seekable && received > 0 {
                     request.range = Some(RangeSpec::From { first: received });
@@ -417,6 +417,7 @@ impl<'a> Fetch<'a> {
         let readable = match partial.head.size_bytes {
             Some(size) if size <= VERIFIED_FIRST_BYTES => 0,
             // The last byte at least is withheld until everything is verified.
+            Some(_) if planted(Mutant::LastByteEarly) => received,
             Some(size) => received.min(size - 1),
             None if received <= LENGTH_AWAITED_BYTES => 0,
             None => received - 1,
@@ -466,7 +467,9 @@ impl<'a> Fetch<'a> {
         let Some(partial) = &self.partial else {
             return done(Fetched::Failed(bad_answer("no body")));
         };
-        if partial.head.size_bytes.is_some_and(|size| size != partial.staging.len()) {
+        if partial.head.size_bytes.is_some_and(|size| size != partial.staging.len())
+            && !planted(Mutant::ShortFillAccepted)
+        {
             return self.broke_off(&BodyError::Incomplete);
         }
         let computed = partial.digests.clone().finish();

@@ -15,6 +15,7 @@ use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
 use crate::ask::unanswered;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::{Behind, Engine};
 use crate::get::answer;
 
@@ -139,8 +140,8 @@ impl Merge<'_> {
     /// that names one as where to begin means that.
     fn skip_where_it_begins(&mut self) {
         let is_prefix = match &self.request.cursor {
-            Some(cursor) => cursor.is_shown_prefix,
-            None => self.prefix_of(&self.examined) == Some(self.examined.as_str()),
+            Some(cursor) if !planted(Mutant::DeletedKeyHidesPrefix) => cursor.is_shown_prefix,
+            Some(_) | None => self.prefix_of(&self.examined) == Some(self.examined.as_str()),
         };
         self.skip = is_prefix.then(|| self.examined.clone());
     }

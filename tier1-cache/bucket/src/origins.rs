@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::api::BucketError;
 use crate::core::admission::{Admission, Admitted, Limits, Ticket};
 use crate::core::breaker::{Allowed, Breaker, Circuit};
+use crate::core::mutants::{Mutant, planted};
 
 /// The gate of one origin.
 #[derive(Debug)]
@@ -193,6 +194,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if planted(Mutant::PermitLeaked) {
+            return;
+        }
         self.gate.release(self.ticket, self.service);
     }
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use fallthrough_bucket::{Answer, CacheReport, Engine, ListCursor, ListItem, ListPage, ListRequest};
+use fallthrough_object::{Mutant, planted};
 use fallthrough_wire::uri::Query;
 use fallthrough_wire::xml::{self, ListPosition, ListedObject, Owner};
 use fallthrough_wire::{S3Code, S3Error};
@@ -119,7 +120,10 @@ fn read_token(raw: &str) -> Result<ListCursor, S3Error> {
 }
 
 fn write_token(cursor: &ListCursor) -> String {
-    let kind = if cursor.is_shown_prefix { AFTER_PREFIX } else { AFTER_KEY };
+    let kind = match cursor.is_shown_prefix && !planted(Mutant::TokenForgetsPrefix) {
+        true => AFTER_PREFIX,
+        false => AFTER_KEY,
+    };
     URL_SAFE_NO_PAD.encode(format!("{kind}{}", cursor.name))
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fallthrough_bucket::CacheWord;
-use fallthrough_object::{Body, BodyError, ByteStream, Clock, Monotonic};
+use fallthrough_object::{Body, BodyError, ByteStream, Clock, Monotonic, Mutant, planted};
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::blocks::{BlockPool, FileBody};
@@ -142,6 +142,9 @@ impl http_body::Body for Outgoing {
                 }
             }
             None => self.watch = None,
+        }
+        if planted(Mutant::CleanEndAfterError) && matches!(&piece, Some(Err(_))) {
+            return Poll::Ready(None);
         }
         Poll::Ready(piece)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fallthrough_bucket::{BucketError, CacheReport};
-use fallthrough_object::BodyError;
+use fallthrough_object::{BodyError, Mutant, planted};
 use fallthrough_wire::range::content_range_unsatisfied;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
@@ -117,6 +117,9 @@ fn answer(error: BucketError) -> S3Error {
     match error {
         BucketError::NoSuchBucket(name) => {
             S3Error::new(S3Code::NoSuchBucket).and("BucketName", name.to_string())
+        }
+        BucketError::OriginFailing { .. } if planted(Mutant::FailureAsAbsence) => {
+            S3Error::new(S3Code::NoSuchKey)
         }
         BucketError::NoSuchKey => S3Error::new(S3Code::NoSuchKey),
         BucketError::ImpossibleKey { reason } => {

@@ -1,6 +1,6 @@
 //! The table of the origin contract: from status, headers and error document to what the answer means.
 
-use fallthrough_object::{Body, Timestamp};
+use fallthrough_object::{Body, Mutant, Timestamp, planted};
 use http::StatusCode;
 
 use crate::answer::RawAnswer;
@@ -33,6 +33,7 @@ impl Outcome {
             }
             429 | 503 => Self::Busy { retry_after: headers::retry_after(&answer.headers, now) },
             405 | 501 => Self::NotOffered,
+            500 if planted(Mutant::ServerErrorIsAbsence) => Self::Absent { ttl: None },
             status @ 500.. => Self::Failing { status },
             301..=303 | 307 | 308 | 400..=499 => refusal(answer, dialect, now).await,
             status => Self::Unacceptable { reason: format!("status {status}") },
@@ -61,7 +62,8 @@ fn object(
         let expected = Expected { length_bytes: Some(range.len()), ..Expected::default() };
         (Some(range), part.size_bytes, expected)
     } else {
-        (None, length, headers::expected(&map, dialect)?)
+        let expected = headers::expected(&map, dialect)?;
+        (None, length, if planted(Mutant::DigestHeaderIgnored) { Expected::default() } else { expected })
     };
     let mut meta = headers::meta(&map)?;
     if matches!(dialect, Dialect::Http { .. }) && meta.content_type.is_none() {

@@ -12,7 +12,7 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>.
 
 use bytes::{Buf, Bytes};
-use fallthrough_object::BodyError;
+use fallthrough_object::{BodyError, Mutant, planted};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -376,7 +376,7 @@ impl ChunkedDecoder {
 
     /// After the last chunk and the trailers: is everything there that was promised?
     fn complete(&mut self) -> Result<(), ChunkedError> {
-        if self.decoded_left > 0 {
+        if self.decoded_left > 0 && !planted(Mutant::ShortChunkedBody) {
             return Err(ChunkedError::Incomplete);
         }
         if !self.with_trailers {
@@ -393,7 +393,7 @@ impl ChunkedDecoder {
 
 fn check_signature(expected: &[u8; 64], got: Option<[u8; 64]>) -> Result<(), ChunkedError> {
     let same = got.is_some_and(|got| bool::from(expected.as_slice().ct_eq(got.as_slice())));
-    if same { Ok(()) } else { Err(ChunkedError::Signature) }
+    if same || planted(Mutant::ChunkSignatureUnchecked) { Ok(()) } else { Err(ChunkedError::Signature) }
 }
 
 fn chunk_size(digits: &[u8]) -> Option<u64> {

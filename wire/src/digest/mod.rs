@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
-use fallthrough_object::{BodyError, Checksum, ChecksumAlgorithm, ChecksumKind};
+use fallthrough_object::{BodyError, Checksum, ChecksumAlgorithm, ChecksumKind, Mutant, planted};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use md5::Md5;
 use sha1::Sha1;
@@ -294,7 +294,7 @@ impl Promises {
                 }
                 PromiseSource::Checksum(algorithm) => values.raw(algorithm),
             };
-            if value != Some(promise.value.as_slice()) {
+            if value != Some(promise.value.as_slice()) && !planted(Mutant::PromiseUnchecked) {
                 return Err(DigestMismatch { source_of: promise.source });
             }
         }

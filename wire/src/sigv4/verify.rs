@@ -1,5 +1,6 @@
 //! The proof, and the type that only the proof makes.
 
+use fallthrough_object::{Mutant, planted};
 use subtle::ConstantTimeEq;
 
 use super::key::{ChunkChain, Scope, SigningKey, SigningKeyCache};
@@ -53,7 +54,10 @@ impl Presented {
     fn verify_with<P>(self, principal: P, key: SigningKey) -> Result<Verified<P>, AuthError> {
         let matches =
             |text: &String| bool::from(key.sign(text.as_bytes()).as_slice().ct_eq(self.signature.as_slice()));
-        if !matches(&self.string_to_sign) && !self.string_to_sign_alternative.as_ref().is_some_and(matches) {
+        if !matches(&self.string_to_sign)
+            && !self.string_to_sign_alternative.as_ref().is_some_and(matches)
+            && !planted(Mutant::SignatureUnchecked)
+        {
             let mut signature = String::new();
             hex::push32(&mut signature, &self.signature);
             return Err(AuthError::Mismatch {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fallthrough_object::Monotonic;
 
+use crate::core::mutants::{Mutant, planted};
+
 /// Failures in a row that open the breaker.
 const OPENS_AFTER: u32 = 5;
 /// First pause; doubles with every failed probe.
@@ -66,7 +68,7 @@ impl Breaker {
     pub(crate) fn failed(&mut self, now: Monotonic, retry_after: Option<Duration>) {
         self.failures_in_row = self.failures_in_row.saturating_add(1);
         let was_probe = std::mem::take(&mut self.probing);
-        if self.failures_in_row < OPENS_AFTER {
+        if self.failures_in_row < OPENS_AFTER || planted(Mutant::BreakerStaysClosed) {
             return;
         }
         if self.open_until.is_some() && !was_probe {

@@ -78,7 +78,7 @@ impl<T: Clone> FillTable<T> {
         start: impl FnOnce(FillId) -> T,
     ) -> Result<Joined<T>, TableFull> {
         if let Some(running) = self.running.get(slot) {
-            if running.gate_version >= gate_version {
+            if running.gate_version >= gate_version || planted(Mutant::OldGateJoined) {
                 return Ok(Joined::Running(running.id, running.shared.clone()));
             }
             self.running.remove(slot);
@@ -119,6 +119,9 @@ impl<T: Clone> FillTable<T> {
 
     /// The bucket is deleted, or its shadow or mode changes: none of its fills commits from now on.
     pub(crate) fn supersede_bucket(&mut self, bucket: BucketId) -> usize {
+        if planted(Mutant::BucketNotSuperseded) {
+            return 0;
+        }
         let before = self.running.len();
         self.running.retain(|slot, _| slot.bucket != bucket);
         before - self.running.len()

@@ -3,6 +3,8 @@
 use fallthrough_object::Timestamp;
 use fallthrough_store::{BucketMode, EntryState, Provenance};
 
+use crate::core::mutants::{Mutant, planted};
+
 /// What the decision depends on besides the entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Situation<'a> {
@@ -55,11 +57,8 @@ pub(crate) fn on_get(entry: Option<&EntryState>, situation: Situation<'_>) -> De
         Some(EntryState::Written(_)) => Decision::Serve,
         Some(EntryState::Tombstone) => Decision::Tombstone,
         Some(EntryState::Absent { until, invalid }) => {
-            if situation.rule.is_some() && situation.now < *until {
-                Decision::Negative { invalid: *invalid }
-            } else {
-                fall
-            }
+            let believed = situation.now < *until || planted(Mutant::NegativeForEver);
+            if situation.rule.is_some() && believed { Decision::Negative { invalid: *invalid } } else { fall }
         }
         Some(EntryState::Filled(_, provenance)) => on_filled(provenance, situation),
     }
@@ -71,7 +70,7 @@ fn on_filled(provenance: &Provenance, situation: Situation<'_>) -> Decision {
         // What is here wins for ever; a plain bucket has kept it from a shadow that was detached.
         BucketMode::Plain | BucketMode::Migrate => Decision::Serve,
         BucketMode::Compute => {
-            if provenance.edition.as_deref() == rule.edition {
+            if provenance.edition.as_deref() == rule.edition || planted(Mutant::EditionIgnored) {
                 Decision::Serve
             } else {
                 Decision::Fill
@@ -80,7 +79,10 @@ fn on_filled(provenance: &Provenance, situation: Situation<'_>) -> Decision {
         BucketMode::Cache => {
             let now = situation.now;
             let within = |limit: Option<Timestamp>| limit.is_some_and(|limit| now < limit);
-            if provenance.fresh_until.is_none() || within(provenance.fresh_until) {
+            if provenance.fresh_until.is_none()
+                || within(provenance.fresh_until)
+                || planted(Mutant::StaleServed)
+            {
                 Decision::Serve
             } else if within(provenance.stale_while_revalidate_until) {
                 Decision::ServeStaleRevalidate
@@ -122,7 +124,7 @@ pub(crate) fn delete_leaves_tombstone(
     mode: BucketMode,
     has_shadow: bool,
 ) -> bool {
-    if !has_shadow {
+    if !has_shadow || planted(Mutant::TombstoneNotLeft) {
         return false;
     }
     match mode {

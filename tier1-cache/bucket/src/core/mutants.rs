@@ -1,39 +1,22 @@
-//! Planted bugs: a test switches one on and must then fail, or it could not have found the real thing.
-//! Outside this crate's own tests nothing can be switched on, and the checks are gone from the code.
+//! Planted bugs, switched on for one thread: a test does so and must then fail, or it could not have found the
+//! real thing. These run with every run of this crate's tests; `fallthrough_object::Mutant` says how the tests
+//! of all crates are run against each.
 
-/// The bugs that can be planted here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mutant {
-    /// A write, delete or purge does not supersede the key's fill.
-    NoSupersession,
-    /// A fill commits without looking at what is there now.
-    NoRevisionCheck,
-    /// A tombstone is read as a miss.
-    NoTombstoneCheck,
-    /// A fill is handed on although its digest differs.
-    CommitBeforeVerification,
-    /// A purge is ordered outside the critical section that supersedes the fill.
-    OrderedOutsideTheSection,
-    /// The end of a fill takes whatever fill its key has out of the table.
-    EndsByKey,
-}
+pub(crate) use fallthrough_object::Mutant;
 
 #[cfg(test)]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether this bug is switched on in this thread.
+/// Whether this bug is switched on: in this thread, or for the process.
 #[cfg(test)]
 pub(crate) fn planted(mutant: Mutant) -> bool {
-    PLANTED.get() == Some(mutant)
+    PLANTED.get() == Some(mutant) || fallthrough_object::planted(mutant)
 }
 
-/// Never, outside tests.
 #[cfg(not(test))]
-pub(crate) const fn planted(_: Mutant) -> bool {
-    false
-}
+pub(crate) use fallthrough_object::planted;
 
 /// Runs `test` with a bug switched on in this thread, and tells whether it was caught: whether it panicked.
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! Planted bugs: what the tests must be able to find, or their silence says nothing.
+//!
+//! They exist only in a build with `--cfg fallthrough_mutants`, where the variable `FALLTHROUGH_MUTANT` switches
+//! one on by its name for the whole process; in every other build the checks are constants and gone.
+//! `cargo xtask mutants` runs the tests against each.
+
+macro_rules! mutants {
+    ($($(#[doc = $about:literal])+ $name:ident in $place:ident,)+) => {
+        /// A bug that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[doc = $about])+ $name,)+
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name, as `FALLTHROUGH_MUTANT` takes it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What is wrong with it, as a sentence.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($about),+),)+
+                }
+            }
+
+            /// The crate that it is in, without `fallthrough-`.
+            pub const fn place(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($place),)+
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A range's last byte is left out.
+    RangeOffByOne in object,
+
+    /// A signature is not compared.
+    SignatureUnchecked in wire,
+    /// The signature of a chunk is not compared.
+    ChunkSignatureUnchecked in wire,
+    /// An x-amz-* header that is not signed is accepted.
+    UnsignedHeaderAccepted in wire,
+    /// A presigned URL is good for ever.
+    ExpiredAccepted in wire,
+    /// A request may be of any time.
+    SkewIgnored in wire,
+    /// A chunked body may end before its declared length.
+    ShortChunkedBody in wire,
+    /// The digests that a body promises are not compared.
+    PromiseUnchecked in wire,
+
+    /// The grants of an access key do not limit it.
+    GrantsIgnored in gateway,
+    /// An account may do everything with other accounts' buckets.
+    OwnerIgnored in gateway,
+    /// Everybody may write to a public bucket.
+    PublicMayWrite in gateway,
+    /// Content-Length beside Transfer-Encoding is accepted.
+    SmuggledAccepted in gateway,
+    /// An answer of unknown length that cannot be sent whole ends as if it were whole.
+    CleanEndAfterError in gateway,
+    /// An origin that cannot be asked is answered as an object that does not exist.
+    FailureAsAbsence in gateway,
+    /// The token of a list forgets that it stands for a common prefix.
+    TokenForgetsPrefix in gateway,
+    /// A revoked access key is believed until its time is over.
+    RevokedKeyRemembered in gateway,
+
+    /// A write, delete or purge does not supersede the key's fill.
+    NoSupersession in bucket,
+    /// A fill commits without looking at what is there now.
+    NoRevisionCheck in bucket,
+    /// A tombstone is read as a miss.
+    NoTombstoneCheck in bucket,
+    /// A fill is handed on although its digest differs.
+    CommitBeforeVerification in bucket,
+    /// A purge is ordered outside the critical section that supersedes the fill.
+    OrderedOutsideTheSection in bucket,
+    /// The end of a fill takes whatever fill its key has out of the table.
+    EndsByKey in bucket,
+    /// A delete leaves no tombstone.
+    TombstoneNotLeft in bucket,
+    /// A reader joins the fill of a shadow that was replaced.
+    OldGateJoined in bucket,
+    /// The fills of a bucket whose shadow changes go on and commit.
+    BucketNotSuperseded in bucket,
+    /// What a cache holds never goes stale.
+    StaleServed in bucket,
+    /// What was absent once is absent for ever.
+    NegativeForEver in bucket,
+    /// Another edition of what is computed changes nothing.
+    EditionIgnored in bucket,
+    /// Readers of a fill get the last byte before it is verified.
+    LastByteEarly in bucket,
+    /// The end of a fill lets nobody else in.
+    PermitLeaked in bucket,
+    /// An origin that fails is asked again and again.
+    BreakerStaysClosed in bucket,
+    /// A purge takes what a client wrote.
+    PurgeTakesWritten in bucket,
+    /// A page of a list that ends at a deleted key named like a common prefix hides the prefix.
+    DeletedKeyHidesPrefix in bucket,
+    /// A body that is shorter than its length is complete.
+    ShortFillAccepted in bucket,
+    /// A fill goes on with the rest of whatever the origin has by then.
+    ResumedUnpinned in bucket,
+
+    /// 500 from an origin means that it has no such object.
+    ServerErrorIsAbsence in shadow,
+    /// A digest that the origin sends is not looked at.
+    DigestHeaderIgnored in shadow,
+}
+
+/// Whether this bug is switched on in this process.
+#[cfg(fallthrough_mutants)]
+pub fn planted(mutant: Mutant) -> bool {
+    static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let planted = PLANTED.get_or_init(|| std::env::var("FALLTHROUGH_MUTANT").ok());
+    planted.as_deref() == Some(mutant.name())
+}
+
+/// Never: this build has no planted bugs.
+#[cfg(not(fallthrough_mutants))]
+pub const fn planted(_: Mutant) -> bool {
+    false
+}
