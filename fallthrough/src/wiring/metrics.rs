@@ -47,6 +47,8 @@ impl MetricsPage {
 
     /// The whole page, with what the store says of itself.
     pub(crate) fn render(&self, store: &StoreStatus) -> String {
+        // 0 while the disk fails: commits are refused, reads go on as far as they can.
+        metrics::gauge!("fallthrough_store_writable").set(f64::from(u8::from(store.writable)));
         metrics::gauge!("fallthrough_store_index_bytes").set(as_float(store.index_bytes));
         metrics::gauge!("fallthrough_memory_cache_bytes").set(as_float(store.hot_bytes));
         // Commits, the groups that were made durable together, and the syncs which that took: what a slow

@@ -55,7 +55,8 @@ struct Image {
     /// Every state of the names since the last sync of a folder.
     unsynced_names: Vec<BTreeMap<String, u64>>,
     next: u64,
-    faults: BTreeMap<Fault, u32>,
+    /// How many succeed, and how many fail after them.
+    faults: BTreeMap<Fault, (u32, u32)>,
     dead: bool,
     /// Changes until it is dead; `None`: any number.
     changes_left: Option<u32>,
@@ -139,7 +140,12 @@ impl LossyDisk {
 
     /// The next `times` operations of this kind fail.
     pub(crate) fn fail(&self, fault: Fault, times: u32) {
-        self.lock().faults.insert(fault, times);
+        self.fail_after(fault, 0, times);
+    }
+
+    /// Of the operations of this kind, the next `good` succeed and the `times` after them fail.
+    pub(crate) fn fail_after(&self, fault: Fault, good: u32, times: u32) {
+        self.lock().faults.insert(fault, (good, times));
     }
 
     pub(crate) fn set_free(&self, bytes: u64) {
@@ -184,11 +190,15 @@ fn survive(content: &mut Vec<u8>, unsynced: &Change, policy: u64, entropy: &Seed
 impl Image {
     fn faulty(&mut self, fault: Fault) -> bool {
         match self.faults.get_mut(&fault) {
-            Some(left) if *left > 0 => {
+            Some((good, _)) if *good > 0 => {
+                *good -= 1;
+                false
+            }
+            Some((_, left)) if *left > 0 => {
                 *left -= 1;
                 true
             }
-            _ => false,
+            Some(_) | None => false,
         }
     }
 

@@ -52,6 +52,8 @@ impl<E: Into<redb::Error>> From<E> for Broken {
 pub(crate) struct OpenDatabase {
     redb: Database,
     pub(crate) link: Arc<Link>,
+    /// Of a view: the newest commit that was acknowledged. Rows of later ones are in doubt.
+    acknowledged: Option<u64>,
 }
 
 fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -72,6 +74,28 @@ impl OpenDatabase {
     pub(crate) fn open(file: Arc<dyn DiskFile>, cache_bytes: usize) -> Result<Self, Broken> {
         let link = Arc::new(Link::default());
         let backend = Backend::new(file, link.clone());
+        Self::open_with(backend, link, cache_bytes, None)
+    }
+
+    /// Opens the database in `file` for reads alone, where it cannot be opened for writes. Nothing is written to
+    /// the file, nor made durable: rows of commits after `acknowledged` may still vanish, so they are refused.
+    /// A row that such a commit removed is not there.
+    pub(crate) fn view(
+        file: Arc<dyn DiskFile>,
+        cache_bytes: usize,
+        acknowledged: u64,
+    ) -> Result<Self, Broken> {
+        let link = Arc::new(Link::default());
+        let backend = Backend::view(file, link.clone()).map_err(|error| Broken(Arc::new(error)))?;
+        Self::open_with(backend, link, cache_bytes, Some(acknowledged))
+    }
+
+    fn open_with(
+        backend: Backend,
+        link: Arc<Link>,
+        cache_bytes: usize,
+        acknowledged: Option<u64>,
+    ) -> Result<Self, Broken> {
         let redb = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
         // Readers need not ask whether the tables exist.
         let mut txn = redb.begin_write()?;
@@ -84,13 +108,28 @@ impl OpenDatabase {
             txn.open_table(BODIES)?;
             txn.commit()?;
         }
-        Ok(Self { redb, link })
+        Ok(Self { redb, link, acknowledged })
+    }
+
+    /// Whether commits can be applied to it.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.acknowledged.is_none()
+    }
+
+    fn row(&self, value: &[u8]) -> Result<Row, StoreError> {
+        let row = row(value)?;
+        match self.acknowledged {
+            Some(acknowledged) if row.version > acknowledged => {
+                Err(StoreError::unavailable("the newest commit of a row is in doubt"))
+            }
+            Some(_) | None => Ok(row),
+        }
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Result<Option<Row>, StoreError>, Broken> {
         let table = self.redb.begin_read()?.open_table(definition(table))?;
         let found = table.get(key)?;
-        Ok(found.map(|value| row(value.value())).transpose())
+        Ok(found.map(|value| self.row(value.value())).transpose())
     }
 
     pub(crate) fn range(
@@ -104,7 +143,7 @@ impl OpenDatabase {
         let mut found = Vec::new();
         for pair in table.range::<&[u8]>(bounds)?.take(limit) {
             let (key, value) = pair?;
-            match row(value.value()) {
+            match self.row(value.value()) {
                 Ok(row) => found.push((key.value().to_vec(), row)),
                 Err(error) => return Ok(Err(error)),
             }
@@ -274,4 +313,28 @@ fn write_counts(rows: &mut Rows<'_>, counts: Counts, version: u64) -> Result<Vec
         }
     }
     Ok(zeroed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::disk::lossy::LossyDisk;
+
+    #[test]
+    fn a_view_refuses_rows_of_commits_that_were_not_acknowledged() {
+        let file = LossyDisk::new().create("f").unwrap();
+        let database = OpenDatabase::open(file.clone(), 1 << 20).unwrap();
+        let put = |key: &[u8]| Write::Put { table: Table::Rows, key: key.to_vec(), value: Bytes::new() };
+        for (sequence, key) in [(0, b"a"), (1, b"b")] {
+            database.apply(vec![Commit { writes: vec![put(key)], ..Commit::default() }], sequence).unwrap();
+        }
+        drop(database);
+        let view = OpenDatabase::view(file, 1 << 20, 1).unwrap();
+        assert!(!view.is_writable());
+        assert_eq!(view.get(Table::Rows, b"a").unwrap().unwrap().unwrap().version, 1);
+        assert!(matches!(view.get(Table::Rows, b"b").unwrap(), Err(StoreError::Unavailable(_))));
+        let all = view.range(&Bound::Unbounded, &Bound::Unbounded, 10).unwrap();
+        assert!(matches!(all, Err(StoreError::Unavailable(_))));
+    }
 }

@@ -1,7 +1,8 @@
 //! The embedded [`Kv`]: a `redb` database behind one writer that makes commits durable in groups.
 //!
 //! `redb` latches every error of its file. After one, the writer opens the database anew without a restart;
-//! requests wait meanwhile, up to a deadline. Commits of a group whose end the error hid are in doubt.
+//! requests wait meanwhile, up to a deadline. Commits of a group whose end the error hid are in doubt. Where it
+//! cannot be opened for writes, as on a disk that syncs nothing, a view of it is opened for reads until it can.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -80,7 +81,7 @@ struct Core {
     disk: Arc<dyn Disk>,
     options: Arc<StoreOptions>,
     clock: Arc<dyn Clock>,
-    /// The open database; `None` while it is broken.
+    /// The open database, or a view of it; `None` while it is broken.
     current: watch::Sender<Option<Arc<OpenDatabase>>>,
     /// One recovery at a time.
     recovering: Mutex<()>,
@@ -212,8 +213,7 @@ impl Core {
     /// The writer's thread: gathers what waits into groups until everybody who could commit is gone.
     fn run(&self, queue: &Receiver<Message>) {
         loop {
-            let broken = self.current.borrow().is_none();
-            let message = if broken {
+            let message = if self.writable().is_none() {
                 queue.recv_timeout(RETRY)
             } else {
                 queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -289,8 +289,7 @@ impl Core {
             dones.into_iter().for_each(|done| done(Err(refused.clone())));
         };
         let before = self.sequence.load(Ordering::SeqCst);
-        let database = self.current.borrow().clone();
-        match database.map_or_else(|| self.recover(), Ok) {
+        match self.writable().map_or_else(|| self.recover(), Ok) {
             // Nothing of it was tried.
             Err(_) => tell_all(dones, Refused::Store(StoreError::Busy)),
             Ok(database) => match database.apply(commits, before) {
@@ -349,10 +348,15 @@ impl Core {
         Ok(self.disk.sync_dir("")?)
     }
 
-    /// Opens the database if it is broken.
+    /// The database, if commits can be applied to it.
+    fn writable(&self) -> Option<Arc<OpenDatabase>> {
+        self.current.borrow().clone().filter(|database| database.is_writable())
+    }
+
+    /// Opens the database if it is broken; if that fails, a view of it.
     fn recover(&self) -> Result<Arc<OpenDatabase>, StoreError> {
         let _one = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = self.current.borrow().clone() {
+        if let Some(database) = self.writable() {
             return Ok(database);
         }
         if self.closed.load(Ordering::SeqCst) {
@@ -360,14 +364,44 @@ impl Core {
         }
         // Never made anew here: without its rows every blob would be swept.
         let file = self.disk.open(FILE)?.ok_or_else(|| StoreError::corrupt("the index's file is gone"))?;
+        let opened = self.open_anew(&file);
+        match &opened {
+            Ok(database) => self.replace(database.clone()),
+            // A view that is shown already is as good: nothing was committed since.
+            Err(_) if self.current.borrow().is_none() => self.show_view(file),
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn open_anew(&self, file: &Arc<dyn crate::disk::DiskFile>) -> Result<Arc<OpenDatabase>, StoreError> {
         // Bytes that a failed sync left in memory may be on no device: read what is really there.
         file.forget_cached()?;
-        let opened = OpenDatabase::open(file, self.options.cache_bytes);
+        let opened = OpenDatabase::open(file.clone(), self.options.cache_bytes);
         let database = Arc::new(opened.map_err(|broken| StoreError::Unavailable(broken.0))?);
         let sequence = database.sequence().map_err(|broken| StoreError::Unavailable(broken.0))??;
         self.sequence.fetch_max(sequence, Ordering::SeqCst);
-        self.current.send_replace(Some(database.clone()));
         Ok(database)
+    }
+
+    /// Lets reads go on where nothing can be written.
+    fn show_view(&self, file: Arc<dyn crate::disk::DiskFile>) {
+        let acknowledged = self.sequence.load(Ordering::SeqCst);
+        match OpenDatabase::view(file, self.options.cache_bytes, acknowledged) {
+            Ok(view) => {
+                tracing::error!("the index cannot be written to; it is read until it can");
+                self.replace(Arc::new(view));
+            }
+            Err(broken) => tracing::error!(error = %broken.0, "the index cannot be read"),
+        }
+    }
+
+    /// Shows a database to readers. Invariant: one that is replaced is cut off before the next commit, which may
+    /// write over what it reads.
+    fn replace(&self, database: Arc<OpenDatabase>) {
+        if let Some(before) = self.current.send_replace(Some(database)) {
+            before.link.cut();
+        }
     }
 }
 
@@ -475,7 +509,8 @@ impl Kv for EmbeddedKv {
         let file = self.core.disk.open(FILE).ok().flatten();
         KvStatus {
             bytes: file.and_then(|file| file.len().ok()).unwrap_or(0),
-            writable: database.is_some() && !self.core.closed.load(Ordering::SeqCst),
+            writable: database.is_some_and(|database| database.is_writable())
+                && !self.core.closed.load(Ordering::SeqCst),
             commits: self.core.commits.load(Ordering::Relaxed),
             groups: self.core.groups.load(Ordering::Relaxed),
             syncs: self.core.syncs_before.load(Ordering::Relaxed) + syncs,

@@ -33,6 +33,51 @@ async fn after_a_failed_sync_the_index_is_opened_anew_and_nothing_acknowledged_i
 }
 
 #[tokio::test]
+async fn while_the_index_cannot_be_written_it_is_read_and_nothing_in_doubt_is_shown() {
+    let (mut refused, mut shown) = (0, 0);
+    for (fault, after) in [(Fault::Sync, 0), (Fault::Sync, 1), (Fault::Write, 0), (Fault::Write, 2)] {
+        let disk = LossyDisk::new();
+        let store = open(&disk).await.unwrap();
+        let bucket = bucket(&store).await;
+        let (at, other) = (key("k"), key("other"));
+        let good = put(&store, &bucket, &at, &bytes_of(1, 30)).await;
+        let beside = put(&store, &bucket, &other, &bytes_of(7, 300)).await;
+        let sealed = seal(&store, &bytes_of(2, 20)).await.unwrap();
+        disk.fail_after(fault, after, u32::MAX);
+        let end = store.publish(&bucket, &at, Some(&good), NewState::Written(info(20)), sealed).await;
+        assert!(matches!(end, Err(CommitError::Store(_))), "{fault:?} {after}: {end:?}");
+        assert!(!store.status().writable);
+        let again = seal(&store, &bytes_of(3, 20)).await.unwrap();
+        let end = store.publish(&bucket, &at, None, NewState::Written(info(20)), again).await;
+        assert!(matches!(end, Err(CommitError::Store(StoreError::Busy))), "{fault:?} {after}: {end:?}");
+        // What no commit in doubt touched is read all the while: from the index, not from memory.
+        store.inner.hot.committed(bucket.id, &other, 0, None);
+        let read_now = store.lookup(bucket.id, &other).await.unwrap().unwrap();
+        assert_eq!(read_now, beside, "{fault:?} {after}");
+        assert_eq!(read(&store, read_now.state.stored().unwrap()).await.unwrap(), bytes_of(7, 300));
+        match store.lookup(bucket.id, &at).await {
+            Ok(entry) => {
+                shown += 1;
+                assert_eq!(entry.unwrap(), good, "{fault:?} {after}");
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(matches!(error, StoreError::Unavailable(_)), "{fault:?} {after}: {error}");
+            }
+        }
+        disk.fail(fault, 0);
+        let next = put(&store, &bucket, &at, &bytes_of(4, 25)).await;
+        assert!(next.row_version > good.row_version && store.status().writable);
+        for seed in 0..8 {
+            let crashed = open(&disk.crashed(seed)).await.unwrap();
+            assert_eq!(crashed.lookup(bucket.id, &at).await.unwrap().unwrap(), next, "{fault:?} {after}");
+            assert_eq!(crashed.lookup(bucket.id, &other).await.unwrap().unwrap(), beside);
+        }
+    }
+    println!("{shown} shown as they were, {refused} refused");
+}
+
+#[tokio::test]
 async fn a_failed_sync_of_a_blob_fails_the_body_and_is_not_tried_again() {
     let disk = LossyDisk::new();
     let store = open(&disk).await.unwrap();
