@@ -10,7 +10,7 @@ use crate::load::{End, Load};
 use crate::served::client::Client;
 use crate::served::{SERVE, Served, fallthrough, signal};
 use crate::skip::skipped;
-use crate::strace::{Attached, Injection, missing, step};
+use crate::strace::{Attached, Injection, begun, missing, step};
 use crate::tally::Tally;
 use crate::{number, seed};
 
@@ -82,13 +82,7 @@ fn kills_at_each_step_lose_nothing_tear_nothing_and_leave_nothing() {
 /// The call at which the process ended: of those that did not return, the first.
 fn fatal(lines: &[String]) -> String {
     let Some(at) = lines.iter().position(|line| line.ends_with("= ?")) else { return "unknown".to_owned() };
-    let thread = lines[at].split_whitespace().next();
-    // Where other threads came between, its arguments stand on an earlier line.
-    let begun = lines[..at]
-        .iter()
-        .rev()
-        .find(|line| line.split_whitespace().next() == thread && line.ends_with("<unfinished ...>"));
-    step(if lines[at].contains("<... ") { begun.unwrap_or(&lines[at]) } else { &lines[at] })
+    step(begun(lines, at))
 }
 
 /// Calls of a start, and how many of them a short run passes over.

@@ -29,6 +29,8 @@ pub(crate) struct Ground {
     pub(crate) folder: PathBuf,
     origin: FaultyOrigin,
     journals: Vec<Mutex<BTreeMap<String, Expected>>>,
+    /// What was stored before the load and is not touched by it.
+    stored: Vec<(String, Content)>,
     // The origin's; and the folder goes with it.
     _runtime: tokio::runtime::Runtime,
     _temporary: tempfile::TempDir,
@@ -60,11 +62,30 @@ impl Ground {
         );
         std::fs::write(folder.join("fallthrough.toml"), config).unwrap();
         let journals = (0..WRITERS).map(|_| Mutex::default()).collect();
-        Self { folder, origin, journals, _runtime: runtime, _temporary: temporary }
+        Self { folder, origin, journals, stored: Vec::new(), _runtime: runtime, _temporary: temporary }
     }
 
     pub(crate) fn serve(&self) -> Served {
         Served::serve(&self.folder, &[])
+    }
+
+    /// Stores `count` objects that no load touches: by turns small ones, and such that are a file of one block
+    /// and of several.
+    pub(crate) fn store(&mut self, served: &Served, count: usize) {
+        let client = Client::of(served);
+        for (n, size) in [100, 16_000, 40_000, 600_000].into_iter().cycle().take(count).enumerate() {
+            let key = format!("stored-{n:02}");
+            let content = Content::generated(&key, 1, size);
+            let (status, told) =
+                client.send(&Method::PUT, &format!("/photos/{key}"), &content.bytes()).unwrap();
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&told));
+            self.stored.push((key, content));
+        }
+    }
+
+    /// What was stored before the load.
+    pub(crate) fn stored(&self) -> &[(String, Content)] {
+        &self.stored
     }
 
     /// Runs every writer, each to its own end, while `meanwhile` does what it wants. Whether all got through.
@@ -131,6 +152,10 @@ impl Ground {
             let there: Vec<_> = there.map(|(key, _)| key.clone()).collect();
             assert_eq!(client.list("/photos", &format!("w{writer}-")).unwrap().unwrap(), there, "{when}");
         }
+        for (key, content) in &self.stored {
+            let (status, body) = client.send(&Method::GET, &format!("/photos/{key}"), &[]).unwrap();
+            assert!(status == 200 && content.bytes() == body, "{key}: {status} {when}");
+        }
     }
 
     /// Fills every key of a round, waits for the sweep of this start, and finds a file for every larger body and
@@ -149,7 +174,8 @@ impl Ground {
         let written = journals.iter().flat_map(|journal| journal.values());
         let written = written.filter_map(|expected| expected.acknowledged).map(|(_, size)| size);
         let filled = (0..COLD).map(|n| cold(round, n).1.size_bytes());
-        let referred = written.chain(filled).filter(|size| *size > IN_INDEX_BYTES).count();
+        let stored = self.stored.iter().map(|(_, content)| content.size_bytes());
+        let referred = written.chain(filled).chain(stored).filter(|size| *size > IN_INDEX_BYTES).count();
         // Readers do not wait for the commit of a fill: its file may still be on its way.
         let data = self.folder.join("data");
         await_that("every file to have its place", || files(&data) == (referred, 0)).unwrap_or_else(|_| {
@@ -169,6 +195,9 @@ impl Ground {
             for key in journal.lock().unwrap().keys() {
                 assert_eq!(client.send(&Method::DELETE, &format!("/photos/{key}"), &[]).unwrap().0, 204);
             }
+        }
+        for (key, _) in &self.stored {
+            assert_eq!(client.send(&Method::DELETE, &format!("/photos/{key}"), &[]).unwrap().0, 204);
         }
         assert_eq!(served.stop("-TERM"), 0);
         assert_eq!(files(&self.folder.join("data")), (0, 0), "orphans");

@@ -8,12 +8,14 @@
 //! | --- | --- | --- |
 //! | `FALLTHROUGH_KILLS` | kills at random moments | 8 |
 //! | `FALLTHROUGH_EXACT_KILLS` | kills at the Nth of a system call under load | 24 |
+//! | `FALLTHROUGH_IO_ERRORS` | errors of the disk under load | 40 |
 //! | `FALLTHROUGH_SEED` | the seed of a run, as it was printed | random |
 //!
 //! What needs `strace` or a mount, and finds neither, says so in a line that begins with `SKIPPED`, and in the
 //! folder that `FALLTHROUGH_SKIPS` names, from which `cargo xtask test` reports it as skipped.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod errors;
 mod exact;
 mod expected;
 mod ground;

@@ -77,6 +77,14 @@ impl Attached {
         self.lines()
     }
 
+    /// Lets go of the process, which goes on unharmed; the traced calls, one a line. Not for a process that may
+    /// end meanwhile: see [`Attached::end`].
+    pub(crate) fn detach(mut self) -> Vec<String> {
+        crate::served::signal(self.strace.id(), "-INT");
+        self.strace.wait().unwrap();
+        self.lines()
+    }
+
     fn lines(&self) -> Vec<String> {
         let lines = std::fs::read_to_string(&self.trace).unwrap();
         lines.lines().map(str::to_owned).collect()
@@ -89,6 +97,22 @@ impl Drop for Attached {
         let _ = self.strace.kill();
         let _ = self.strace.wait();
     }
+}
+
+/// Whether a traced call was one that failed by injection.
+pub(crate) fn is_injected(line: &str) -> bool {
+    line.ends_with("(INJECTED)")
+}
+
+/// The line on which the call that ends at `lines[at]` began: where other threads came between, an earlier one,
+/// which has its arguments.
+pub(crate) fn begun(lines: &[String], at: usize) -> &str {
+    let thread = lines[at].split_whitespace().next();
+    let begun = lines[..at]
+        .iter()
+        .rev()
+        .find(|line| line.split_whitespace().next() == thread && line.ends_with("<unfinished ...>"));
+    begun.filter(|_| lines[at].contains("<... ")).unwrap_or(&lines[at])
 }
 
 /// What kind of step a traced call is, such as `fdatasync index` or `rename staging → blob`.
