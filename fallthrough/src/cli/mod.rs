@@ -5,6 +5,7 @@ mod avatar;
 mod bucket;
 mod completion;
 mod config;
+mod doctor;
 mod engine_flags;
 mod joined;
 mod key;
@@ -100,6 +101,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Tell how the server is
     Status(status::StatusArgs),
+    /// Look after what is kept: compare it with its checksums, and what was found damaged
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
     /// Buckets
     #[command(subcommand)]
     Bucket(bucket::BucketCommand),
@@ -158,6 +162,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, Failure> {
             tokio::runtime::Builder::new_multi_thread()
         }
         Command::Status(_)
+        | Command::Doctor(_)
         | Command::Bucket(_)
         | Command::Shadow(_)
         | Command::Key(_)
@@ -183,6 +188,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, &globals).await,
         Command::Serve(args) => serve::run(args, &globals).await,
         Command::Status(args) => status::run(&args, &globals).await,
+        Command::Doctor(command) => doctor::run(command, &globals).await,
         Command::Bucket(command) => bucket::run(command, &globals).await,
         Command::Shadow(command) => shadow::run(command, &globals).await,
         Command::Key(command) => key::run(command, &globals).await,

@@ -27,6 +27,15 @@ pub(crate) async fn run(_args: &StatusArgs, globals: &Globals) -> Result<(), Fai
                 "buckets",
                 if status.buckets < 1000 { status.buckets.to_string() } else { "1000 or more".to_owned() },
             ),
+            (
+                "damaged",
+                match status.quarantined {
+                    0 => String::new(),
+                    blobs => {
+                        output::bad(&format!("{blobs} in quarantine: see `fallthrough doctor quarantine`"))
+                    }
+                },
+            ),
             ("free", status.store_free_bytes.map(show_size).unwrap_or_default()),
         ]);
     }

@@ -37,7 +37,7 @@ pub(crate) use layers::{Layers, near_misses};
 pub(crate) use model::{ModelSettings, Txt2imgSettings};
 pub(crate) use origin::{OriginKind, OriginSettings};
 pub(crate) use problem::{Drawn, Problems};
-pub(crate) use quantity::{parse_duration, show_size};
+pub(crate) use quantity::{parse_duration, parse_size, show_size};
 pub(crate) use secret::Secret;
 pub(crate) use section::parse_url;
 
@@ -97,6 +97,10 @@ pub(crate) struct StoreSettings {
     pub(crate) data: PathBuf,
     /// Free space below which nothing new is kept, in bytes; 0: no such limit.
     pub(crate) low_space_bytes: u64,
+    /// Bytes per second that the scrubber reads; 0: only when it is told to, as fast as the disk.
+    pub(crate) scrub_bytes_per_second: u64,
+    /// From the start of one pass of the scrubber to the next.
+    pub(crate) scrub_every: Duration,
 }
 
 /// Fills.
@@ -209,7 +213,13 @@ impl StoreSettings {
         if data.is_none() {
             section.problem("data", "store.data: it may not be empty", "name a folder");
         }
-        Some(Self { data: data?, low_space_bytes: low_space_bytes? })
+        let (scrub_rate, scrub_every) = (section.size("scrub-rate"), section.duration("scrub-every"));
+        Some(Self {
+            data: data?,
+            low_space_bytes: low_space_bytes?,
+            scrub_bytes_per_second: scrub_rate?,
+            scrub_every: scrub_every?,
+        })
     }
 }
 

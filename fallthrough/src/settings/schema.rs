@@ -192,6 +192,20 @@ const STORE: &[Key] = &[
         "Fills stop being kept and writes are refused when less than this is free on the disk, so that deletes \
          and reads go on. `0` turns it off.",
     ),
+    Key::value(
+        "scrub-rate",
+        "size",
+        "8MiB",
+        "How much the scrubber reads per second when it compares what is kept with its checksums, in the background. \
+         At 8 MiB a terabyte takes a day and a half. `0` turns the background passes off; \
+         `fallthrough doctor scrub` then runs as fast as the disk.",
+    ),
+    Key::value(
+        "scrub-every",
+        "duration",
+        "7d",
+        "From the start of one background pass of the scrubber to the start of the next.",
+    ),
 ];
 
 const FILL: &[Key] = &[

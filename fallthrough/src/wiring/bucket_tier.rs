@@ -24,7 +24,7 @@ use crate::wiring::prober::Prober;
 use crate::wiring::ready_file::ReadyFields;
 use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::Shadows;
-use crate::wiring::{declared, listen, metrics, sweeper, token};
+use crate::wiring::{declared, listen, metrics, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -59,6 +59,7 @@ pub(crate) struct RunningBucketTier {
     serving_s3: JoinHandle<()>,
     serving_admin: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    scrubbing: JoinHandle<()>,
 }
 
 impl BucketTierPlan {
@@ -144,6 +145,8 @@ impl BucketTierPlan {
         let serving_s3 = TaskTracker::new().spawn(serve_s3(gateway, s3_listener, stop_s3.clone()));
         let serving_admin =
             TaskTracker::new().spawn(serve_admin(api, admin_listener, stop_admin.clone(), page));
+        let scrubbing =
+            TaskTracker::new().spawn(scrubber::run(engine.clone(), &settings.store, stop_s3.clone()));
         let sweeping = TaskTracker::new().spawn(sweeper::run(store.clone(), stop_s3.clone()));
         Ok(RunningBucketTier {
             s3,
@@ -159,6 +162,7 @@ impl BucketTierPlan {
             serving_s3,
             serving_admin,
             sweeping,
+            scrubbing,
         })
     }
 }
@@ -195,6 +199,9 @@ impl RunningBucketTier {
         }
         if self.sweeping.await.is_err() {
             tracing::error!("the sweep panicked");
+        }
+        if self.scrubbing.await.is_err() {
+            tracing::error!("the scrubber panicked");
         }
         self.stop_admin.cancel();
         if self.serving_admin.await.is_err() {

@@ -28,6 +28,7 @@ pub(crate) mod model;
 mod prober;
 pub(crate) mod ready_file;
 pub(crate) mod root;
+mod scrubber;
 mod shadows;
 pub(crate) mod stop;
 mod sweeper;

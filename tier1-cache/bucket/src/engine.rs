@@ -132,6 +132,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) memory: Mutex<crate::memory::FillMemory>,
+    pub(crate) scrub: crate::scrub::ScrubControl,
     shadows: Arc<dyn ShadowFactory>,
     // Bounded by the number of buckets with a shadow; entries of removed buckets go with them.
     behind: Mutex<BTreeMap<BucketId, (u64, Arc<Behind>)>>,
@@ -172,6 +173,7 @@ impl Engine {
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 memory: Mutex::default(),
+                scrub: crate::scrub::ScrubControl::default(),
                 shadows,
                 behind: Mutex::default(),
                 gates: Mutex::default(),

@@ -230,6 +230,7 @@ impl<'a> Fetch<'a> {
                 self.partial = None;
                 Attempted::Again(error, None)
             }
+            None if self.order.same_only => done(Fetched::Failed(BucketError::Damaged)),
             // The conditions were judged on an object that is gone: the client may ask again.
             None => done(Fetched::Failed(error)),
         }

@@ -59,8 +59,11 @@ pub(crate) struct FillOrder {
     pub(crate) entry: Option<Arc<Entry>>,
     /// The stored object is stale: ask whether it is still good.
     pub(crate) revalidate: bool,
-    /// The object must have this ETag: the conditions were judged on it.
+    /// The object must have this ETag: the conditions were judged on it, or its damaged copy has it.
     pub(crate) judged: Option<fallthrough_object::ETag>,
+    /// The stored copy is damaged, and nothing but the same object may take its place (`migrate`): if the origin
+    /// has it no more, that is damage, not absence.
+    pub(crate) same_only: bool,
     /// Whose share it counts against.
     pub(crate) client: Arc<str>,
     pub(crate) hops: u32,
@@ -108,6 +111,13 @@ impl Engine {
     /// The running fill of the key that a reader of `bucket` may join.
     pub(crate) fn running(&self, bucket: &Bucket, key: &Key) -> Option<Arc<Fill>> {
         self.inner.fills.with(|fills| fills.get(&Self::slot(bucket, key)).cloned())
+    }
+}
+
+impl Fill {
+    /// Waits until the fill's task has ended: what it stored can be found, or it stored nothing.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 }
 
@@ -237,6 +247,10 @@ impl FillRun {
                 }
             }
             Fetched::Unchanged { info, provenance } => self.refresh(info, provenance).await,
+            Fetched::Absent { .. } if order.same_only => {
+                self.say(Stage::Failed(BucketError::Damaged));
+                "damaged"
+            }
             Fetched::Absent { error, until, invalid } => {
                 self.forget_or_note(until, invalid).await;
                 self.say(Stage::Failed(error));

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{ByteRange, Key, RangeSpec};
+use fallthrough_object::{Body, BodyError, ByteRange, Key, RangeSpec};
 use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::Verdict;
+use futures::TryStreamExt as _;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody};
 use crate::core::commit::MAX_CONFLICTS;
@@ -14,6 +15,7 @@ use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::Match;
 use crate::engine::{Behind, Engine};
 use crate::fill::{Came, Fill, FillOrder};
+use crate::mend::Suspect;
 
 /// One read on its way.
 pub(crate) struct Read<'a> {
@@ -176,37 +178,78 @@ impl Read<'_> {
             );
         }
         let span = range.unwrap_or(ByteRange::whole(stored.info.size_bytes));
-        match self.engine.inner.store.open_body(stored, span).await {
+        let store = &self.engine.inner.store;
+        let opened = match store.open_body(stored, span).await {
+            // Once more from the disk: what memory has may be damaged alone.
+            Err(StoreError::Corrupt { .. }) => match store.read_anew(stored).await {
+                Ok(()) => store.open_body(stored, span).await,
+                Err(error) => Err(error),
+            },
+            opened => opened,
+        };
+        match opened {
             Ok(body) => {
+                let body = self.watched(body);
                 let body = match range {
                     Some(range) => ObjectBody::Range(range, body),
                     None => ObjectBody::Whole(body),
                 };
                 answer(CacheReport::of(word, detail), Ok(whole(stored.info.clone(), body)))
             }
-            Err(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => self.heal().await,
-            // Overwritten or deleted between the lookup and now: the lookup is repeated.
-            Err(StoreError::Superseded) => failed(word, OVERTAKEN, BucketError::Conflict),
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) => {
+                Box::pin(self.damaged(&error.to_string())).await
+            }
+            Err(StoreError::Superseded) => match self.is_current().await {
+                // The index has the object and nothing of its bytes.
+                Ok(true) => Box::pin(self.damaged("its bytes are gone")).await,
+                // Overwritten or deleted between the lookup and now: the lookup is repeated.
+                Ok(false) => failed(word, OVERTAKEN, BucketError::Conflict),
+                Err(error) => failed(word, detail, error.into()),
+            },
             Err(error) => failed(word, detail, error.into()),
         }
     }
 
-    /// The bytes of a stored object are damaged: what was filled is filled again, if its origin still has
-    /// that object; what was written is lost, and that is said loudly.
-    async fn heal(&self) -> Answer<Object> {
-        tracing::error!(bucket = %self.bucket.name, key = %self.request.key, "the bytes of a stored object are damaged");
-        metrics::counter!("fallthrough_damaged_objects_total").increment(1);
-        let Some(EntryState::Filled(..)) = self.entry.as_ref().map(|entry| &entry.state) else {
-            return failed(CacheWord::Hit, "damaged", BucketError::Damaged);
-        };
-        let behind = match self.engine.behind(self.bucket) {
-            Ok(Some(behind)) => behind,
-            Ok(None) => return failed(CacheWord::Hit, "damaged", BucketError::Damaged),
+    async fn is_current(&self) -> Result<bool, StoreError> {
+        let Some(entry) = &self.entry else { return Ok(false) };
+        self.engine.inner.store.is_current(self.bucket.id, &self.request.key, entry).await
+    }
+
+    /// A body whose damage, found while it is read, is told to whoever mends it.
+    fn watched(&self, body: Body) -> Body {
+        let Some(entry) = &self.entry else { return body };
+        let Body::Stream(pieces) = body else { return body };
+        let (engine, suspect) = (
+            self.engine.clone(),
+            Suspect { bucket: self.bucket.clone(), key: self.request.key.clone(), entry: entry.clone() },
+        );
+        Body::Stream(Box::pin(pieces.inspect_err(move |error| {
+            if matches!(error, BodyError::Corrupt) {
+                engine.suspect(suspect.clone());
+            }
+        })))
+    }
+
+    /// The bytes of a stored object are damaged: what was filled is filled again; what was written is lost, and
+    /// that is said loudly.
+    async fn damaged(&self, what: &str) -> Answer<Object> {
+        let damaged = |detail| failed(CacheWord::Hit, detail, BucketError::Damaged);
+        let Some(entry) = &self.entry else { return damaged("damaged") };
+        match self.engine.put_aside(self.bucket, &self.request.key, entry, what).await {
+            Ok(true) => {}
+            // Overwritten or deleted meanwhile: the lookup is repeated.
+            Ok(false) => return failed(CacheWord::Miss, OVERTAKEN, BucketError::Conflict),
             Err(error) => return failed(CacheWord::Hit, "damaged", error),
+        }
+        let Some(client) = Engine::fill_share(self.bucket, self.caller) else {
+            return damaged("damaged");
         };
-        match behind.rule.matches(&self.request.key) {
-            Match::As(origin_key) => self.fill(&Cold { behind, origin_key }, None).await,
-            Match::Impossible | Match::No => failed(CacheWord::Hit, "damaged", BucketError::Damaged),
+        let hops = self.caller.hops;
+        match self.engine.refill(self.bucket, &self.request.key, entry, client, hops, &self.caller.request_id)
+        {
+            Ok(Some((fill, came))) => self.read_fill(&fill, came).await,
+            Ok(None) => damaged("damaged"),
+            Err(error) => failed(CacheWord::Hit, "damaged", error),
         }
     }
 
@@ -292,6 +335,7 @@ impl Read<'_> {
             entry: self.entry.clone(),
             revalidate,
             judged,
+            same_only: false,
             client,
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),

@@ -18,10 +18,12 @@ mod get;
 mod ledger;
 mod list;
 mod memory;
+mod mend;
 mod origins;
 mod pass;
 mod put;
 mod reader;
+mod scrub;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,8 @@ pub use api::{
 };
 pub use engine::{Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused};
 pub use fallthrough_store::{
-    AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, ObjectInfo, Provenance,
-    PublicAccess, PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
+    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, ObjectInfo,
+    Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
+    ShadowRule, ShadowTarget, Treat403As,
 };
+pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

@@ -24,6 +24,8 @@ pub(crate) enum Found {
     Staging(BlobId),
     /// A finished blob.
     Blob(BlobId),
+    /// A blob in quarantine.
+    Aside(BlobId),
 }
 
 /// Where blobs are. Called by the store from any thread, also concurrently; every call may block where
@@ -54,6 +56,23 @@ pub(crate) trait BlobStore: Send + Sync + fmt::Debug + 'static {
 
     /// Bytes that can still be written; `None` if that has no meaning.
     fn free_bytes(&self) -> io::Result<Option<u64>>;
+
+    /// Lets go of what the system keeps of a finished blob in memory, so that the next reads ask the device;
+    /// nothing happens if there is none.
+    fn forget_cached(&self, id: BlobId) -> io::Result<()>;
+
+    /// Moves a finished blob into quarantine, durably: `open` does not find it any more, `remove` leaves it.
+    /// `false` if there is no such blob.
+    fn set_aside(&self, id: BlobId) -> io::Result<bool>;
+
+    /// Keeps bytes that were no blob of their own in quarantine under `id`, durably.
+    fn keep_aside(&self, id: BlobId, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes what is in quarantine under `id`, soon; nothing happens if there is nothing. Never blocks for long.
+    fn remove_aside(&self, id: BlobId);
+
+    /// Bytes in quarantine under `id`; `None` if there is nothing.
+    fn aside_bytes(&self, id: BlobId) -> io::Result<Option<u64>>;
 
     /// Waits for removals that were handed over.
     fn close(&self) {}

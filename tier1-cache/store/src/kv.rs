@@ -40,6 +40,9 @@ pub(crate) struct Row {
 /// Rows with their keys, in order.
 pub(crate) type Keyed = Vec<(Vec<u8>, Row)>;
 
+/// Rows with their keys, in order, each as far as it can be read.
+pub(crate) type Inspected = Vec<(Vec<u8>, Result<Row, StoreError>)>;
+
 /// What a commit expects of a row of [`Table::Rows`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Condition {
@@ -148,6 +151,10 @@ pub(crate) trait Kv: Send + Sync + fmt::Debug + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Keyed, StoreError>>;
 
+    /// Up to `limit` rows of [`Table::Rows`] from a bound on, in order. One that cannot be read does not hide the
+    /// others.
+    fn inspect(&self, from: Bound<Vec<u8>>, limit: usize) -> BoxFuture<'_, Result<Inspected, StoreError>>;
+
     /// Orders a commit: its place among others is fixed when this returns. Never blocks; `done` gets
     /// [`StoreError::Busy`] if too much waits already. `done` may be called before this returns.
     fn commit(&self, commit: Commit, done: Done);
@@ -164,6 +171,12 @@ pub(crate) trait Kv: Send + Sync + fmt::Debug + 'static {
 
     /// What an operator may want to see.
     fn status(&self) -> KvStatus;
+
+    /// The embedded engine, for whoever drives its writer.
+    #[cfg(feature = "simulation")]
+    fn as_embedded(&self) -> Option<&embedded::EmbeddedKv> {
+        None
+    }
 }
 
 /// What an operator may want to see of a [`Kv`].

@@ -20,6 +20,24 @@ pub(crate) enum Mutant {
     GateIgnored,
     /// A block is not compared with its checksum.
     BlockUnverified,
+    /// What is in quarantine is not remembered by the next start.
+    QuarantineForgotten,
+    /// A blob that is put into quarantine is not withdrawn from readers.
+    QuarantineServed,
+    /// A written blob goes from quarantine when its object is overwritten.
+    QuarantineDropped,
+    /// The scrubber believes what was verified since the start.
+    ScrubBelievesMemory,
+    /// The scrubber leaves out the last block of a body.
+    ScrubSkipsLastBlock,
+    /// The scrubber leaves out the row behind its cursor when it goes on after a restart.
+    ScrubCursorOff,
+    /// The scrubber takes an object that was deleted meanwhile for a damaged one.
+    DeletedIsDamage,
+    /// A ranged read verifies only the first of its blocks.
+    RangeVerifiedInPart,
+    /// The checksums of a blob are not compared with their own checksum.
+    SumsUnverified,
 }
 
 #[cfg(fallthrough_mutants)]

@@ -11,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use fallthrough_object::{Key, Timestamp};
 use futures::future::Either;
 
-use crate::blob::BlobRef;
+use crate::blob::{BlobId, BlobRef};
 use crate::blobs::seal::checksum;
 use crate::bucket_row::Bucket;
 use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
@@ -120,7 +120,7 @@ impl Store {
         // A copy is not acknowledged to anybody: its reader has the bytes already.
         change.commit.patient = matches!(state, EntryState::Filled(..));
         change.state(&state, None);
-        change.release(blob);
+        change.release(&inner, blob);
         Either::Right(change.order(inner, state, None, small, Some(body)))
     }
 
@@ -144,7 +144,7 @@ impl Store {
             Erased::Tombstone => change.state(&EntryState::Tombstone, None),
             Erased::Unknown => change.write(remove(rows::entry(bucket.id, key.as_str()))),
         }
-        change.release(BlobRef::Empty);
+        change.release(&inner, BlobRef::Empty);
         let left = match to {
             Erased::Tombstone => Some(EntryState::Tombstone),
             Erased::Unknown => None,
@@ -187,13 +187,13 @@ impl Store {
         let revision = previous.map_or(Revision(0), |p| p.revision);
         let mut change = Change::begin(bucket, key, previous);
         change.state(&state, Some(revision));
-        change.release(state.stored().map_or(BlobRef::Empty, |stored| stored.blob));
+        change.release(&inner, state.stored().map_or(BlobRef::Empty, |stored| stored.blob));
         Either::Right(change.order(inner, state, Some(revision), None, None))
     }
 }
 
 /// A small body that a commit writes: for the memory cache.
-type Small = Option<(crate::blob::BlobId, bytes::Bytes)>;
+type Small = Option<(BlobId, bytes::Bytes)>;
 
 /// One commit to one key, being put together.
 struct Change {
@@ -203,6 +203,8 @@ struct Change {
     /// What the replaced entry had.
     old: BlobRef,
     released: BlobRef,
+    /// A damaged blob that nobody needs any more once this is committed.
+    unquarantined: Option<BlobId>,
 }
 
 impl Change {
@@ -215,7 +217,14 @@ impl Change {
         let row = rows::entry(bucket.id, key.as_str());
         commit.conditions.push(when(row, previous.map(|p| p.row_version)));
         let old = previous.and_then(|p| p.state.stored()).map_or(BlobRef::Empty, |stored| stored.blob);
-        Self { bucket: bucket.id, key: key.clone(), commit, old, released: BlobRef::Empty }
+        Self {
+            bucket: bucket.id,
+            key: key.clone(),
+            commit,
+            old,
+            released: BlobRef::Empty,
+            unquarantined: None,
+        }
     }
 
     fn write(&mut self, write: Write) {
@@ -228,12 +237,16 @@ impl Change {
     }
 
     /// Gives up the replaced entry's reference, unless the new one keeps it.
-    fn release(&mut self, kept: BlobRef) {
+    fn release(&mut self, inner: &Inner, kept: BlobRef) {
         if self.old == kept || planted(Mutant::ReferenceKept) {
             return;
         }
         self.released = self.old;
         self.commit.writes.extend(give_up(self.old));
+        if let Some((id, write)) = inner.quarantine_gives_up(self.old) {
+            self.unquarantined = Some(id);
+            self.write(write);
+        }
     }
 
     /// Orders a commit that leaves an entry, now.
@@ -258,7 +271,7 @@ impl Change {
         small: Small,
         body: Option<Sealed>,
     ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
-        let Self { bucket, key, commit, released, .. } = self;
+        let Self { bucket, key, commit, released, unquarantined, .. } = self;
         let (effects, given) = (inner.clone(), body.clone());
         let effect = move |end| match end {
             Ok(committed) => {
@@ -281,6 +294,9 @@ impl Change {
                     effects.hot.drop_body(id);
                 }
                 zeroed.iter().filter_map(|row| rows::counted(row)).for_each(|id| effects.forget(id));
+                if let Some(id) = unquarantined {
+                    effects.release_quarantined(id);
+                }
                 let released = effects.options.reached(Step::Released);
                 committed.and(invalidated).and(released).map_err(StoreError::from)?;
                 Ok((version, entry))

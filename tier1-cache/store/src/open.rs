@@ -70,7 +70,9 @@ impl Store {
         });
         let (kv, blobs) = opened.await??;
         let epoch = raise_epoch(&*kv).await?;
-        Ok(Self::assemble(kv, blobs, options, clock, entropy, epoch))
+        let store = Self::assemble(kv, blobs, options, clock, entropy, epoch);
+        store.remember_quarantine().await?;
+        Ok(store)
     }
 }
 

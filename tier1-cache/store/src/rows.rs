@@ -17,6 +17,8 @@ use crate::error::StoreError;
 pub(crate) const EPOCH: &[u8] = b"m/epoch";
 /// The format version: 4 bytes, little-endian.
 pub(crate) const FORMAT: &[u8] = b"m/format";
+/// Where the scrubber is, and what its last pass found: JSON.
+pub(crate) const SCRUB: &[u8] = b"m/scrub";
 /// The newest commit of the embedded engine: 8 bytes, little-endian.
 pub(crate) const SEQUENCE: &[u8] = b"m/sequence";
 
@@ -25,6 +27,7 @@ const ENTRY: u8 = b'e';
 const COUNT: u8 = b'f';
 const GATE: u8 = b'g';
 const ACCESS_KEY: u8 = b'k';
+const QUARANTINE: u8 = b'q';
 const REMOVED: u8 = b'x';
 
 fn of_id(family: u8, id: BucketId) -> Vec<u8> {
@@ -119,11 +122,43 @@ pub(crate) fn count(blob: BlobId) -> Vec<u8> {
 
 /// The blob in the key of a count.
 pub(crate) fn counted(key: &[u8]) -> Option<BlobId> {
+    blob_in(COUNT, key)
+}
+
+fn blob_in(wanted: u8, key: &[u8]) -> Option<BlobId> {
     let (family, id) = key.split_first()?;
     let (epoch, number) = id.split_first_chunk::<8>()?;
     let number = number.try_into().ok()?;
-    (*family == COUNT)
+    (*family == wanted)
         .then(|| BlobId { epoch: u64::from_be_bytes(*epoch), number: u64::from_be_bytes(number) })
+}
+
+/// What is known of a blob in quarantine.
+pub(crate) fn quarantine(blob: BlobId) -> Vec<u8> {
+    let mut key = vec![QUARANTINE];
+    key.extend_from_slice(&body(blob));
+    key
+}
+
+/// The blob in the key of a row of the quarantine.
+pub(crate) fn quarantined(key: &[u8]) -> Option<BlobId> {
+    blob_in(QUARANTINE, key)
+}
+
+/// Rows of the quarantine behind `after`.
+pub(crate) fn quarantines(after: Option<BlobId>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let from = match after {
+        Some(after) => Bound::Excluded(quarantine(after)),
+        None => Bound::Included(vec![QUARANTINE]),
+    };
+    (from, Bound::Excluded(vec![QUARANTINE + 1]))
+}
+
+/// The bucket and the object key in the key of an entry; `None` for rows of other families.
+pub(crate) fn entry_of(row: &[u8]) -> Option<(BucketId, Result<Key, StoreError>)> {
+    let (family, rest) = row.split_first()?;
+    let (bucket, _) = rest.split_first_chunk::<8>()?;
+    (*family == ENTRY).then(|| (BucketId(u64::from_be_bytes(*bucket)), entry_key(row)))
 }
 
 /// The key of a small body, in its own table.
@@ -247,6 +282,11 @@ mod tests {
     fn keys_read_back() {
         let blob = BlobId { epoch: 3, number: u64::MAX };
         assert_eq!(counted(&count(blob)), Some(blob));
+        assert_eq!(quarantined(&quarantine(blob)), Some(blob));
+        assert_eq!(quarantined(&count(blob)), None);
+        let (of, key) = entry_of(&entry(BucketId(5), "k")).unwrap();
+        assert_eq!((of, key.unwrap().as_str()), (BucketId(5), "k"));
+        assert!(entry_of(&gate(BucketId(5))).is_none());
         assert_eq!(entry_key(&entry(BucketId(1), "a\0b")).unwrap().as_str(), "a\0b");
         let name = BucketName::parse("abc").unwrap();
         assert_eq!(bucket_name(&bucket(&name)).unwrap(), name);

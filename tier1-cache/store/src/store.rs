@@ -25,6 +25,7 @@ use crate::hot::{Hot, SecretHash};
 use crate::kv::memory::MemoryKv;
 use crate::kv::{Commit, Committed, Condition, Kv, Refused, Table, Write};
 use crate::options::{SMALL_BODY_LIMIT, StoreOptions};
+use crate::quarantine::Remembered;
 use crate::rows;
 use crate::staging::{Staging, StagingPlace};
 
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     /// Buckets that are being closed by somebody alive.
     pub(crate) closing: Mutex<BTreeMap<BucketId, usize>>,
     pub(crate) bucket_removed: Notify,
+    pub(crate) quarantine: Remembered,
     pub(crate) epoch: u64,
     open_blobs: Cache<BlobId, Arc<OpenBlob>, OpenWeight, SecretHash>,
     next_blob: AtomicU64,
@@ -100,6 +102,8 @@ pub struct StoreStatus {
     pub index_bytes: u64,
     /// Bytes of the memory cache.
     pub hot_bytes: u64,
+    /// Damaged blobs in quarantine.
+    pub quarantined: u64,
     /// Newest commit.
     pub sequence: u64,
     /// This start's number.
@@ -146,6 +150,7 @@ impl Store {
             buckets_touched: Mutex::new(0),
             closing: Mutex::default(),
             bucket_removed: Notify::new(),
+            quarantine: Remembered::default(),
             epoch,
             open_blobs: Cache::with(
                 BLOBS_OPEN as usize,
@@ -241,6 +246,7 @@ impl Store {
             free_bytes,
             index_bytes: kv.bytes,
             hot_bytes: inner.hot.bytes(),
+            quarantined: inner.quarantine.len() as u64,
             sequence: inner.kv.sequence(),
             epoch: inner.epoch,
             commits: kv.commits,
@@ -298,6 +304,9 @@ impl Inner {
         if let Some(open) = self.open_blobs.get(&id) {
             return Ok(open);
         }
+        if self.is_quarantined(id).await? {
+            return Err(StoreError::corrupt(format!("blob {}-{} is in quarantine", id.epoch, id.number)));
+        }
         let blobs = self.blobs.clone();
         let open = off_thread(blobs.blocks(), move || -> Result<Option<OpenBlob>, StoreError> {
             blobs.open(id)?.map(|(file, len)| OpenBlob::open(file, len, id)).transpose()
@@ -307,7 +316,12 @@ impl Inner {
             Some(open) => {
                 let open = Arc::new(open);
                 self.open_blobs.insert(id, open.clone());
-                // Released meanwhile, and forgotten before it was remembered: or its space would stay taken.
+                // Released or put into quarantine meanwhile, and forgotten before it was remembered: or its space
+                // would stay taken, or its bytes would be served.
+                if self.is_quarantined(id).await? {
+                    self.open_blobs.remove(&id);
+                    return Err(StoreError::corrupt(format!("blob {}-{} is damaged", id.epoch, id.number)));
+                }
                 if self.kv.get(Table::Rows, &rows::count(id)).await?.is_none() {
                     self.open_blobs.remove(&id);
                 }
@@ -324,7 +338,14 @@ impl Inner {
     /// Lets go of a blob that no entry refers to any more. Readers finish on what they have open.
     pub(crate) fn forget(&self, id: BlobId) {
         self.open_blobs.remove(&id);
-        self.blobs.remove(id);
+        if !self.stays_in_quarantine(id) {
+            self.blobs.remove(id);
+        }
+    }
+
+    /// Forgets what was verified of a blob.
+    pub(crate) fn close_blob(&self, id: BlobId) {
+        self.open_blobs.remove(&id);
     }
 
     /// Orders a commit now; the future only waits for its end. `effect` runs after the commit and before its

@@ -22,6 +22,9 @@ pub struct SweepReport {
     pub staging_removed: u64,
     /// Finished blobs of earlier starts without a reference that were removed.
     pub blobs_removed: u64,
+    /// Blobs in quarantine that are of no use any more (a copy of them was fetched again, or they were
+    /// discarded) that were removed.
+    pub quarantine_removed: u64,
     /// Files looked at.
     pub files_seen: u64,
     /// Rows of removed buckets that were removed.
@@ -43,6 +46,7 @@ impl Store {
     pub async fn sweep(&self) -> Result<SweepReport, StoreError> {
         let mut report = SweepReport::default();
         self.sweep_buckets(&mut report).await?;
+        self.sweep_quarantine(&mut report).await?;
         self.sweep_files(&mut report).await?;
         Ok(report)
     }
@@ -58,6 +62,8 @@ impl Store {
         // Blobs of this start are made and removed by those who hold them.
         let is_old = move |found: &Found| match found {
             Found::Staging(id) | Found::Blob(id) => id.epoch < epoch,
+            // Its row came before it: without one it was discarded.
+            Found::Aside(_) => true,
         };
         if !inner.blobs.blocks() {
             let mut all = Vec::new();
@@ -92,10 +98,18 @@ impl Store {
         match found {
             Found::Staging(_) => report.staging_removed += 1,
             Found::Blob(id) => {
-                if inner.kv.get(Table::Rows, &rows::count(id)).await?.is_some() {
+                if inner.kv.get(Table::Rows, &rows::count(id)).await?.is_some()
+                    || inner.is_quarantined(id).await?
+                {
                     return Ok(());
                 }
                 report.blobs_removed += 1;
+            }
+            Found::Aside(id) => {
+                if inner.kv.get(Table::Rows, &rows::quarantine(id)).await?.is_some() {
+                    return Ok(());
+                }
+                report.quarantine_removed += 1;
             }
         }
         let blobs = inner.blobs.clone();

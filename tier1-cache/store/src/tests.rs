@@ -24,6 +24,9 @@ mod model;
 #[cfg(fallthrough_mutants)]
 mod mutants;
 mod objects;
+mod quarantine;
+mod rot;
+mod scrub;
 
 /// Small limits, so that small bodies take every path.
 fn options() -> StoreOptions {

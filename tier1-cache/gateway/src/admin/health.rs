@@ -44,6 +44,7 @@ pub(crate) async fn status(State(api): State<AdminApi>) -> Result<Json<Status>, 
         s3: api.parts.s3_address.clone(),
         buckets: api.parts.engine.buckets(None, 1000).await?.len(),
         store_free_bytes: (api.parts.free_bytes)(),
+        quarantined: api.parts.engine.quarantined_count(),
     }))
 }
 

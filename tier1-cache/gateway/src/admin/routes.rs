@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::admin::answer::ApiError;
-use crate::admin::{AdminApi, buckets, health, keys, objects, shadow};
+use crate::admin::{AdminApi, buckets, health, keys, objects, scrub, shadow};
 
 /// Longest body that is taken: a shadow of a few hundred rules.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -37,6 +37,9 @@ fn guarded() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
         ("/admin/v1/buckets/{name}/objects/stat", get(objects::stat)),
         ("/admin/v1/buckets/{name}/objects/explain", get(objects::explain)),
         ("/admin/v1/buckets/{name}/objects/purge", post(objects::purge)),
+        ("/admin/v1/scrub", get(scrub::status).post(scrub::start)),
+        ("/admin/v1/quarantine", get(scrub::quarantine)),
+        ("/admin/v1/quarantine/{blob}", delete(scrub::discard)),
         ("/admin/v1/keys", get(keys::list).post(keys::create)),
         ("/admin/v1/keys/{id}", delete(keys::revoke)),
     ]

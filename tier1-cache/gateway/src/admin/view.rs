@@ -123,4 +123,7 @@ pub struct Status {
     /// Free bytes on the store's disk, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_free_bytes: Option<u64>,
+    /// Damaged blobs in quarantine.
+    #[serde(default)]
+    pub quarantined: u64,
 }

@@ -30,9 +30,12 @@ pub(crate) struct FileBlobs {
 #[derive(Debug)]
 struct Remover {
     /// Taken at close, which ends the thread.
-    queue: Mutex<Option<SyncSender<BlobId>>>,
+    queue: Mutex<Option<SyncSender<Found>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// Where damaged blobs are kept.
+const QUARANTINE: &str = "quarantine";
 
 fn folder(id: BlobId) -> String {
     format!("blobs/{:02x}", id.number & 0xff)
@@ -46,6 +49,7 @@ fn path_of(found: Found) -> String {
     match found {
         Found::Staging(id) => format!("staging/{}", file_name(id)),
         Found::Blob(id) => format!("{}/{}", folder(id), file_name(id)),
+        Found::Aside(id) => format!("{QUARANTINE}/{}", file_name(id)),
     }
 }
 
@@ -59,7 +63,7 @@ pub(crate) fn id_of(name: &str) -> Option<BlobId> {
 
 /// Makes the folders of a store as far as they are not there (a copy may have left out empty ones), durably.
 pub(crate) fn make_folders(disk: &dyn Disk) -> io::Result<()> {
-    let mut made = disk.create_dir("staging")? | disk.create_dir("blobs")?;
+    let mut made = disk.create_dir("staging")? | disk.create_dir("blobs")? | disk.create_dir(QUARANTINE)?;
     for n in 0..=0xff {
         made |= disk.create_dir(&format!("blobs/{n:02x}"))?;
     }
@@ -86,16 +90,28 @@ impl FileBlobs {
     }
 }
 
-fn remove_all(disk: &dyn Disk, queue: &Receiver<BlobId>) {
-    while let Ok(id) = queue.recv() {
-        remove_now(disk, id);
+impl FileBlobs {
+    fn remove_soon(&self, found: Found) {
+        let handed_over = self.remover.as_ref().is_some_and(|remover| {
+            let queue = remover.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.as_ref().is_some_and(|queue| queue.try_send(found).is_ok())
+        });
+        if !handed_over {
+            remove_now(&*self.disk, found);
+        }
     }
 }
 
-fn remove_now(disk: &dyn Disk, id: BlobId) {
-    if let Err(error) = disk.unlink(&path_of(Found::Blob(id))) {
+fn remove_all(disk: &dyn Disk, queue: &Receiver<Found>) {
+    while let Ok(found) = queue.recv() {
+        remove_now(disk, found);
+    }
+}
+
+fn remove_now(disk: &dyn Disk, found: Found) {
+    if let Err(error) = disk.unlink(&path_of(found)) {
         // Garbage, which the sweep of a later start removes.
-        tracing::warn!(%error, epoch = id.epoch, number = id.number, "cannot remove a blob");
+        tracing::warn!(%error, ?found, "cannot remove a blob");
     }
 }
 
@@ -113,13 +129,7 @@ impl BlobStore for FileBlobs {
     }
 
     fn remove(&self, id: BlobId) {
-        let handed_over = self.remover.as_ref().is_some_and(|remover| {
-            let queue = remover.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.as_ref().is_some_and(|queue| queue.try_send(id).is_ok())
-        });
-        if !handed_over {
-            remove_now(&*self.disk, id);
-        }
+        self.remove_soon(Found::Blob(id));
     }
 
     fn remove_found(&self, found: Found) -> io::Result<()> {
@@ -128,10 +138,16 @@ impl BlobStore for FileBlobs {
 
     fn walk(&self, visit: &mut dyn FnMut(Found) -> bool) -> io::Result<()> {
         let mut go_on = true;
-        self.disk.list("staging", &mut |name| {
-            go_on = id_of(name).is_none_or(|id| visit(Found::Staging(id)));
-            go_on
-        })?;
+        for (folder, found) in
+            [("staging", Found::Staging as fn(BlobId) -> Found), (QUARANTINE, Found::Aside)]
+        {
+            if go_on {
+                self.disk.list(folder, &mut |name| {
+                    go_on = id_of(name).is_none_or(|id| visit(found(id)));
+                    go_on
+                })?;
+            }
+        }
         for n in 0..=0xff {
             if !go_on {
                 break;
@@ -142,6 +158,43 @@ impl BlobStore for FileBlobs {
             })?;
         }
         Ok(())
+    }
+
+    fn forget_cached(&self, id: BlobId) -> io::Result<()> {
+        match self.disk.open(&path_of(Found::Blob(id)))? {
+            Some(file) => file.forget_cached(),
+            None => Ok(()),
+        }
+    }
+
+    fn set_aside(&self, id: BlobId) -> io::Result<bool> {
+        match self.disk.rename(&path_of(Found::Blob(id)), &path_of(Found::Aside(id))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            renamed => renamed?,
+        }
+        // Where it is now before where it was: a crash shows it in one place or in both, never in none.
+        self.disk.sync_dir(QUARANTINE)?;
+        self.disk.sync_dir(&folder(id))?;
+        Ok(true)
+    }
+
+    fn keep_aside(&self, id: BlobId, bytes: &[u8]) -> io::Result<()> {
+        let unnamed = path_of(Found::Staging(id));
+        // What a crash left of an earlier try.
+        self.disk.unlink(&unnamed)?;
+        let file = self.disk.create(&unnamed)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        self.disk.rename(&unnamed, &path_of(Found::Aside(id)))?;
+        self.disk.sync_dir(QUARANTINE)
+    }
+
+    fn remove_aside(&self, id: BlobId) {
+        self.remove_soon(Found::Aside(id));
+    }
+
+    fn aside_bytes(&self, id: BlobId) -> io::Result<Option<u64>> {
+        self.disk.open(&path_of(Found::Aside(id)))?.map(|file| file.len()).transpose()
     }
 
     fn blocks(&self) -> bool {
@@ -197,7 +250,7 @@ impl BlobWriter for FileWriter {
             }
             self.options.reached(Step::BlobDurable)
         };
-        named().inspect_err(|_| remove_now(&*self.disk, self.id))
+        named().inspect_err(|_| remove_now(&*self.disk, Found::Blob(self.id)))
     }
 }
 

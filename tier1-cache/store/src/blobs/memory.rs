@@ -84,6 +84,33 @@ impl BlobStore for MemoryBlobs {
         Ok(())
     }
 
+    fn forget_cached(&self, _: BlobId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_aside(&self, id: BlobId) -> io::Result<bool> {
+        let mut blobs = self.lock();
+        let moved = blobs.remove(&Found::Blob(id));
+        Ok(moved.is_some_and(|content| {
+            blobs.insert(Found::Aside(id), content);
+            true
+        }))
+    }
+
+    fn keep_aside(&self, id: BlobId, bytes: &[u8]) -> io::Result<()> {
+        let content = Content(Arc::new(Mutex::new(bytes.to_vec())));
+        self.lock().insert(Found::Aside(id), content);
+        Ok(())
+    }
+
+    fn remove_aside(&self, id: BlobId) {
+        self.lock().remove(&Found::Aside(id));
+    }
+
+    fn aside_bytes(&self, id: BlobId) -> io::Result<Option<u64>> {
+        Ok(self.lock().get(&Found::Aside(id)).map(|content| content.lock().len() as u64))
+    }
+
     fn blocks(&self) -> bool {
         false
     }

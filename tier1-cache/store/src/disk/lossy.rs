@@ -158,11 +158,24 @@ impl LossyDisk {
 
     /// Flips a bit of a stored byte.
     pub(crate) fn damage(&self, path: &str, at: usize) {
+        self.rot(path, |content| content[at] ^= 0x40);
+    }
+
+    /// Changes what the device has of a file behind everybody's back.
+    #[cfg(test)]
+    pub(crate) fn rot(&self, path: &str, rot: impl Fn(&mut Vec<u8>)) {
         let mut image = self.lock();
         let id = image.names[path];
         let node = image.nodes.get_mut(&id).expect("a named file");
-        node.current[at] ^= 0x40;
-        node.durable[at] ^= 0x40;
+        rot(&mut node.current);
+        rot(&mut node.durable);
+    }
+
+    /// What the device has of a file.
+    #[cfg(test)]
+    pub(crate) fn content(&self, path: &str) -> Vec<u8> {
+        let image = self.lock();
+        image.nodes[&image.names[path]].current.clone()
     }
 }
 

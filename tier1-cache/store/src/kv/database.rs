@@ -13,7 +13,7 @@ use redb::{
 };
 
 use super::backend::{Backend, Link};
-use super::{Commit, Committed, Keyed, Refused, Row, Table, Write, count_of};
+use super::{Commit, Committed, Inspected, Keyed, Refused, Row, Table, Write, count_of};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::mutants::{Mutant, planted};
@@ -149,6 +149,18 @@ impl OpenDatabase {
             }
         }
         Ok(Ok(found))
+    }
+
+    /// As `range` to the end of the table; one bad row does not hide the others.
+    pub(crate) fn inspect(&self, from: &Bound<Vec<u8>>, limit: usize) -> Result<Inspected, Broken> {
+        let table = self.redb.begin_read()?.open_table(ROWS)?;
+        let bounds = (from.as_ref().map(Vec::as_slice), Bound::Unbounded);
+        let mut found = Vec::new();
+        for pair in table.range::<&[u8]>(bounds)?.take(limit) {
+            let (key, value) = pair?;
+            found.push((key.value().to_vec(), row(value.value())));
+        }
+        Ok(found)
     }
 
     /// The newest commit that the database has.

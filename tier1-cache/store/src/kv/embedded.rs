@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::database::{Broken, OpenDatabase};
 use super::memory::is_empty;
-use super::{Commit, Done, Keyed, Kv, KvStatus, Refused, Row, Table};
+use super::{Commit, Done, Inspected, Keyed, Kv, KvStatus, Refused, Row, Table};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::options::StoreOptions;
@@ -438,6 +438,21 @@ impl Kv for EmbeddedKv {
                     self.core.give_up(&database, &broken);
                     self.read(|database| database.range(&from, &to, limit)).await
                 }
+            }
+        }
+        .boxed()
+    }
+
+    fn inspect(&self, from: Bound<Vec<u8>>, limit: usize) -> BoxFuture<'_, Result<Inspected, StoreError>> {
+        async move {
+            if self.drive == Drive::Inline || limit <= RANGE_INLINE {
+                return self.read(|database| database.inspect(&from, limit).map(Ok)).await;
+            }
+            let (database, bound) = (self.database().await?, from.clone());
+            match crate::blobs::off_thread(true, move || database.inspect(&bound, limit)).await? {
+                Ok(rows) => Ok(rows),
+                // Once more here, where a broken database is opened anew.
+                Err(_) => self.read(|database| database.inspect(&from, limit).map(Ok)).await,
             }
         }
         .boxed()

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use super::{Commit, Committed, Done, Keyed, Kv, KvStatus, Refused, Row, Table, Write, count_of};
+use super::{Commit, Committed, Done, Inspected, Keyed, Kv, KvStatus, Refused, Row, Table, Write, count_of};
 use crate::error::StoreError;
 
 #[derive(Default)]
@@ -131,6 +131,12 @@ impl Kv for MemoryKv {
             state.rows.range((from, to)).take(limit).map(|(k, r)| (k.clone(), r.clone())).collect()
         };
         ready(Ok(rows)).boxed()
+    }
+
+    fn inspect(&self, from: Bound<Vec<u8>>, limit: usize) -> BoxFuture<'_, Result<Inspected, StoreError>> {
+        let state = self.lock();
+        let rows = state.rows.range((from, Bound::Unbounded)).take(limit);
+        ready(Ok(rows.map(|(key, row)| (key.clone(), Ok(row.clone()))).collect())).boxed()
     }
 
     fn commit(&self, commit: Commit, done: Done) {
