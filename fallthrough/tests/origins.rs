@@ -61,3 +61,30 @@ fn a_declared_provider_is_read_as_a_provider_by_rules_set_later() {
     assert_eq!(client.list("/pages", "").unwrap(), Ok(Vec::new()));
     assert_eq!(client.send(&Method::GET, "/pages/a", b"").unwrap().0, 424);
 }
+
+#[test]
+fn buckets_that_fall_through_to_each_other_are_found_out() {
+    let here = tempfile::tempdir().unwrap();
+    std::fs::write(
+        here.path().join("c.toml"),
+        "[network]\nallow-private-origins = true\n[fill]\nclient-wait = \"1s\"\n",
+    )
+    .unwrap();
+    let served = Served::serve(here.path(), &["--config", "c.toml"]);
+    let keys = [("access-key", served.text("access_key")), ("secret-key", served.text("secret_key"))];
+    std::fs::write(here.path().join("secret"), keys[1].1).unwrap();
+    for (bucket, behind) in [("chicken", "egg"), ("egg", "chicken")] {
+        served.json(&["bucket", "create", bucket]);
+        let shadow = ["--endpoint", served.text("s3"), "--name", behind, "--region", "us-east-1"];
+        let signed = ["--access-key", keys[0].1, "--secret-key-file", "secret", "--no-probe"];
+        let set = served.ctl(&[&["shadow", "set", bucket][..], &shadow, &signed].concat());
+        assert_eq!(set.code, 0, "{}{}", set.out, set.err);
+    }
+    let client = Client::of(&served);
+    // Not 404 and not an empty list: nobody could be asked. A circle of GETs within one server waits for itself,
+    // since one key has one fill, and ends with the client's wait.
+    let (status, body) = client.send(&Method::GET, "/chicken/k", b"").unwrap();
+    assert!([424, 502, 503].contains(&status), "{status} {}", String::from_utf8_lossy(&body));
+    let listed = client.list("/egg", "").unwrap();
+    assert!(matches!(listed, Err(424 | 502 | 503)), "{listed:?}");
+}

@@ -177,6 +177,7 @@ async fn lists_page_collapse_and_fail() {
         delimiter: Some("/".into()),
         max_keys,
         timeout: Duration::from_secs(5),
+        ..ListQuery::default()
     };
     let shape = |page: &fallthrough_shadow::ListedPage| {
         let keys: Vec<_> = page.objects.iter().map(|o| o.key.clone()).collect();

@@ -252,7 +252,7 @@ const NETWORK: &[Key] = &[Key::value(
     "allow-private-origins",
     "true or false",
     "false",
-    "Loopback, private and link-local addresses may be origins. Off, so that nobody who may set a shadow can \
+    "Loopback and private addresses may be origins. Off, so that nobody who may set a shadow can \
      reach your inner network through it; turn it on when your origins are there. Cloud metadata addresses are \
      never allowed.",
 )];

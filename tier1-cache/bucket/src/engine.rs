@@ -290,7 +290,7 @@ impl Engine {
 
     async fn expect_empty(&self, bucket: &Bucket) -> Result<(), BucketError> {
         let request = ListRequest { max_keys: 1, must_show_one: true, ..ListRequest::default() };
-        let page = self.list_page(bucket, &request).await?;
+        let page = self.list_page(bucket, None, &request).await?;
         if page.items.is_empty() { Ok(()) } else { Err(BucketError::BucketNotEmpty) }
     }
 

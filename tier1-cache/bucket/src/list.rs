@@ -38,7 +38,7 @@ impl Engine {
     pub async fn list(
         &self,
         bucket: &std::sync::Arc<Bucket>,
-        _caller: &Caller,
+        caller: &Caller,
         request: ListRequest,
     ) -> Answer<ListPage> {
         let mut bucket = bucket.clone();
@@ -51,7 +51,7 @@ impl Engine {
                 report.origin = Some(behind.origin.clone());
             }
             self.verified_are_committed(&bucket, None).await;
-            let page = self.list_page(&bucket, &request).await;
+            let page = self.list_page(&bucket, Some(caller), &request).await;
             // A shadow that was detached or replaced in between must not bring keys back.
             match self.bucket(&bucket.name).await {
                 Ok(now) if now.gate_version == bucket.gate_version => return answer(report, page),
@@ -67,6 +67,7 @@ impl Engine {
     pub(crate) async fn list_page(
         &self,
         bucket: &Bucket,
+        caller: Option<&Caller>,
         request: &ListRequest,
     ) -> Result<ListPage, BucketError> {
         let behind = match self.behind(bucket)? {
@@ -80,6 +81,7 @@ impl Engine {
         let mut merge = Merge {
             engine: self,
             bucket,
+            caller,
             request,
             examined: from.unwrap_or_default(),
             skip: None,
@@ -103,6 +105,8 @@ impl Engine {
 struct Merge<'a> {
     engine: &'a Engine,
     bucket: &'a Bucket,
+    /// Whose request it is; `None`: the server's own.
+    caller: Option<&'a Caller>,
     request: &'a ListRequest,
     /// The last name that was looked at, shown or not: everything up to it is done.
     examined: String,
@@ -368,6 +372,8 @@ impl Merge<'_> {
             max_keys: (self.request.max_keys - self.items.len().min(self.request.max_keys) + 1)
                 .clamp(2, 1000),
             timeout: self.engine.inner.options.client_wait,
+            hops: self.caller.map_or(0, |caller| caller.hops),
+            request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
         };
         let passage = behind.gate.pass()?;
         match behind.shadow.list(query).await {

@@ -263,21 +263,14 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     }
 }
 
-/// The headers that every request carries, whatever the kind of origin.
+/// The headers of a request for an object, whatever the kind of origin.
 ///
 /// # Errors
 /// [`ShadowError::Loop`]; [`ShadowError::Malformed`] if a value cannot stand in a header.
 pub(crate) fn request_headers(endpoint: &Endpoint, request: &Request) -> Result<HeaderMap, ShadowError> {
-    if request.hops >= HOPS_MAX {
-        return Err(ShadowError::Loop);
-    }
-    let mut headers = base_headers(endpoint)?;
+    let mut headers = asking_headers(endpoint, request.hops, &request.request_id)?;
     let mut set = |name: HeaderName, text: &str| value(text).map(|value| headers.insert(name, value));
-    set(HeaderName::from_static(HOPS_HEADER), &(request.hops + 1).to_string())?;
     set(HeaderName::from_static(ATTEMPT_HEADER), &request.attempt.to_string())?;
-    if !request.request_id.is_empty() {
-        set(HeaderName::from_static(REQUEST_ID_HEADER), &request.request_id)?;
-    }
     if let Some(traceparent) = &request.traceparent {
         set(HeaderName::from_static("traceparent"), traceparent)?;
     }
@@ -301,6 +294,26 @@ pub(crate) fn request_headers(endpoint: &Endpoint, request: &Request) -> Result<
 }
 
 /// Host, User-Agent, Accept-Encoding.
+/// The headers of every request that is made for a client's: who asks, and how many stores it has passed.
+///
+/// # Errors
+/// [`ShadowError::Loop`]; [`ShadowError::Malformed`] if a value cannot stand in a header.
+pub(crate) fn asking_headers(
+    endpoint: &Endpoint,
+    hops: u32,
+    request_id: &str,
+) -> Result<HeaderMap, ShadowError> {
+    if hops >= HOPS_MAX {
+        return Err(ShadowError::Loop);
+    }
+    let mut headers = base_headers(endpoint)?;
+    headers.insert(HOPS_HEADER, value(&(hops + 1).to_string())?);
+    if !request_id.is_empty() {
+        headers.insert(REQUEST_ID_HEADER, value(request_id)?);
+    }
+    Ok(headers)
+}
+
 pub(crate) fn base_headers(endpoint: &Endpoint) -> Result<HeaderMap, ShadowError> {
     let mut headers = HeaderMap::new();
     headers.insert(HOST, value(&endpoint.host_header())?);

@@ -73,6 +73,10 @@ pub struct ListQuery {
     pub max_keys: usize,
     /// Longest wait for the page.
     pub timeout: Duration,
+    /// How many fall-through stores this request has passed already.
+    pub hops: u32,
+    /// The id of the client's request, for logs on both sides.
+    pub request_id: String,
 }
 
 /// One object of a listed page.

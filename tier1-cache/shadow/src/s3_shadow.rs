@@ -12,7 +12,7 @@ use futures::StreamExt;
 use http::{HeaderMap, HeaderValue};
 
 use crate::answer::{RawAnswer, ShadowError};
-use crate::client::{Outbound, base_headers, request_headers};
+use crate::client::{Outbound, asking_headers, base_headers, request_headers};
 use crate::endpoint::{Endpoint, SettingsError};
 use crate::error_body::ErrorBody;
 use crate::request::{ListQuery, ListedObject, ListedPage, Method, Request, Shadow};
@@ -99,7 +99,7 @@ impl S3Shadow {
     ) -> Result<xml::ListPage, ShadowError> {
         let path = self.endpoint.raw_path(self.bucket.as_str());
         let raw_query = list_query(query, token);
-        let mut headers = base_headers(&self.endpoint)?;
+        let mut headers = asking_headers(&self.endpoint, query.hops, &query.request_id)?;
         self.sign(Method::Get, &path, Some(&raw_query), &mut headers)?;
         let path_and_query = format!("{path}?{raw_query}");
         let answer = self.outbound.send(&self.endpoint, Method::Get, &path_and_query, headers, left).await?;

@@ -304,6 +304,7 @@ fn page(prefix: &str, start_after: &str, max_keys: usize) -> ListQuery {
         delimiter: Some("/".into()),
         max_keys,
         timeout: Duration::from_secs(10),
+        ..ListQuery::default()
     }
 }
 
