@@ -45,6 +45,9 @@ pub enum Fault {
     ResetAt(u64),
     /// Promises the whole length and closes cleanly after this many bytes.
     TruncateAt(u64),
+    /// Promises the whole length and says after this many bytes that the body is whole: for origins within the
+    /// process, whose bodies nothing frames.
+    EndAt(u64),
     /// Sends no length and ends the body cleanly after this many bytes: only a digest can tell.
     EndChunkedAt(u64),
     /// Sends nothing more after this many bytes, and keeps the connection.

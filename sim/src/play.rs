@@ -243,6 +243,7 @@ impl Plan {
                 }
                 Fault::ResetAt(at) => self.stop(*at, End::Reset),
                 Fault::TruncateAt(at) => self.stop(*at, End::Close),
+                Fault::EndAt(at) => self.stop(*at, End::Clean),
                 Fault::StallAt(at) => self.stop(*at, End::Stall),
                 Fault::EndChunkedAt(at) => {
                     self.length = false;

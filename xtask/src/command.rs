@@ -1,5 +1,6 @@
 //! Running other programs: quietly or in sight, with the environment they would have without us.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -48,6 +49,27 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, String> {
         return Err(format!("`{line}` ended with {}: {last}", output.status));
     }
     String::from_utf8(output.stdout).map_err(|_| format!("`{line}` printed something that is not UTF-8"))
+}
+
+/// Runs it in sight of the user, and keeps what it prints to its standard output; whether it succeeded.
+///
+/// # Errors
+/// It could not be started or read.
+pub(crate) fn watched(command: &mut Command) -> Result<(bool, String), String> {
+    let line = describe(command);
+    println!("$ {line}");
+    let failed = |error: std::io::Error| format!("`{line}`: {error}");
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut output = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.map_err(failed)?;
+            println!("{line}");
+            output.push_str(&line);
+            output.push('\n');
+        }
+    }
+    Ok((child.wait().map_err(failed)?.success(), output))
 }
 
 /// Where `name` lies on the PATH.

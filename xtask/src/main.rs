@@ -9,11 +9,13 @@ mod clients;
 mod command;
 mod licences;
 mod mutants;
+mod page;
 mod report;
 mod rust;
 mod server;
 mod tidy;
 mod tools;
+mod torture;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
 cargo xtask bench [--quick] [--write]         measure the built program beside nginx
 cargo xtask mutants [NAME]...                 run the tests against each planted bug
+cargo xtask torture --minutes N               the long forms of the tests; writes docs/reliability.md
 cargo xtask layers                            list the layers
 
 --full         also the planted bugs, and the tests marked #[ignore = \"...\"]
@@ -93,10 +96,14 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let mut args = args.into_iter();
     let task = args.next().unwrap_or_default();
     let (mut full, mut install, mut only, mut names) = (false, true, Vec::new(), Vec::new());
+    let mut minutes = 30;
     let mut wish = bench::Wish { quick: false, write: false };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--full" => full = true,
+            "--minutes" if task == "torture" => {
+                minutes = args.next().and_then(|text| text.parse().ok()).ok_or("--minutes needs a number")?;
+            }
             "--no-install" => install = false,
             "--quick" if task == "bench" => wish.quick = true,
             "--write" if task == "bench" => wish.write = true,
@@ -106,7 +113,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         }
     }
     match task.as_str() {
-        "test" | "bench" | "mutants" => {}
+        "test" | "bench" | "mutants" | "torture" => {}
         "tidy" => only = vec!["tidy".to_owned()],
         "layers" => {
             for layer in LAYERS {
@@ -136,6 +143,9 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     }
     if task == "mutants" {
         return mutants::run(&context, &names);
+    }
+    if task == "torture" {
+        return torture::run(&context, minutes);
     }
     let mut report = Report::default();
     for layer in LAYERS.iter().filter(|layer| only.is_empty() || only.iter().any(|name| name == layer.name)) {

@@ -9,18 +9,24 @@ mod durable;
 mod fallthrough;
 mod nginx;
 mod origin;
-mod page;
 mod process;
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::Context;
+use crate::page::{Page, day_and_commit};
 use client::Target;
 use fallthrough::Fallthrough;
 use nginx::Nginx;
 use origin::SlowOrigin;
 use process::Process;
+
+const PAGE: Page = Page {
+    path: "docs/performance.md",
+    begin: "<!-- figures: written by `cargo xtask bench --write` -->",
+    end: "<!-- end of figures -->",
+};
 
 /// Connections of the load.
 const CONNECTIONS: usize = 8;
@@ -80,7 +86,9 @@ pub(crate) fn run(context: &Context, wish: Wish) -> Result<(), String> {
     );
     println!("\nLoad average at the start: {one_minute}. Servers on core 0, load on core 1.\n\n{tables}");
     if wish.write {
-        page::write(context, &one_minute, &tables)?;
+        let when = day_and_commit(context)?;
+        let part = format!("Measured on {when}, load average {one_minute} before, one run.\n\n{tables}");
+        PAGE.write(context, &part)?;
     }
     Ok(())
 }

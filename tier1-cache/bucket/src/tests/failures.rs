@@ -50,6 +50,7 @@ async fn no_fault_becomes_absence_or_a_wrong_body() {
             vec![Fault::ResetAt(size / 2)],
             vec![Fault::TruncateAt(size / 2)],
             vec![Fault::TruncateAt(size - 1)],
+            vec![Fault::EndAt(size - 1), Fault::NoETag],
             vec![Fault::StallAt(size / 2)],
             vec![Fault::StallAt(0)],
             vec![Fault::FlipByteAt(size / 3), Fault::ContentMd5],
