@@ -58,6 +58,11 @@ pub trait ReadAt: Send + Sync + fmt::Debug + 'static {
     fn as_file(&self) -> Option<&std::fs::File> {
         None
     }
+
+    /// Whether the bytes are in memory for certain, so that reads may be done where nothing may wait.
+    fn never_blocks(&self) -> bool {
+        false
+    }
 }
 
 impl ReadAt for std::fs::File {

@@ -79,6 +79,13 @@ impl FileBody {
             return Poll::Ready(None);
         }
         let block = match &mut self.ahead {
+            None if self.range.file.never_blocks() => match self.read_here() {
+                Ok(block) => block,
+                Err(error) => {
+                    self.range.len = 0;
+                    return Poll::Ready(Some(Err(BodyError::Io(error))));
+                }
+            },
             None => match self.read_cached() {
                 Some(block) => block,
                 None => {
@@ -110,6 +117,15 @@ impl FileBody {
         self.range.offset += read;
         self.range.len -= read;
         Poll::Ready(Some(Ok(Bytes::from_owner(block))))
+    }
+
+    /// The next block of what is in memory anyway.
+    fn read_here(&self) -> io::Result<Block> {
+        let mut block = self.pool.take();
+        block.len = block_len(self.range.len);
+        let len = block.len;
+        self.range.file.read_exact_at(&mut block.bytes[..len], self.range.offset)?;
+        Ok(block)
     }
 
     /// What the page cache holds of the next block. `None` if that is nothing, or cannot be told.

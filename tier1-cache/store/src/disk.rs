@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fallthrough_object::ReadAt;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod lossy;
 pub(crate) mod os;
 

@@ -28,6 +28,8 @@ mod quarantine;
 mod rows;
 mod rule_text;
 mod scrub;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod staging;
 mod store;
 mod sweep;

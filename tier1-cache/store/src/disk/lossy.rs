@@ -138,6 +138,12 @@ impl LossyDisk {
         self.lock().dead = true;
     }
 
+    /// Whether the machine is gone.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.lock().dead
+    }
+
     /// The next `times` operations of this kind fail.
     pub(crate) fn fail(&self, fault: Fault, times: u32) {
         self.fail_after(fault, 0, times);
@@ -148,6 +154,7 @@ impl LossyDisk {
         self.lock().faults.insert(fault, (good, times));
     }
 
+    #[cfg(test)]
     pub(crate) fn set_free(&self, bytes: u64) {
         self.lock().free = Some(bytes);
     }
@@ -157,6 +164,7 @@ impl LossyDisk {
     }
 
     /// Flips a bit of a stored byte.
+    #[cfg(test)]
     pub(crate) fn damage(&self, path: &str, at: usize) {
         self.rot(path, |content| content[at] ^= 0x40);
     }
@@ -311,6 +319,10 @@ impl LossyFile {
 }
 
 impl ReadAt for LossyFile {
+    fn never_blocks(&self) -> bool {
+        true
+    }
+
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         if self.disk.lock().faulty(Fault::Read) {
             return Err(io::Error::other("the device cannot read this"));
@@ -344,8 +356,8 @@ impl DiskFile for LossyFile {
                 node.unsynced.clear();
                 return Err(io::Error::other("the device cannot write this"));
             }
-            node.durable = node.current.clone();
-            node.unsynced.clear();
+            let Node { durable, unsynced, .. } = node;
+            unsynced.drain(..).for_each(|unsynced| change(durable, &unsynced));
             Ok(())
         })
     }

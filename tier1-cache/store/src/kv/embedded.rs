@@ -62,12 +62,17 @@ pub(crate) struct EmbeddedKv {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Commits of an inline writer.
     inline: Mutex<Inline>,
+    /// A commit waits that was held back.
+    #[cfg(feature = "simulation")]
+    due: tokio::sync::Notify,
 }
 
 #[derive(Default)]
 struct Inline {
     waiting: VecDeque<(Commit, Done)>,
     draining: bool,
+    /// Commits wait until they are asked for.
+    held: bool,
 }
 
 impl fmt::Debug for EmbeddedKv {
@@ -135,7 +140,15 @@ impl EmbeddedKv {
                 Some(std::thread::Builder::new().name("store-writer".to_owned()).spawn(run)?)
             }
         };
-        Ok(Self { core, drive, queue, thread: Mutex::new(thread), inline: Mutex::default() })
+        Ok(Self {
+            core,
+            drive,
+            queue,
+            thread: Mutex::new(thread),
+            inline: Mutex::default(),
+            #[cfg(feature = "simulation")]
+            due: tokio::sync::Notify::new(),
+        })
     }
 
     /// The database; waits while it is broken.
@@ -190,12 +203,41 @@ impl EmbeddedKv {
         self.core.drain(group);
     }
 
+    /// From now on the commits of an inline writer wait for [`EmbeddedKv::drain_held`], as they wait for the
+    /// writer's thread otherwise.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn hold_back(&self) {
+        self.inline.lock().unwrap_or_else(PoisonError::into_inner).held = true;
+    }
+
+    /// Resolves when a commit may be waiting that was held back.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn held_due(&self) {
+        self.due.notified().await;
+    }
+
+    /// Commits what waits, at most `most` as one group; tells how many are left.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn drain_held(&self, most: usize) -> usize {
+        let (group, left) = {
+            let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
+            let most = inline.waiting.len().min(most);
+            (inline.waiting.drain(..most).collect::<Vec<_>>(), inline.waiting.len())
+        };
+        if !group.is_empty() {
+            self.core.drain(group);
+        }
+        left
+    }
+
     fn commit_inline(&self, commit: Commit, done: Done) {
         let lock =
             || -> MutexGuard<'_, Inline> { self.inline.lock().unwrap_or_else(PoisonError::into_inner) };
         let mut inline = lock();
         inline.waiting.push_back((commit, done));
-        if inline.draining {
+        if inline.draining || inline.held {
+            #[cfg(feature = "simulation")]
+            self.due.notify_one();
             return;
         }
         inline.draining = true;
@@ -494,6 +536,11 @@ impl Kv for EmbeddedKv {
 
     fn sequence(&self) -> u64 {
         self.core.sequence.load(Ordering::SeqCst)
+    }
+
+    #[cfg(feature = "simulation")]
+    fn as_embedded(&self) -> Option<&EmbeddedKv> {
+        Some(self)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
