@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use fallthrough_object::{Body, ByteRange};
 use fallthrough_store::ObjectInfo;
-use tokio::sync::watch;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
 use crate::fill::{Came, Fill};
 use crate::get::{Read, SOON, Selected, answer, whole};
 use crate::reader::{Head, Progress, Stage, VERIFIED_FIRST_BYTES, stream};
+use crate::telling::Listener;
 
 impl Read<'_> {
     /// Waits until the fill can answer, at most the client's patience, and answers from it.
     pub(crate) async fn read_fill(&self, fill: &Fill, came: Came) -> Answer<Object> {
         let inner = &self.engine.inner;
-        let mut progress = fill.progress.subscribe();
-        let awaited_its_commit =
-            came == Came::Later && matches!(progress.borrow().stage, Stage::Verified(..));
+        let progress = fill.progress.listen();
+        let awaited_its_commit = came == Came::Later && matches!(progress.last().stage, Stage::Verified(..));
         let word = match came {
             Came::First => CacheWord::Miss,
             Came::Later if awaited_its_commit => CacheWord::Hit,
@@ -32,7 +31,7 @@ impl Read<'_> {
         let answers = |seen: &Progress| {
             if self.request.head { seen.answers_head() } else { seen.answers_get() }
         };
-        let seen = tokio::time::timeout(inner.options.client_wait, progress.wait_for(answers))
+        let seen = tokio::time::timeout(inner.options.client_wait, progress.hear(answers))
             .await
             .map(|seen| seen.map(|seen| seen.stage.clone()));
         drop(waiting);
@@ -82,15 +81,11 @@ impl Read<'_> {
     }
 
     /// The object, or the asked part of it, out of a running or verified fill.
-    async fn out_of_fill(
-        &self,
-        mut progress: watch::Receiver<Progress>,
-        head: &Arc<Head>,
-    ) -> Result<Object, BucketError> {
+    async fn out_of_fill(&self, progress: Listener, head: &Arc<Head>) -> Result<Object, BucketError> {
         let mut head = head.clone();
         if head.size_bytes.is_none() && (self.request.range.is_some() || self.request.head) {
             // A range cannot be placed before the length is known.
-            head = self.await_length(&mut progress).await?;
+            head = self.await_length(&progress).await?;
         }
         let Some(size) = head.size_bytes else {
             return match self.select(&head.info, 0) {
@@ -114,7 +109,7 @@ impl Read<'_> {
             return Ok(whole(head.info.clone(), ObjectBody::Head(range)));
         }
         let span = range.unwrap_or(ByteRange::whole(size));
-        let verified = match &progress.borrow().stage {
+        let verified = match &progress.last().stage {
             Stage::Verified(_, reader) if span.len() <= VERIFIED_FIRST_BYTES => Some(reader.clone()),
             Stage::Verified(..)
             | Stage::Asking
@@ -145,11 +140,10 @@ impl Read<'_> {
         Ok(with_range(head.info.clone(), range, body))
     }
 
-    async fn await_length(&self, progress: &mut watch::Receiver<Progress>) -> Result<Arc<Head>, BucketError> {
+    async fn await_length(&self, progress: &Listener) -> Result<Arc<Head>, BucketError> {
         let wait = self.engine.inner.options.client_wait;
         let slow = || BucketError::SlowDown { reason: "length-unknown", retry_after: SOON };
-        let seen =
-            tokio::time::timeout(wait, progress.wait_for(Progress::is_final)).await.map_err(|_| slow())?;
+        let seen = tokio::time::timeout(wait, progress.hear(Progress::is_final)).await.map_err(|_| slow())?;
         match seen.map(|seen| seen.stage.clone()) {
             Ok(Stage::Verified(head, _)) => Ok(head),
             Ok(Stage::Failed(error)) => Err(error),

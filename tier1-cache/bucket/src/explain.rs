@@ -43,7 +43,7 @@ impl Engine {
             BlobRef::File(_) => "file",
         });
         let fill = self.running(bucket, key).map(|fill| {
-            let progress = fill.progress.borrow();
+            let progress = fill.progress.last();
             let secs = self.inner.clock.monotonic().since(fill.started).as_secs();
             let stage = match &progress.stage {
                 Stage::Asking => "waiting for the origin",
@@ -54,7 +54,7 @@ impl Engine {
                 Stage::Failed(_) => "failed",
             };
             let origin = &fill.origin;
-            let (readable, readers) = (progress.readable, fill.progress.receiver_count());
+            let (readable, readers) = (progress.readable, fill.progress.listeners());
             format!("{stage}; origin {origin}, {secs} s, {readable} bytes readable, {readers} readers")
         });
         let last_fill = {

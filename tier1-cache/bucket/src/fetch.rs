@@ -13,14 +13,14 @@ use fallthrough_shadow::{Found, Freshness, Outcome, Request};
 use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
-use tokio::sync::watch;
 
 use crate::api::BucketError;
 use crate::ask::{Unanswered, ask};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
-use crate::reader::{Head, LENGTH_AWAITED_BYTES, Progress, Stage, VERIFIED_FIRST_BYTES};
+use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
+use crate::telling::Teller;
 
 /// Failures in a row, without progress, that end a fetch.
 const MAX_FAILURES: u32 = 4;
@@ -55,7 +55,7 @@ impl Fetched {
 pub(crate) struct Fetch<'a> {
     engine: &'a Engine,
     order: &'a FillOrder,
-    progress: &'a watch::Sender<Progress>,
+    progress: &'a Teller,
     attempt: u32,
     failures: u32,
     /// The body so far, once headers came.
@@ -97,11 +97,7 @@ fn done(fetched: Fetched) -> Attempted {
 }
 
 impl<'a> Fetch<'a> {
-    pub(crate) fn new(
-        engine: &'a Engine,
-        order: &'a FillOrder,
-        progress: &'a watch::Sender<Progress>,
-    ) -> Self {
+    pub(crate) fn new(engine: &'a Engine, order: &'a FillOrder, progress: &'a Teller) -> Self {
         Self { engine, order, progress, attempt: 0, failures: 0, partial: None, etag_differed: false }
     }
 
@@ -362,7 +358,7 @@ impl<'a> Fetch<'a> {
             .filter(|c| c.kind == ChecksumKind::FullObject)
             .fold(DigestSet::none().and_md5(), |set, c| set.and(c.algorithm));
         let head = Arc::new(Head { info, size_bytes, kept });
-        self.progress.send_modify(|progress| {
+        self.progress.tell(|progress| {
             progress.stage = Stage::Headers(head.clone());
             progress.readable = 0;
         });
@@ -428,7 +424,7 @@ impl<'a> Fetch<'a> {
         }
         let opened = !std::mem::replace(&mut partial.open, true);
         let stage = opened.then(|| Stage::Streaming(partial.head.clone(), partial.staging.reader()));
-        self.progress.send_modify(|progress| {
+        self.progress.tell(|progress| {
             progress.readable = readable;
             if let Some(stage) = stage {
                 progress.stage = stage;

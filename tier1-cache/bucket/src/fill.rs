@@ -11,7 +11,6 @@ use fallthrough_object::{Key, Monotonic};
 use fallthrough_store::{
     Bucket, Entry, EntryState, Erased, NewState, Observation, Provenance, Revision, Sealed,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
@@ -21,13 +20,14 @@ use crate::engine::{Behind, Engine};
 use crate::fetch::{Fetch, Fetched};
 use crate::ledger::Change;
 use crate::reader::{Progress, Stage};
+use crate::telling::Teller;
 
 /// What readers of a running fill attach to.
 pub(crate) struct Fill {
     pub(crate) id: FillId,
     pub(crate) origin: Arc<str>,
     pub(crate) started: Monotonic,
-    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) progress: Teller,
     /// Cancelled when the fill's task has ended: what it stored can be found, or it stored nothing.
     ended: CancellationToken,
 }
@@ -86,7 +86,7 @@ impl Engine {
                 return Err(TableFull);
             }
             fills.join(&order.slot, base, order.bucket.gate_version, |id| {
-                let progress = watch::Sender::new(Progress { stage: Stage::Asking, readable: 0 });
+                let progress = Teller::new(Progress { stage: Stage::Asking, readable: 0 });
                 Arc::new(Fill { id, origin, started, progress, ended: CancellationToken::new() })
             })
         });
@@ -128,7 +128,7 @@ impl Engine {
     /// Bounded by the store's own patience and its disk; dropping the future changes nothing.
     pub(crate) async fn verified_are_committed(&self, bucket: &Bucket, key: Option<&Key>) {
         let waiting = |fill: &Arc<Fill>| {
-            matches!(&fill.progress.borrow().stage, Stage::Verified(head, _) if head.kept)
+            matches!(&fill.progress.last().stage, Stage::Verified(head, _) if head.kept)
                 .then(|| fill.ended.clone())
         };
         let ends: Vec<CancellationToken> = self.inner.fills.with(|fills| match key {
@@ -157,16 +157,12 @@ impl Drop for FillGuard<'_> {
         run.fill.ended.cancel();
         metrics::gauge!("fallthrough_fills_in_flight").decrement(1.0);
         // Readers of a fill without a last word must not wait for ever.
-        run.fill.progress.send_if_modified(|progress| {
-            let orphaned = !progress.is_final();
-            if orphaned {
-                progress.stage = Stage::Failed(BucketError::OriginFailing {
-                    reason: "the fill was stopped".to_owned(),
-                    retry_after: Duration::from_secs(1),
-                });
-            }
-            orphaned
-        });
+        if !run.fill.progress.last().is_final() {
+            run.say(Stage::Failed(BucketError::OriginFailing {
+                reason: "the fill was stopped".to_owned(),
+                retry_after: Duration::from_secs(1),
+            }));
+        }
     }
 }
 
@@ -188,7 +184,7 @@ impl FillRun {
     }
 
     fn remember(&self, outcome: &str, took: Duration) {
-        let said = match &self.fill.progress.borrow().stage {
+        let said = match &self.fill.progress.last().stage {
             Stage::Failed(error) => format!("{outcome} after {} ms: {error}", took.as_millis()),
             Stage::Asking
             | Stage::Headers(_)
@@ -203,7 +199,7 @@ impl FillRun {
     }
 
     fn say(&self, stage: Stage) {
-        self.fill.progress.send_modify(|progress| progress.stage = stage);
+        self.fill.progress.tell(|progress| progress.stage = stage);
     }
 
     /// Runs the fill to its end; returns the outcome for metrics.
@@ -228,7 +224,7 @@ impl FillRun {
                 let size = staging.len();
                 let reader = staging.reader();
                 // Verified: the last bytes go out now. Readers do not wait for the durable commit.
-                self.fill.progress.send_modify(|progress| {
+                self.fill.progress.tell(|progress| {
                     progress.stage = Stage::Verified(head.clone(), reader);
                     progress.readable = size;
                 });

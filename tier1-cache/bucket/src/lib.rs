@@ -24,6 +24,7 @@ mod pass;
 mod put;
 mod reader;
 mod scrub;
+mod telling;
 #[cfg(test)]
 mod tests;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use fallthrough_object::{BodyError, ByteRange, ByteStream};
 use fallthrough_store::{Entry, ObjectInfo, StagingReader};
-use tokio::sync::watch;
 
 use crate::api::BucketError;
+use crate::telling::Listener;
 
 /// Bodies up to this size are verified before the first byte goes out.
 pub(crate) const VERIFIED_FIRST_BYTES: u64 = 256 * 1024;
@@ -90,9 +90,9 @@ impl Progress {
 ///
 /// # Cancellation
 /// Dropping it changes nothing for the fill.
-pub(crate) fn stream(progress: watch::Receiver<Progress>, range: Option<ByteRange>) -> ByteStream {
+pub(crate) fn stream(progress: Listener, range: Option<ByteRange>) -> ByteStream {
     struct Cursor {
-        progress: watch::Receiver<Progress>,
+        progress: Listener,
         at: u64,
         end: Option<u64>,
         done: bool,
@@ -103,7 +103,7 @@ pub(crate) fn stream(progress: watch::Receiver<Progress>, range: Option<ByteRang
         if cursor.done {
             return None;
         }
-        match next(&mut cursor.progress, cursor.at, cursor.end).await {
+        match next(&cursor.progress, cursor.at, cursor.end).await {
             Ok(Some(bytes)) => {
                 cursor.at += bytes.len() as u64;
                 cursor.done = cursor.end == Some(cursor.at);
@@ -119,17 +119,13 @@ pub(crate) fn stream(progress: watch::Receiver<Progress>, range: Option<ByteRang
 }
 
 /// The next piece from `at` on; `None` at the end.
-async fn next(
-    progress: &mut watch::Receiver<Progress>,
-    at: u64,
-    end: Option<u64>,
-) -> Result<Option<bytes::Bytes>, BodyError> {
+async fn next(progress: &Listener, at: u64, end: Option<u64>) -> Result<Option<bytes::Bytes>, BodyError> {
     if end == Some(at) {
         return Ok(None);
     }
     let (reader, readable, whole) = {
         let seen = progress
-            .wait_for(|seen| seen.readable > at || seen.is_final())
+            .hear(|seen| seen.readable > at || seen.is_final())
             .await
             // The fill's task is gone without a last word: it panicked or the process stops.
             .map_err(|_| BodyError::Origin)?;
