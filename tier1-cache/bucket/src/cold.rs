@@ -56,7 +56,7 @@ impl Read<'_> {
 
     /// While the origin cannot be asked, what it said before still answers.
     fn known_if_failing(&self, cold: &Cold, error: BucketError) -> Answer<Object> {
-        let state = self.entry.as_ref().map(|entry| &entry.state);
+        let state = self.state();
         if let (
             Some(EntryState::Known(info, _)),
             BucketError::OriginFailing { .. } | BucketError::SlowDown { .. },
@@ -174,7 +174,7 @@ impl Read<'_> {
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
         // A known object's range must be of that object.
-        if let Some(EntryState::Known(info, _)) = self.entry.as_ref().map(|entry| &entry.state) {
+        if let Some(EntryState::Known(info, _)) = self.state() {
             request.if_match = info.etag.clone();
         }
         let (outcome, asked_at) = match ask(self.engine, &cold.behind, request).await {

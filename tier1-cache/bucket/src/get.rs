@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody};
 use crate::core::commit::MAX_CONFLICTS;
-use crate::core::keystate::{ColdHead, Decision, RuleView, Situation, on_cold_head, on_get};
+use crate::core::keystate::{ColdHead, Decision, RuleView, Situation, believed, on_cold_head, on_get};
 use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::Match;
 use crate::engine::{Behind, Engine};
@@ -68,8 +68,13 @@ impl Engine {
 }
 
 impl Read<'_> {
+    /// What is known about the key, as far as the present shadow is concerned.
+    pub(crate) fn state(&self) -> Option<&EntryState> {
+        self.entry.as_deref().and_then(|entry| believed(entry, self.bucket.gate_version))
+    }
+
     async fn run(&self) -> Answer<Object> {
-        let state = self.entry.as_ref().map(|entry| &entry.state);
+        let state = self.state();
         // The hot path: what is here and cannot age needs neither rules nor clocks.
         if let Some(EntryState::Written(stored)) = state {
             return self.serve(stored, CacheWord::Hit, "written").await;
@@ -280,7 +285,7 @@ impl Read<'_> {
 
     /// A key that is not here: HEAD, range or whole.
     async fn cold(&self, cold: &Cold, situation: Situation<'_>) -> Answer<Object> {
-        let state = self.entry.as_ref().map(|entry| &entry.state);
+        let state = self.state();
         if let Some(fill) = self.engine.running(self.bucket, &self.request.key) {
             // A running fill answers everything that is asked of its key.
             return self.read_fill(&fill, Came::Later).await;

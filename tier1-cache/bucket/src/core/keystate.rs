@@ -1,7 +1,7 @@
 //! What a read of a key does, given what is known about the key. `docs/semantics.md`, sections 1, 2 and 6.
 
 use fallthrough_object::Timestamp;
-use fallthrough_store::{BucketMode, EntryState, Provenance};
+use fallthrough_store::{BucketMode, Entry, EntryState, Provenance};
 
 use crate::core::mutants::{Mutant, planted};
 
@@ -47,6 +47,20 @@ pub(crate) enum Decision {
     },
     /// Not here, and nothing to fall through to.
     NotHere,
+}
+
+/// What an entry says in a bucket whose gate was last raised by the commit `gate_version`. That a shadow has an
+/// object, or has none, is believed of that shadow alone: what was noted before it was replaced says nothing of
+/// the one there is now. (Rows and gates take their versions from one sequence.)
+pub(crate) fn believed(entry: &Entry, gate_version: u64) -> Option<&EntryState> {
+    match &entry.state {
+        EntryState::Known(..) | EntryState::Absent { .. } if entry.row_version < gate_version => None,
+        state @ (EntryState::Written(_)
+        | EntryState::Filled(..)
+        | EntryState::Known(..)
+        | EntryState::Absent { .. }
+        | EntryState::Tombstone) => Some(state),
+    }
 }
 
 /// Decides a GET.

@@ -161,3 +161,18 @@ async fn explain_says_what_is_and_what_would_be() {
     world.delete("k").await;
     assert!(explain().await.next_get.contains("deleted"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_one_shadow_said_is_not_believed_of_another() {
+    let world = World::new(BucketMode::Migrate).await;
+    let old = world.origin.object("known", 70);
+    assert!(world.get("absent").await.is_err());
+    assert_eq!(world.head("known").await.unwrap().object.size_bytes, Some(old.size_bytes()));
+    let other = world.another_origin();
+    let (absent, known) = (other.object("absent", 50), other.object("known", 90));
+    let set = |settings: &mut BucketSettings| settings.shadow[0].edition = Some("two".into());
+    world.engine.set_bucket(&world.name, &set).await.unwrap();
+    // Within the time in which the old shadow's words would have been believed.
+    assert_eq!(world.head("known").await.unwrap().object.size_bytes, Some(known.size_bytes()));
+    assert!(same(&world.get("absent").await.unwrap().bytes, &absent));
+}
