@@ -32,6 +32,7 @@ const ORIGIN: &str = "fallthrough-origin";
 const AVATAR: &str = "fallthrough-avatar";
 const DIFFUSION: &str = "fallthrough-diffusion";
 const SIM: &str = "fallthrough-sim";
+const SIMULATION: &str = "fallthrough-simulation";
 const SERVER: &str = "fallthrough-server";
 
 /// The whole graph. A member that is not listed is a finding, so that a new crate is a decision.
@@ -46,6 +47,7 @@ const GRAPH: &[Rule] = &[
     rule(AVATAR, &[ORIGIN, DIFFUSION, OBJECT], true),
     rule(DIFFUSION, &[], false),
     rule(SIM, &[SHADOW, WIRE, OBJECT], false),
+    rule(SIMULATION, &[GATEWAY, BUCKET, STORE, SHADOW, SIM, WIRE, OBJECT], false),
     rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], true),
     rule("xtask", &[WIRE, OBJECT], false),
 ];

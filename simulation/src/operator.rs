@@ -1,0 +1,207 @@
+//! What an operator, the weather and bad luck do in a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fallthrough_bucket::{BucketError, NewBucket};
+use fallthrough_object::Key;
+use fallthrough_store::simulation::DiskFault;
+use http::Method;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Ask, Client, Told};
+use crate::dice::Dice;
+use crate::history::AFTERMATH;
+use crate::model::{Did, Mode};
+use crate::world::World;
+
+/// The operator's number among the clients.
+const OPERATOR: u32 = 99;
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Purge,
+    Attach,
+    Detach,
+    DropBucket,
+    MakeBucket,
+}
+
+/// Makes the bucket of a run.
+pub(crate) async fn make_bucket(world: &Arc<World>, origin: Option<u8>) {
+    let Some(running) = world.running() else { return };
+    let journal = &world.journal;
+    let from = journal.now();
+    let made = running.engine.create_bucket(&World::bucket_name(), world.settings(origin)).await;
+    drop(running);
+    for key in 0..world.plan.keys.len() {
+        match &made {
+            Ok(NewBucket::Created(_)) => journal.did(OPERATOR, key, from, Did::MakeBucket(origin)),
+            Ok(NewBucket::Exists(_)) => journal.did(OPERATOR, key, from, Did::BucketSeen),
+            Err(_) => journal.maybe_did(OPERATOR, key, from, Did::MakeBucket(origin)),
+        }
+    }
+}
+
+/// Purges, changes shadows, deletes the bucket and makes it again, until `enough`.
+pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationToken) {
+    let mut client = Client::new(&world, OPERATOR);
+    let all: Vec<usize> = (0..world.plan.keys.len()).collect();
+    let shadowed = world.plan.mode != Mode::Plain;
+    loop {
+        let longest = u64::try_from(world.plan.pause.as_millis()).unwrap_or(0) * 8 + 40;
+        let pause = tokio::time::sleep(Duration::from_millis(dice.below(longest)));
+        if enough.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+        let deed = dice.weighted(&[
+            (8, Deed::Purge),
+            (if shadowed { 2 } else { 0 }, Deed::Attach),
+            (if shadowed { 1 } else { 0 }, Deed::Detach),
+            (2, Deed::DropBucket),
+            (3, Deed::MakeBucket),
+        ]);
+        let keys = match deed {
+            Deed::Purge => vec![dice.index(all.len())],
+            Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket => all.clone(),
+        };
+        keys.iter().for_each(|key| world.origins.changing(*key));
+        let in_doubt = match deed {
+            Deed::Purge => purge(&world, keys[0]).await,
+            Deed::Attach => set_shadow(&world, Some(u8::from(dice.chance(50)))).await,
+            Deed::Detach => set_shadow(&world, None).await,
+            Deed::DropBucket => drop_bucket(&world, &mut client).await,
+            Deed::MakeBucket => {
+                let origin = (shadowed && dice.chance(80)).then(|| u8::from(dice.chance(30)));
+                make_bucket(&world, origin).await;
+                false
+            }
+        };
+        if in_doubt {
+            tokio::time::sleep(AFTERMATH).await;
+        }
+        keys.iter().for_each(|key| world.origins.changed(*key));
+    }
+}
+
+async fn purge(world: &Arc<World>, key: usize) -> bool {
+    let Some(running) = world.running() else { return false };
+    world.journal.count("purge");
+    let from = world.journal.now();
+    let name = Key::parse(world.plan.keys[key]).expect("a good key");
+    let did = match running.engine.bucket(&World::bucket_name()).await {
+        Ok(bucket) => match running.engine.purge(&bucket, &name, false).await {
+            Ok(_) => Did::Purge,
+            Err(BucketError::WouldLoseWritten) => Did::PurgeRefused,
+            Err(BucketError::NoSuchBucket(_)) => Did::NoBucket,
+            Err(BucketError::Conflict) => return false,
+            Err(_) => {
+                world.journal.maybe_did(OPERATOR, key, from, Did::Purge);
+                return true;
+            }
+        },
+        Err(BucketError::NoSuchBucket(_)) => Did::NoBucket,
+        Err(_) => return false,
+    };
+    world.journal.did(OPERATOR, key, from, did);
+    false
+}
+
+async fn set_shadow(world: &Arc<World>, origin: Option<u8>) -> bool {
+    let Some(running) = world.running() else { return false };
+    world.journal.count(if origin.is_some() { "shadow set" } else { "shadow cleared" });
+    let from = world.journal.now();
+    let shadow = world.settings(origin).shadow;
+    let change = move |settings: &mut fallthrough_bucket::BucketSettings| settings.shadow = shadow.clone();
+    let result = running.engine.set_bucket(&World::bucket_name(), &change).await;
+    let did = origin.map_or(Did::Detach, Did::Attach);
+    let in_doubt = match &result {
+        Ok(_) | Err(BucketError::NoSuchBucket(_)) => false,
+        Err(BucketError::Conflict) => return false,
+        Err(_) => true,
+    };
+    for key in 0..world.plan.keys.len() {
+        match &result {
+            Ok(_) => world.journal.did(OPERATOR, key, from, did),
+            Err(BucketError::NoSuchBucket(_)) => world.journal.did(OPERATOR, key, from, Did::NoBucket),
+            Err(_) => world.journal.maybe_did(OPERATOR, key, from, did),
+        }
+    }
+    in_doubt
+}
+
+async fn drop_bucket(world: &Arc<World>, client: &mut Client) -> bool {
+    world.journal.count("DeleteBucket");
+    let from = world.journal.now();
+    let told = client.ask(&Ask::new(Method::DELETE, "")).await;
+    let (did, in_doubt) = match &told {
+        Told::NotAsked => return false,
+        Told::Lost => (Did::DropBucket, true),
+        Told::Answer(reply) => match (reply.status, reply.code().as_str()) {
+            (204, _) => {
+                world.journal.count("buckets deleted");
+                (Did::DropBucket, false)
+            }
+            (404, _) => (Did::NoBucket, false),
+            // Not empty, or in use.
+            (409 | 424, _) => return false,
+            (500..=599, _) => (Did::DropBucket, true),
+            (other, code) => {
+                world.journal.violation(format!("DeleteBucket is answered {other} {code}"));
+                return false;
+            }
+        },
+    };
+    for key in 0..world.plan.keys.len() {
+        if in_doubt {
+            world.journal.maybe_did(OPERATOR, key, from, did);
+        } else {
+            world.journal.did(OPERATOR, key, from, did);
+        }
+    }
+    in_doubt
+}
+
+/// Good and bad weather at the origins, and objects that change there, until it is dropped.
+pub(crate) async fn weather(world: Arc<World>, dice: Dice) {
+    loop {
+        world.origins.set_weather(if dice.chance(50) { world.plan.storm } else { 0 });
+        tokio::time::sleep(Duration::from_millis(dice.between(100, 8_000))).await;
+        if world.plan.origins_change && dice.chance(60) {
+            let (origin, key) = (dice.index(world.plan.origins), dice.index(world.plan.keys.len()));
+            world.origins.change(origin, key, dice.chance(25));
+        }
+    }
+}
+
+/// Crashes, restarts and failures of the disk.
+pub(crate) async fn misfortune(world: Arc<World>, dice: Dice) {
+    for _ in 0..world.plan.crashes {
+        let longest = u64::try_from(world.plan.pause.as_millis()).unwrap_or(0) * 30 + 200;
+        tokio::time::sleep(Duration::from_millis(dice.below(longest))).await;
+        if world.plan.disk_faults {
+            let fault = dice.pick(&[DiskFault::Sync, DiskFault::Write, DiskFault::Read]);
+            world.journal.note(&format!("disk fault {fault:?}"));
+            world.journal.count("disk fault");
+            world.disk().fail(fault, 1);
+            tokio::time::sleep(Duration::from_millis(dice.below(1000))).await;
+        }
+        let down = Duration::from_millis(dice.below(3_000));
+        match dice.below(5) {
+            0 => world.restart().await,
+            1 | 2 => world.crash(down).await,
+            _ => {
+                // In the middle of a write.
+                let disk = world.disk();
+                disk.stop_after(u32::try_from(dice.below(60)).expect("few"));
+                for _ in 0..3_000 {
+                    if disk.is_dead() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                world.crash(down).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The origins of a run: what they have, how they misbehave, and a watch on how they are asked.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fallthrough_bucket::{ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
+use fallthrough_object::BucketName;
+use fallthrough_shadow::{ListQuery, ListedPage, Method, RawAnswer, Request, Shadow, ShadowError};
+use fallthrough_sim::{Content, Fault, ListFault, Script, ScriptedShadow};
+use futures::StreamExt as _;
+
+use crate::dice::Dice;
+use crate::history::{Journal, Moment, VersionId};
+use crate::model::Mode;
+use crate::plan::Plan;
+
+/// The origins of a run, which outlive every crash of the store in front of them.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    plan: Plan,
+    journal: Journal,
+    dice: Dice,
+    scripts: Vec<Arc<Script>>,
+    /// Percentage of requests that go wrong.
+    weather: AtomicU64,
+    timelines: Mutex<Vec<Vec<Timeline>>>,
+    watch: Arc<Mutex<Watch>>,
+}
+
+/// What one origin had under one key, since when.
+pub(crate) type Timeline = Vec<(u64, Option<VersionId>)>;
+
+/// Fills under way, and what may let a second one of the same key begin.
+#[derive(Debug, Default)]
+struct Watch {
+    /// By bucket key: when each began.
+    fills: BTreeMap<usize, Vec<Moment>>,
+    /// Changes of a key under way, and when the last one ended.
+    changing: BTreeMap<usize, u64>,
+    changed: BTreeMap<usize, Moment>,
+}
+
+impl Origins {
+    pub(crate) fn new(plan: &Plan, journal: &Journal, dice: Dice) -> Arc<Self> {
+        let scripts: Vec<_> = (0..plan.origins).map(|_| Script::new()).collect();
+        let timelines = scripts
+            .iter()
+            .map(|script| {
+                let keys = plan.keys.iter().enumerate();
+                keys.map(|(n, key)| {
+                    if !dice.chance(65) {
+                        return vec![(0, None)];
+                    }
+                    let size = plan.size(&dice);
+                    vec![(0, Some(give(script, journal, n, key, size)))]
+                })
+                .collect()
+            })
+            .collect();
+        Arc::new(Self {
+            plan: plan.clone(),
+            journal: journal.clone(),
+            dice,
+            scripts,
+            weather: AtomicU64::new(0),
+            timelines: Mutex::new(timelines),
+            watch: Arc::default(),
+        })
+    }
+
+    pub(crate) fn set_weather(&self, percent: u64) {
+        self.journal.note(&format!("weather {percent}"));
+        self.weather.store(percent, Ordering::Relaxed);
+    }
+
+    /// What each origin had under a key.
+    pub(crate) fn timelines(&self, key: usize) -> Vec<Timeline> {
+        let timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
+        timelines.iter().map(|of_origin| of_origin[key].clone()).collect()
+    }
+
+    /// Somebody changes or removes an object behind everybody's back.
+    pub(crate) fn change(&self, origin: usize, key: usize, remove: bool) {
+        let script = &self.scripts[origin];
+        let name = self.plan.keys[key];
+        let what = if remove {
+            script.remove(name);
+            None
+        } else {
+            Some(give(script, &self.journal, key, name, self.plan.size(&self.dice)))
+        };
+        self.journal.note(&format!("origin {origin} key {key} becomes {what:?}"));
+        self.journal.count("changes behind our back");
+        let now = self.journal.now();
+        let mut timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
+        timelines[origin][key].push((now.nanos, what));
+    }
+
+    /// Says that a change of a key is on its way, which lets a second fill of the key begin.
+    pub(crate) fn changing(&self, key: usize) {
+        *self.lock().changing.entry(key).or_default() += 1;
+    }
+
+    /// The change has ended.
+    pub(crate) fn changed(&self, key: usize) {
+        let now = self.journal.now();
+        let mut watch = self.lock();
+        *watch.changing.entry(key).or_default() -= 1;
+        watch.changed.insert(key, now);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers that have begun and not ended.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.scripts.iter().map(|script| script.in_flight()).sum()
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.scripts.iter().map(|script| script.total_calls() + script.list_calls()).sum()
+    }
+
+    /// The rule that leads to an origin.
+    pub(crate) fn rule(&self, origin: u8) -> ShadowRule {
+        let mut rule = if self.plan.mode == Mode::Compute {
+            ShadowRule::to(ShadowTarget::Origin { origin: format!("o{origin}") })
+        } else {
+            ShadowRule::to(ShadowTarget::S3 {
+                endpoint: "http://origin.test".to_owned(),
+                name: format!("o{origin}"),
+                region: "us-east-1".to_owned(),
+                credentials: None,
+            })
+        };
+        if self.plan.mode == Mode::Cache {
+            rule.ttl_secs = Some(self.plan.ttl.as_secs());
+        }
+        rule.negative_ttl_secs = Some(self.plan.ttl.as_secs());
+        rule
+    }
+}
+
+/// Gives an origin the next version of an object.
+fn give(script: &Script, journal: &Journal, key: usize, name: &str, size: u64) -> VersionId {
+    let version = journal.version(key, |edition| Content::generated(name, edition, size));
+    script.object_of(name, journal.of(version).content.bytes());
+    version
+}
+
+/// Makes the watched clients of the origins.
+#[derive(Debug)]
+pub(crate) struct Factory(pub(crate) Arc<Origins>);
+
+impl ShadowFactory for Factory {
+    fn shadow(&self, _: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
+        let name = match &rule.target {
+            ShadowTarget::Origin { origin } => origin,
+            ShadowTarget::S3 { name, .. } => name,
+            ShadowTarget::Http { url } => url,
+        };
+        let number = name.strip_prefix('o').and_then(|n| n.parse::<usize>().ok());
+        let number = number.ok_or_else(|| ShadowRefused("no such origin".to_owned()))?;
+        let inner = ScriptedShadow::of(self.0.scripts[number].clone());
+        Ok(Arc::new(WatchedShadow { inner, origins: self.0.clone() }))
+    }
+}
+
+/// A client of an origin that misbehaves as the weather says, and tells when a key is asked for twice at once.
+#[derive(Debug)]
+struct WatchedShadow {
+    inner: ScriptedShadow,
+    origins: Arc<Origins>,
+}
+
+/// Counts a fill out when its answer is over.
+struct FillUnderWay {
+    watch: Arc<Mutex<Watch>>,
+    key: usize,
+    began: Moment,
+}
+
+impl Drop for FillUnderWay {
+    fn drop(&mut self) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fills) = watch.fills.get_mut(&self.key) {
+            fills.retain(|began| *began != self.began);
+        }
+    }
+}
+
+impl WatchedShadow {
+    fn watch_fill(&self, request: &Request) -> Option<FillUnderWay> {
+        let origins = &self.origins;
+        let is_fill = request.method == Method::Get && (request.range.is_none() || request.attempt > 1);
+        let key = origins.plan.keys.iter().position(|key| *key == request.key.as_str())?;
+        if !is_fill {
+            return None;
+        }
+        let began = origins.journal.now();
+        let mut watch = origins.lock();
+        let changing = watch.changing.get(&key).is_some_and(|changing| *changing > 0);
+        let changed = watch.changed.get(&key).copied().unwrap_or_default();
+        let fills = watch.fills.entry(key).or_default();
+        let twice = !changing && fills.iter().any(|other| *other > changed);
+        let others = fills.len();
+        fills.push(began);
+        drop(watch);
+        if twice {
+            origins.journal.violation(format!("key {key} is fetched while {others} fills of it run"));
+        }
+        Some(FillUnderWay { watch: origins.watch.clone(), key, began })
+    }
+
+    /// Decides what goes wrong with this request.
+    fn misfortunes(&self, request: &Request) -> Vec<Fault> {
+        let (origins, dice) = (&self.origins, &self.origins.dice);
+        let mut faults = Vec::new();
+        if origins.plan.mode == Mode::Compute {
+            // Programs say what their bodies are, or nothing could tell a wrong one.
+            faults.push(Fault::ContentMd5);
+        }
+        if dice.chance(60) {
+            faults.push(Fault::DelayHeaders(Duration::from_micros(dice.below(30_000))));
+        }
+        if !dice.chance(origins.weather.load(Ordering::Relaxed)) {
+            return faults;
+        }
+        let size = self.inner.content(request.key.as_str()).map_or(0, |content| content.size_bytes());
+        let whole = request.method == Method::Get && (request.range.is_none() || request.attempt > 1);
+        let at = dice.below(size + 1);
+        let (name, fault) = match dice.below(17) {
+            0 | 1 => ("5xx", Fault::Status(dice.pick(&[500, 502, 503, 504]))),
+            2 => ("busy", Fault::Busy { retry_after: Some("1".to_owned()) }),
+            3 => ("hang-up", Fault::HangUp),
+            4 => ("no answer", Fault::NoAnswer),
+            5 | 6 => ("reset", Fault::ResetAt(at)),
+            7 => ("truncate", Fault::TruncateAt(at)),
+            8 => ("end early, unsaid", Fault::EndChunkedAt(at)),
+            9 => ("stall", Fault::StallAt(at)),
+            10 | 11 => {
+                let chunk_bytes = (size / dice.between(2, 200)).max(1);
+                let every = Duration::from_millis(dice.between(1, 40));
+                ("drip", Fault::Drip { chunk_bytes, every })
+            }
+            12 if whole && size > 0 => ("flip", Fault::FlipByteAt(at.min(size - 1))),
+            13 if whole => ("wrong length", Fault::WrongLength(dice.below(size + 50))),
+            14 => ("no length", Fault::NoLength),
+            15 if whole && origins.plan.mode != Mode::Compute => {
+                ("changed etag", Fault::WrongETag(format!("\"{:032x}\"", dice.number())))
+            }
+            _ => ("slow", Fault::DelayHeaders(Duration::from_millis(dice.between(500, 4000)))),
+        };
+        origins.journal.count(name);
+        faults.push(fault);
+        faults
+    }
+}
+
+#[async_trait]
+impl Shadow for WatchedShadow {
+    async fn fetch(&self, request: Request) -> Result<RawAnswer, ShadowError> {
+        let under_way = self.watch_fill(&request);
+        let faults = self.misfortunes(&request);
+        self.origins.journal.note(&format!(
+            "origin is asked: {:?} {} {:?} attempt {} {faults:?}",
+            request.method,
+            request.key.as_str(),
+            request.range,
+            request.attempt,
+        ));
+        let key = request.key.as_str().to_owned();
+        for fault in faults {
+            self.inner.fault_times(&key, 1, fault);
+        }
+        // The script takes the faults in its first step, before anybody else can run.
+        let mut answer = self.inner.fetch(request).await?;
+        let body = std::mem::replace(&mut answer.body, futures::stream::empty().boxed());
+        answer.body = body
+            .map(move |piece| {
+                let _until_the_end = &under_way;
+                piece
+            })
+            .boxed();
+        Ok(answer)
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<ListedPage, ShadowError> {
+        let (origins, dice) = (&self.origins, &self.origins.dice);
+        if dice.chance(60) {
+            self.inner.list_fault_times(1, ListFault::Delay(Duration::from_micros(dice.below(30_000))));
+        }
+        if dice.chance(origins.weather.load(Ordering::Relaxed)) {
+            origins.journal.count("list fault");
+            let fault = match dice.below(5) {
+                0 => ListFault::Status(503),
+                1 => ListFault::OutOfOrder,
+                2 => ListFault::Malformed,
+                3 => ListFault::NoAnswer,
+                _ => ListFault::Delay(Duration::from_millis(dice.between(500, 3000))),
+            };
+            self.inner.list_fault_times(1, fault);
+        }
+        self.inner.list(query).await
+    }
+}

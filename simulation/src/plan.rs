@@ -1,0 +1,72 @@
+//! What a seed decides before the run begins.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::model::Mode;
+
+/// Keys that collide with each other, and with common prefixes, as often as possible.
+const KEYS: [&str; 7] = ["a", "d", "d/1", "d/2/x", "d0", "e/1", "z z"];
+
+/// The plan of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) mode: Mode,
+    pub(crate) keys: Vec<&'static str>,
+    pub(crate) origins: usize,
+    pub(crate) clients: u32,
+    pub(crate) operations_each: u64,
+    /// Time to live of copies, and of an origin's "not found".
+    pub(crate) ttl: Duration,
+    /// Whether origins change behind our back (in `cache` mode only).
+    pub(crate) origins_change: bool,
+    /// Percentage of requests to origins that go wrong in bad weather.
+    pub(crate) storm: u64,
+    /// Whether the operator deletes buckets and changes shadows.
+    pub(crate) operator: bool,
+    /// Crashes and restarts.
+    pub(crate) crashes: u64,
+    /// Whether the disk fails now and then.
+    pub(crate) disk_faults: bool,
+    /// Longest pause between two operations of a client.
+    pub(crate) pause: Duration,
+    /// Longest wait of a commit for its writer.
+    pub(crate) commit_wait: Duration,
+}
+
+impl Plan {
+    pub(crate) fn of(dice: &Dice) -> Self {
+        let mode =
+            dice.weighted(&[(2, Mode::Plain), (4, Mode::Migrate), (4, Mode::Cache), (2, Mode::Compute)]);
+        let first = dice.index(KEYS.len() - 2);
+        let keys = KEYS[first..].iter().copied().take(dice.pick(&[2, 3, 5, 7])).collect();
+        Self {
+            mode,
+            keys,
+            origins: if mode == Mode::Plain { 0 } else { 2 },
+            clients: u32::try_from(dice.between(2, 5)).expect("a few"),
+            operations_each: dice.between(15, 40),
+            ttl: Duration::from_secs(dice.pick(&[1, 5, 20])),
+            origins_change: mode == Mode::Cache && dice.chance(60),
+            storm: dice.pick(&[0, 20, 40, 70]),
+            operator: dice.chance(70),
+            crashes: dice.weighted(&[(3, 0), (3, 1), (3, 2), (1, 4)]),
+            disk_faults: dice.chance(20),
+            pause: Duration::from_millis(dice.pick(&[2, 20, 200, 2000])),
+            commit_wait: Duration::from_micros(dice.pick(&[0, 500, 3_000, 30_000])),
+        }
+    }
+
+    /// A size for an object, such that each way through the store is taken.
+    pub(crate) fn size(&self, dice: &Dice) -> u64 {
+        let class = dice.weighted(&[
+            (1, (0, 0)),
+            (2, (1, 40)),
+            (6, (41, 1_000)),
+            (5, (1_001, 12_000)),
+            (5, (12_001, 70_000)),
+            (1, (262_000, 420_000)),
+        ]);
+        dice.between(class.0, class.1)
+    }
+}

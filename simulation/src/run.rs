@@ -1,0 +1,176 @@
+//! One run: a seed, played and judged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::checker::{Verdict, check};
+use crate::dice::Dice;
+use crate::gauges::Gauges;
+use crate::history::{Journal, VersionId};
+use crate::model::{Mode, Model};
+use crate::operator;
+use crate::plan::Plan;
+use crate::workload::Worker;
+use crate::world::World;
+
+/// Longest run in virtual time: all clients are done long before.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+/// After bad weather: breakers close, commits end, copies age.
+const CALM: Duration = Duration::from_secs(90);
+
+/// What came of a seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The bucket's mode.
+    pub mode: Mode,
+    /// Hash of the whole history: equal for equal seeds.
+    pub hash: String,
+    /// Operations in the history, counted for each key that they are about.
+    pub operations: usize,
+    /// How often each kind of request, fault or mishap happened.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Requests that reached the origins.
+    pub origin_requests: usize,
+    /// What must not be, in words. Empty if all is well.
+    pub violations: Vec<String>,
+    /// Everything that happened, if it was asked for.
+    pub lines: Vec<String>,
+}
+
+/// Plays a seed and judges it.
+///
+/// # Panics
+/// If the machine under test panics on the run's own thread; a panic of a task breaks the run, too.
+pub fn run(seed: u64) -> Outcome {
+    play(seed, false)
+}
+
+/// Like [`run`], and keeps a line for everything that happened.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_with_lines(seed: u64) -> Outcome {
+    play(seed, true)
+}
+
+fn play(seed: u64, lines: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without threads and sockets");
+    let gauges = Gauges::default();
+    let mut outcome = metrics::with_local_recorder(&gauges, || runtime.block_on(whole(seed, lines)));
+    let tasks = runtime.metrics().num_alive_tasks();
+    if tasks > 0 {
+        outcome.violations.push(format!("{tasks} tasks are left"));
+    }
+    drop(runtime);
+    for (name, value) in gauges.left() {
+        outcome.violations.push(format!("the gauge {name} stands at {value}"));
+    }
+    outcome
+}
+
+async fn whole(seed: u64, lines: bool) -> Outcome {
+    let dice = Dice::new(seed);
+    let plan = Plan::of(&dice);
+    let journal = Journal::new(plan.keys.len(), lines);
+    journal.note(&format!("{plan:?}"));
+    let world = World::new(&plan, &journal, &dice);
+    if tokio::time::timeout(LONGEST, live(&world, &dice)).await.is_err() {
+        journal.violation("the run does not end");
+    }
+    judge(seed, &world)
+}
+
+async fn live(world: &Arc<World>, dice: &Dice) {
+    let plan = &world.plan;
+    world.start().await;
+    operator::make_bucket(world, (plan.origins > 0).then_some(0)).await;
+    let tasks = TaskTracker::new();
+    let workers: Vec<_> =
+        (0..plan.clients).map(|number| tasks.spawn(Worker::new(world, number, dice.fork()).work())).collect();
+    let misfortune = tasks.spawn(operator::misfortune(world.clone(), dice.fork()));
+    let weather = tasks.spawn(operator::weather(world.clone(), dice.fork()));
+    let enough = CancellationToken::new();
+    if plan.operator {
+        tasks.spawn(operator::operate(world.clone(), dice.fork(), enough.clone()));
+    }
+    for worker in workers.into_iter().chain([misfortune]) {
+        if let Err(error) = worker.await {
+            world.journal.violation(format!("a task of the run panicked: {error}"));
+        }
+    }
+    enough.cancel();
+    weather.abort();
+    tasks.close();
+    tasks.wait().await;
+    world.origins.set_weather(0);
+    if world.running().is_none() {
+        world.start().await;
+    }
+    tokio::time::sleep(CALM).await;
+    let mut reader = Worker::new(world, 50, dice.fork());
+    reader.read_all().await;
+    drop(reader);
+    // What was acknowledged is still there after a start.
+    world.restart().await;
+    let mut reader = Worker::new(world, 51, dice.fork());
+    reader.read_all().await;
+    drop(reader);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.finish().await;
+}
+
+fn judge(seed: u64, world: &World) -> Outcome {
+    let journal = &world.journal;
+    let histories = journal.operations();
+    let operations = histories.iter().map(Vec::len).sum();
+    let hash = journal.hash();
+    let mut violations = journal.violations();
+    for (key, history) in histories.iter().enumerate() {
+        let sizes = journal.versions(key).into_iter();
+        let model = Model {
+            mode: world.plan.mode,
+            staleness: if world.plan.origins_change {
+                // A copy ages, and may have taken long to come.
+                u64::try_from((world.plan.ttl + Duration::from_secs(120)).as_nanos()).unwrap_or(u64::MAX)
+            } else {
+                0
+            },
+            sizes: sizes
+                .map(|(id, version)| (id, version.content.size_bytes()))
+                .collect::<BTreeMap<VersionId, u64>>(),
+            origins: world.origins.timelines(key),
+            start: None,
+        };
+        match check(&model, history) {
+            Verdict::Linearizable => {}
+            Verdict::Violation(why) => {
+                let name = world.plan.keys[key];
+                violations.push(format!(
+                    "the history of key {key} ({name}) is not linearizable, {:?}:\n{why}",
+                    model.origins
+                ));
+            }
+            Verdict::Undecided => violations.push(format!("the history of key {key} is too much to judge")),
+        }
+    }
+    Outcome {
+        seed,
+        mode: world.plan.mode,
+        hash,
+        operations,
+        counts: journal.counts(),
+        origin_requests: world.origins.requests(),
+        violations,
+        lines: journal.lines(),
+    }
+}
