@@ -43,7 +43,7 @@ fn a_declared_provider_is_read_as_a_provider_by_rules_set_later() {
     );
     std::fs::write(here.path().join("c.toml"), config).unwrap();
     let served = Served::serve(here.path(), &["--config", "c.toml"]);
-    for (bucket, origin) in [("photos", "old"), ("lost", "gone"), ("pages", "web")] {
+    for (bucket, origin) in [("photos", "old"), ("pictures", "old"), ("lost", "gone"), ("pages", "web")] {
         served.json(&["bucket", "create", bucket]);
         let set = served.ctl(&["shadow", "set", bucket, "--origin", origin, "--no-probe"]);
         assert_eq!(set.code, 0, "{}{}", set.out, set.err);
@@ -57,6 +57,10 @@ fn a_declared_provider_is_read_as_a_provider_by_rules_set_later() {
     // A bucket that the provider does not have is a wrong setting, not an absent object.
     let (status, body) = client.send(&Method::GET, "/lost/a", b"").unwrap();
     assert_eq!(status, 424, "{}", String::from_utf8_lossy(&body));
+    // What was read just now counts as here, also while its copy waits to be committed with others.
+    served.json(&["bucket", "set", "pictures", "--mode", "compute"]);
+    assert_eq!(client.send(&Method::GET, "/pictures/a", b"").unwrap(), (200, b"a".to_vec()));
+    assert_eq!(client.send(&Method::DELETE, "/pictures", b"").unwrap().0, 409);
     // A web server has no list: what is here is shown, and its refusal of a stranger is not an absence.
     assert_eq!(client.list("/pages", "").unwrap(), Ok(Vec::new()));
     assert_eq!(client.send(&Method::GET, "/pages/a", b"").unwrap().0, 424);

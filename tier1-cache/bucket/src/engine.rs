@@ -269,6 +269,7 @@ impl Engine {
     /// [`BucketError::BucketNotEmpty`], [`BucketError::NoSuchBucket`]; what LIST answers if the shadow fails.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), BucketError> {
         let bucket = self.bucket(name).await?;
+        self.verified_are_committed(&bucket, None).await;
         // Looked at first without closing, so that a bucket in use does not refuse writes for a moment.
         self.expect_empty(&bucket).await?;
         let closed = match self.inner.store.close_bucket(&bucket).await {
