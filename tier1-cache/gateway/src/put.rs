@@ -55,8 +55,8 @@ pub(crate) async fn object(
     let conditions = WriteConditions::from_headers(headers)?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
-    let body = body.take().ok_or(S3Code::InternalError)?;
-    let (stream, verdict) = upload.stream(body, patience);
+    let incoming = body.take().ok_or(S3Code::InternalError)?;
+    let (stream, verdict) = upload.stream(incoming, patience);
     let request = PutRequest {
         key: exchange.key()?.clone(),
         meta,
@@ -68,7 +68,9 @@ pub(crate) async fn object(
     };
     // On the heap: the engine's future is large, and GETs should not pay for its size.
     let put = Box::pin(engine.put(exchange.bucket()?, &exchange.caller, request));
-    let outcome = put.await.map_err(|error| match (error, verdict.refused.get()) {
+    let ended = put.await;
+    *body = verdict.unread();
+    let outcome = ended.map_err(|error| match (error, verdict.refused.get()) {
         (BucketError::BadBody(_), Some(answer)) => Refusal::from(answer.clone()),
         (error, _) => Refusal::from(error),
     })?;

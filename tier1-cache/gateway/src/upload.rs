@@ -5,7 +5,7 @@
 //! promise was kept; until then nobody may believe what has come.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -49,6 +49,15 @@ pub(crate) struct Verdict {
     pub(crate) checksums: Arc<OnceLock<Vec<Checksum>>>,
     /// What to answer if the body was refused.
     pub(crate) refused: Arc<OnceLock<S3Error>>,
+    unread: Arc<Mutex<Option<Incoming>>>,
+}
+
+impl Verdict {
+    /// The body, if whoever had its stream dropped it before its end, and not because of what was in it: the
+    /// client still sends it, and may not listen before it has.
+    pub(crate) fn unread(&self) -> Option<Incoming> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Upload {
@@ -104,7 +113,7 @@ impl Upload {
     pub(crate) fn stream(self, body: Incoming, patience: Duration) -> (ByteStream, Verdict) {
         let verdict = Verdict::default();
         let stream = Decoded {
-            body,
+            body: Some(body),
             patience,
             silence: None,
             input: Bytes::new(),
@@ -206,7 +215,8 @@ fn given(promises: &Promises, announced: &[String]) -> Vec<ChecksumAlgorithm> {
 
 /// The stream behind [`Upload::stream`]. Holds one piece as it came from the socket, and hash states.
 struct Decoded {
-    body: Incoming,
+    /// Taken when this is dropped.
+    body: Option<Incoming>,
     patience: Duration,
     /// Runs while nothing comes.
     silence: Option<Pin<Box<Sleep>>>,
@@ -220,6 +230,14 @@ struct Decoded {
     left: u64,
     verdict: Verdict,
     ended: bool,
+}
+
+impl Drop for Decoded {
+    fn drop(&mut self) {
+        if !self.ended {
+            *self.verdict.unread.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        }
+    }
 }
 
 /// Why the body is refused: for the engine, and for the client.
@@ -240,7 +258,8 @@ impl Decoded {
             if let Some(piece) = self.decode()? {
                 return Poll::Ready(Ok(Some(piece)));
             }
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
+            match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return self.poll_silence(cx),
                 Poll::Ready(Some(Ok(frame))) => {
                     self.silence = None;
