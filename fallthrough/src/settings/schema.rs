@@ -189,8 +189,8 @@ const STORE: &[Key] = &[
         "low-space-stop-fills",
         "size",
         "1GiB",
-        "Fills stop being kept and writes are refused when less than this is free on the disk, so that deletes \
-         and reads go on. `0` turns it off.",
+        "When less than this is free on the disk, fills are passed on to clients without being kept; below a quarter \
+         of it (at most 256 MiB) writes are refused with 503, so that deletes and reads go on. `0` turns it off.",
     ),
     Key::value(
         "scrub-rate",

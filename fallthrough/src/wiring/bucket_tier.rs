@@ -217,9 +217,12 @@ async fn open(
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Store, Failure> {
     let data = &settings.store.data;
+    let defaults = StoreOptions::default();
+    let low_space = settings.store.low_space_bytes;
     let options = StoreOptions {
-        low_space_stop_fills_bytes: settings.store.low_space_bytes,
-        ..StoreOptions::default()
+        low_space_stop_fills_bytes: low_space,
+        reserve_bytes: defaults.reserve_bytes.min(low_space / 4),
+        ..defaults
     };
     Store::open(data, options, Arc::clone(clock), Arc::clone(entropy)).await.map_err(|error| {
         let mend = match &error {

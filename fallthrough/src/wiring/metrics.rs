@@ -49,6 +49,9 @@ impl MetricsPage {
     pub(crate) fn render(&self, store: &StoreStatus) -> String {
         // 0 while the disk fails: commits are refused, reads go on as far as they can.
         metrics::gauge!("fallthrough_store_writable").set(f64::from(u8::from(store.writable)));
+        // 0 below the reserve of free space: bodies are refused.
+        metrics::gauge!("fallthrough_store_accepts_writes").set(f64::from(u8::from(store.accepts_writes)));
+        metrics::gauge!("fallthrough_store_accepts_fills").set(f64::from(u8::from(store.accepts_fills)));
         metrics::gauge!("fallthrough_store_index_bytes").set(as_float(store.index_bytes));
         metrics::gauge!("fallthrough_memory_cache_bytes").set(as_float(store.hot_bytes));
         // Commits, the groups that were made durable together, and the syncs which that took: what a slow

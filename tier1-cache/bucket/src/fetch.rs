@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fallthrough_object::{Body, BodyError, ChecksumAlgorithm, ChecksumKind, ETag, RangeSpec, Timestamp};
 use fallthrough_shadow::{Found, Freshness, Outcome, Request};
-use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging};
+use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging, StoreError};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
@@ -332,7 +332,6 @@ impl<'a> Fetch<'a> {
     }
 
     fn begin(&mut self, found: Found, asked_at: Timestamp) -> Result<Body, BucketError> {
-        let inner = &self.engine.inner;
         let strong = found.etag.clone().filter(|etag| !etag.is_weak());
         let etag = match &strong {
             Some(etag) => etag.clone(),
@@ -350,7 +349,7 @@ impl<'a> Fetch<'a> {
         });
         // In `migrate` an object's own Cache-Control is its metadata, not a word to us.
         let kept = self.order.bucket.settings.mode == BucketMode::Migrate || !found.freshness.do_not_keep;
-        let staging = inner.store.stage(size_bytes)?;
+        let (kept, staging) = self.stage(kept, size_bytes)?;
         let wanted = found
             .expected
             .checksums
@@ -378,6 +377,18 @@ impl<'a> Fetch<'a> {
             asked_at,
         });
         Ok(found.body)
+    }
+
+    /// A place for the body, and whether it is to be kept: where the disk has no space for copies it is passed on.
+    fn stage(&self, kept: bool, size_bytes: Option<u64>) -> Result<(bool, Staging), StoreError> {
+        let store = &self.engine.inner.store;
+        if kept {
+            match store.stage_fill(size_bytes) {
+                Err(StoreError::Full { .. }) => {}
+                staged => return Ok((true, staged?)),
+            }
+        }
+        Ok((false, store.stage_passing(size_bytes)?))
     }
 
     /// A strong ETag of our own, for an origin that gives none: drawn anew for each fill, so that two bodies

@@ -22,7 +22,8 @@ pub struct StoreOptions {
     pub hot_bytes: u64,
     /// Below this many free bytes [`StoreStatus::accepts_fills`](crate::StoreStatus) turns false.
     pub low_space_stop_fills_bytes: u64,
-    /// Below this many free bytes no body is taken at all; what is here can still be read and deleted.
+    /// Below this many free bytes no body is taken to be kept; what is here can still be read and deleted, and
+    /// bodies that are only passed on may use half of these.
     pub reserve_bytes: u64,
     /// Commits that may wait for the writer.
     pub queue_commits: usize,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use fallthrough_object::{BucketName, Clock, Entropy, Key, Monotonic};
@@ -75,6 +75,18 @@ pub(crate) struct Inner {
 struct Free {
     asked: Option<Monotonic>,
     bytes: Option<u64>,
+}
+
+impl Free {
+    /// Whether `bytes` are free above `limit`.
+    fn has(&self, limit: u64, bytes: u64) -> Result<(), StoreError> {
+        match self.bytes {
+            Some(free_bytes) if free_bytes < limit.saturating_add(bytes) => {
+                Err(StoreError::Full { free_bytes })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -222,15 +234,44 @@ impl Store {
     /// # Errors
     /// [`StoreError::Full`]: free space is below the reserve, or the body would take it there.
     pub fn stage(&self, expected_len: Option<u64>) -> Result<Staging, StoreError> {
+        self.stage_above(self.inner.options.reserve_bytes, expected_len)
+    }
+
+    /// As [`Store::stage`], for a copy of what is behind us: a while before there is no space for what clients
+    /// put, there is none for copies.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`]: pass the body on by [`Store::stage_passing`].
+    pub fn stage_fill(&self, expected_len: Option<u64>) -> Result<Staging, StoreError> {
+        self.stage_above(self.inner.fills_stop_bytes(), expected_len)
+    }
+
+    /// A place for a body that is only passed on: half of the reserve is for such. Never seal it.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub fn stage_passing(&self, expected_len: Option<u64>) -> Result<Staging, StoreError> {
+        let expected = expected_len.unwrap_or(0);
+        // Claimed by nobody: its space is free again as soon as it is read.
+        self.inner.look_at_free().has(self.inner.options.reserve_bytes / 2, expected)?;
+        Ok(self.staging())
+    }
+
+    fn stage_above(&self, limit: u64, expected_len: Option<u64>) -> Result<Staging, StoreError> {
+        let expected = expected_len.unwrap_or(0);
+        let mut free = self.inner.look_at_free();
+        free.has(limit, expected)?;
+        // Until the disk is asked anew nobody else gets it: or all bodies of half a second would count on the
+        // same space.
+        free.bytes = free.bytes.map(|bytes| bytes - expected);
+        drop(free);
+        Ok(self.staging())
+    }
+
+    fn staging(&self) -> Staging {
         let inner = &*self.inner;
-        if let Some(free) = inner.free_bytes() {
-            let needed = expected_len.unwrap_or(0).saturating_add(inner.options.reserve_bytes);
-            if free < needed {
-                return Err(StoreError::Full { free_bytes: free });
-            }
-        }
         let id = inner.new_blob();
-        Ok(Staging::new(StagingPlace { blobs: inner.blobs.clone(), options: inner.options.clone(), id }))
+        Staging::new(StagingPlace { blobs: inner.blobs.clone(), options: inner.options.clone(), id })
     }
 
     /// What an operator may want to see.
@@ -241,7 +282,7 @@ impl Store {
         let above = |limit: u64| free_bytes.is_none_or(|free| free >= limit);
         StoreStatus {
             writable: kv.writable,
-            accepts_fills: above(inner.options.low_space_stop_fills_bytes.max(inner.options.reserve_bytes)),
+            accepts_fills: above(inner.fills_stop_bytes()),
             accepts_writes: above(inner.options.reserve_bytes),
             free_bytes,
             index_bytes: kv.bytes,
@@ -285,8 +326,17 @@ impl Inner {
         BucketId(self.epoch << 32 | self.next_bucket.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Below this many free bytes no copies are kept.
+    fn fills_stop_bytes(&self) -> u64 {
+        self.options.low_space_stop_fills_bytes.max(self.options.reserve_bytes)
+    }
+
     /// Free space of the disk, not older than [`FREE_SPACE_AGE`]; `None` if it has no meaning or is not known.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
+        self.look_at_free().bytes
+    }
+
+    fn look_at_free(&self) -> MutexGuard<'_, Free> {
         let now = self.clock.monotonic();
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.asked.is_none_or(|asked| now.since(asked) >= FREE_SPACE_AGE) {
@@ -296,7 +346,7 @@ impl Inner {
             });
             *free = Free { asked: Some(now), bytes };
         }
-        free.bytes
+        free
     }
 
     /// An open blob, from the ones kept open where possible.

@@ -105,15 +105,18 @@ async fn a_full_disk_fails_the_write_and_readers_go_on() {
 }
 
 #[derive(Debug)]
-struct StandingClock(std::sync::atomic::AtomicU64);
+struct StandingClock {
+    now: std::sync::atomic::AtomicU64,
+    /// What passes between two looks at it, in nanoseconds.
+    step: u64,
+}
 
 impl Clock for StandingClock {
     fn now(&self) -> Timestamp {
         Timestamp(0)
     }
     fn monotonic(&self) -> fallthrough_object::Monotonic {
-        // A second a call: the figure of free space is asked for anew each time.
-        fallthrough_object::Monotonic(self.0.fetch_add(1_000_000_000, std::sync::atomic::Ordering::SeqCst))
+        fallthrough_object::Monotonic(self.now.fetch_add(self.step, std::sync::atomic::Ordering::SeqCst))
     }
 }
 
@@ -121,7 +124,9 @@ impl Clock for StandingClock {
 async fn under_the_reserve_no_body_is_taken_but_deletes_and_reads_are() {
     let disk = LossyDisk::new();
     let limits = StoreOptions { reserve_bytes: 1000, low_space_stop_fills_bytes: 5000, ..options() };
-    let (clock, entropy) = (Arc::new(StandingClock(0.into())), SeededEntropy::new(1));
+    // A second a look: the disk is asked for its free space anew each time.
+    let clock = Arc::new(StandingClock { now: 0.into(), step: 1_000_000_000 });
+    let entropy = SeededEntropy::new(1);
     let store =
         Store::open_on(Arc::new(disk.clone()), limits, clock, &entropy, Drive::Inline, None).await.unwrap();
     let (bucket, at) = (bucket(&store).await, key("k"));
@@ -142,9 +147,27 @@ async fn under_the_reserve_no_body_is_taken_but_deletes_and_reads_are() {
             other => panic!("{other:?}"),
         }
     }
+    // What is only passed on may use half of the reserve.
+    disk.set_free(800);
+    assert!(matches!(store.stage_fill(Some(300)), Err(StoreError::Full { .. })));
+    assert!(store.stage_passing(Some(300)).is_ok());
+    assert!(matches!(store.stage_passing(Some(301)), Err(StoreError::Full { .. })));
     disk.set_free(0);
     assert_eq!(read(&store, entry.state.stored().unwrap()).await.unwrap(), bytes_of(1, 3000));
     store.erase(&bucket, &at, Some(&entry), crate::Erased::Tombstone).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_bodies_never_count_on_the_same_free_space() {
+    let disk = LossyDisk::new();
+    disk.set_free(10_000);
+    let limits = StoreOptions { reserve_bytes: 1000, low_space_stop_fills_bytes: 1000, ..options() };
+    let (clock, entropy) = (Arc::new(StandingClock { now: 0.into(), step: 0 }), SeededEntropy::new(1));
+    let store = Store::open_on(Arc::new(disk), limits, clock, &entropy, Drive::Inline, None).await.unwrap();
+    let first = store.stage(Some(6000));
+    assert!(first.is_ok());
+    assert!(matches!(store.stage(Some(6000)), Err(StoreError::Full { free_bytes: 4000 })));
+    assert!(store.stage(Some(3000)).is_ok());
 }
 
 /// Damage of stored bytes is found by whole and by ranged reads, and never served.
