@@ -48,11 +48,7 @@ impl Ground {
     /// go in front of it.
     pub(crate) fn new(settings: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        Self::within(temporary.path().to_owned(), temporary, settings)
-    }
-
-    /// The same in a folder within the temporary one, which may be on another file system.
-    pub(crate) fn within(folder: PathBuf, temporary: tempfile::TempDir, settings: &str) -> Self {
+        let folder = temporary.path().to_owned();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let origin = runtime.block_on(FaultyOrigin::start_s3("old"));
@@ -88,6 +84,24 @@ impl Ground {
         &self.stored
     }
 
+    /// Gives the origin the keys of a round that only it has.
+    pub(crate) fn offer_cold(&self, round: u64) {
+        for n in 0..COLD {
+            let (key, content) = cold(round, n);
+            self.origin.object(&key, content.size_bytes());
+        }
+    }
+
+    /// How often the origin was asked for a key.
+    pub(crate) fn asked(&self, key: &str) -> usize {
+        self.origin.calls(key)
+    }
+
+    /// Files of blobs and of staging.
+    pub(crate) fn files(&self) -> (usize, usize) {
+        files(&self.folder.join("data"))
+    }
+
     /// Runs every writer, each to its own end, while `meanwhile` does what it wants. Whether all got through.
     pub(crate) fn load<T>(
         &self,
@@ -96,10 +110,7 @@ impl Ground {
         random: &SeededEntropy,
         meanwhile: impl FnOnce() -> T,
     ) -> (T, Tally, End) {
-        for n in 0..COLD {
-            let (key, content) = cold(load.round, n);
-            self.origin.object(&key, content.size_bytes());
-        }
+        self.offer_cold(load.round);
         let seeds: Vec<u64> = self.journals.iter().map(|_| random.next_u64()).collect();
         std::thread::scope(|scope| {
             let writers: Vec<_> = (0..)

@@ -18,6 +18,7 @@
 mod errors;
 mod exact;
 mod expected;
+mod full;
 mod ground;
 mod load;
 mod random;
