@@ -118,10 +118,10 @@ fn explain(model: &Model, ops: &[&Operation], (done, state): (Done, State)) -> S
     for op in &ops[done.base.saturating_sub(12)..done.base] {
         text.push_str(&format!("      done {op}\n"));
     }
-    for n in done.base..ops.len().min(done.base + 12) {
+    for (n, op) in ops.iter().enumerate().skip(done.base).take(12) {
         let word = if done.has(n) { "      done" } else { "   pending" };
-        let fits = if done.has(n) { String::new() } else { format!("  -> {:?}", model.apply(state, ops[n])) };
-        text.push_str(&format!("{word} {}{fits}\n", ops[n]));
+        let fits = if done.has(n) { String::new() } else { format!("  -> {:?}", model.apply(state, op)) };
+        text.push_str(&format!("{word} {op}{fits}\n"));
     }
     text
 }

@@ -49,16 +49,16 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
     let all: Vec<usize> = (0..world.plan.keys.len()).collect();
     let shadowed = world.plan.mode != Mode::Plain;
     loop {
-        let longest = u64::try_from(world.plan.pause.as_millis()).unwrap_or(0) * 8 + 40;
+        let longest = u64::try_from(world.plan.pause.as_millis()).unwrap_or(0) * 4 + 100;
         let pause = tokio::time::sleep(Duration::from_millis(dice.below(longest)));
         if enough.run_until_cancelled(pause).await.is_none() {
             return;
         }
         let deed = dice.weighted(&[
-            (8, Deed::Purge),
+            (20, Deed::Purge),
             (if shadowed { 2 } else { 0 }, Deed::Attach),
             (if shadowed { 1 } else { 0 }, Deed::Detach),
-            (2, Deed::DropBucket),
+            (1, Deed::DropBucket),
             (3, Deed::MakeBucket),
         ]);
         let keys = match deed {
@@ -165,7 +165,7 @@ async fn drop_bucket(world: &Arc<World>, client: &mut Client) -> bool {
 /// Good and bad weather at the origins, and objects that change there, until it is dropped.
 pub(crate) async fn weather(world: Arc<World>, dice: Dice) {
     loop {
-        world.origins.set_weather(if dice.chance(50) { world.plan.storm } else { 0 });
+        world.origins.set_weather(if dice.chance(70) { world.plan.storm } else { 0 });
         tokio::time::sleep(Duration::from_millis(dice.between(100, 8_000))).await;
         if world.plan.origins_change && dice.chance(60) {
             let (origin, key) = (dice.index(world.plan.origins), dice.index(world.plan.keys.len()));

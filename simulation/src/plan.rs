@@ -7,12 +7,17 @@ use crate::model::Mode;
 
 /// Keys that collide with each other, and with common prefixes, as often as possible.
 const KEYS: [&str; 7] = ["a", "d", "d/1", "d/2/x", "d0", "e/1", "z z"];
+/// Keys that are mostly read, so that there is something left to fill.
+const COLD_KEYS: [&str; 12] =
+    ["c1", "c2", "c3", "d/c4", "d/c5", "d/2/c6", "e/c7", "e/c8", "e/c9", "f", "f/c10", "y"];
 
 /// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) mode: Mode,
     pub(crate) keys: Vec<&'static str>,
+    /// How many of the keys, from the first on, are written as often as they are read.
+    pub(crate) hot: usize,
     pub(crate) origins: usize,
     pub(crate) clients: u32,
     pub(crate) operations_each: u64,
@@ -39,10 +44,13 @@ impl Plan {
         let mode =
             dice.weighted(&[(2, Mode::Plain), (4, Mode::Migrate), (4, Mode::Cache), (2, Mode::Compute)]);
         let first = dice.index(KEYS.len() - 2);
-        let keys = KEYS[first..].iter().copied().take(dice.pick(&[2, 3, 5, 7])).collect();
+        let mut keys: Vec<_> = KEYS[first..].iter().copied().take(dice.pick(&[1, 2, 3, 5, 7])).collect();
+        let hot = keys.len();
+        keys.extend(COLD_KEYS.iter().take(dice.pick(&[0, 4, 12])));
         Self {
             mode,
             keys,
+            hot,
             origins: if mode == Mode::Plain { 0 } else { 2 },
             clients: u32::try_from(dice.between(2, 5)).expect("a few"),
             operations_each: dice.between(15, 40),
@@ -50,8 +58,8 @@ impl Plan {
             origins_change: mode == Mode::Cache && dice.chance(60),
             storm: dice.pick(&[0, 20, 40, 70]),
             operator: dice.chance(70),
-            crashes: dice.weighted(&[(3, 0), (3, 1), (3, 2), (1, 4)]),
-            disk_faults: dice.chance(20),
+            crashes: dice.weighted(&[(3, 0), (3, 1), (3, 2), (2, 5)]),
+            disk_faults: dice.chance(25),
             pause: Duration::from_millis(dice.pick(&[2, 20, 200, 2000])),
             commit_wait: Duration::from_micros(dice.pick(&[0, 500, 3_000, 30_000])),
         }

@@ -78,7 +78,12 @@ impl Worker {
     pub(crate) async fn work(mut self) {
         let plan = self.world().plan.clone();
         for _ in 0..plan.operations_each {
-            let key = self.dice.index(plan.keys.len());
+            let cold = plan.keys.len() > plan.hot && self.dice.chance(50);
+            let key = if cold {
+                plan.hot + self.dice.index(plan.keys.len() - plan.hot)
+            } else {
+                self.dice.index(plan.hot)
+            };
             let deed = self.dice.weighted(&[
                 (24, Deed::Get),
                 (8, Deed::Range),
@@ -90,6 +95,9 @@ impl Worker {
                 (3, Deed::BatchDelete),
                 (9, Deed::List),
             ]);
+            let writes = matches!(deed, Deed::Put | Deed::ConditionalPut | Deed::Delete | Deed::BatchDelete);
+            // What is written is not filled any more.
+            let deed = if cold && writes && self.dice.chance(80) { Deed::Get } else { deed };
             match deed {
                 Deed::Get => self.get(key).await,
                 Deed::Range => self.range(key).await,
@@ -378,8 +386,9 @@ impl Worker {
     async fn batch_delete(&mut self, first: usize) {
         self.journal().count("DELETE batch");
         let plan = self.world().plan.clone();
-        let keys: Vec<usize> =
-            (0..plan.keys.len()).filter(|key| *key == first || self.dice.chance(40)).collect();
+        let keys: Vec<usize> = (0..plan.keys.len())
+            .filter(|key| *key == first || (*key < plan.hot && self.dice.chance(40)))
+            .collect();
         let objects: String =
             keys.iter().map(|key| format!("<Object><Key>{}</Key></Object>", plan.keys[*key])).collect();
         let body = Bytes::from(format!("<Delete>{objects}</Delete>"));

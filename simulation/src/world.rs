@@ -67,6 +67,7 @@ struct Machine {
 impl World {
     pub(crate) fn new(plan: &Plan, journal: &Journal, dice: &Dice) -> Arc<Self> {
         let origins = Origins::new(plan, journal, dice.fork());
+        fallthrough_store::simulation::let_blobs_take_time(dice.number());
         Arc::new(Self {
             plan: plan.clone(),
             journal: journal.clone(),

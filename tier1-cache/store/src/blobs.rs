@@ -96,7 +96,12 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     if !blocks {
-        return Ok(work());
+        #[cfg(feature = "simulation")]
+        crate::simulation::pause().await;
+        let done = work();
+        #[cfg(feature = "simulation")]
+        crate::simulation::pause().await;
+        return Ok(done);
     }
     // Fails if `work` panicked or the runtime is going down.
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)

@@ -5,9 +5,11 @@
 //! durable, so that a simulation decides how long they wait and what happens meanwhile. Blobs are written
 //! and read where they are asked for.
 
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fallthrough_object::{Clock, Entropy};
+use fallthrough_object::{Clock, Entropy, SeededEntropy};
 
 use crate::disk::lossy::{Fault, LossyDisk};
 use crate::error::StoreError;
@@ -15,6 +17,27 @@ use crate::kv::Kv;
 use crate::kv::embedded::{Drive, EmbeddedKv};
 use crate::options::StoreOptions;
 use crate::store::Store;
+
+thread_local! {
+    /// Decides how long the work on blobs takes on this thread; `None`: no time.
+    static PAUSES: RefCell<Option<SeededEntropy>> = const { RefCell::new(None) };
+}
+
+/// From now on the work on blobs takes a while on this thread, as `seed` decides, so that other tasks run
+/// before and after it; as they do where it is done by another thread.
+pub fn let_blobs_take_time(seed: u64) {
+    PAUSES.set(Some(SeededEntropy::new(seed)));
+}
+
+/// Lets other tasks run, or some time pass.
+pub(crate) async fn pause() {
+    let number = PAUSES.with_borrow(|pauses| pauses.as_ref().map(Entropy::next_u64));
+    match number.map(|number| (number % 8, number >> 32)) {
+        None | Some((0..4, _)) => {}
+        Some((4..7, _)) => tokio::task::yield_now().await,
+        Some((_, long)) => tokio::time::sleep(Duration::from_micros(long % 5_000)).await,
+    }
+}
 
 /// A disk in memory that can crash. Clones are the same disk.
 #[derive(Clone, Debug)]
