@@ -110,7 +110,7 @@ fn judge(view: &ScrubView) -> Result<(), Failure> {
     if tally.damaged_rows > 0 {
         return Err(Failure::new(
             format!("{} rows of the index are damaged", tally.damaged_rows),
-            "the server's log names them; restore the data folder from a copy, or put these objects again",
+            "their names are above; `fallthrough object purge --written` gives up such a key, so that it can be put again",
         ));
     }
     if tally.unreadable > 0 {

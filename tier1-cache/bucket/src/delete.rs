@@ -35,7 +35,8 @@ impl Engine {
     }
 
     /// Forgets a filled or known key, or a negative answer, so that the next GET asks the origin again.
-    /// Written objects and tombstones are forgotten only if `written_too`. Returns whether there was
+    /// Written objects and tombstones are forgotten only if `written_too`, and so are keys whose row cannot be read:
+    /// nobody knows what they were. Returns whether there was
     /// anything to forget; a running fill is superseded either way.
     ///
     /// # Errors
@@ -47,6 +48,9 @@ impl Engine {
         written_too: bool,
     ) -> Result<bool, BucketError> {
         self.verified_are_committed(bucket, Some(key)).await;
+        if written_too && self.inner.store.forget_damaged(bucket, key).await? {
+            return Ok(true);
+        }
         let mut had = false;
         self.change(bucket, key, |_, row| {
             had = row.is_some();

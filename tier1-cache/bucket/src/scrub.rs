@@ -14,7 +14,7 @@ use fallthrough_store::{
     Bucket, EntryState, ScrubItem, ScrubPass, ScrubRecord, ScrubTally, Store, StoreError,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -272,21 +272,13 @@ impl Scrubber {
     async fn pass(&mut self) -> Result<(), StoreError> {
         if self.record.cursor().is_empty() {
             self.count().await?;
+            self.index().await?;
         }
         self.began = Some((self.engine.inner.clock.monotonic(), self.tally().bytes));
         loop {
             let page = self.store.scrub_page(&self.record.cursor(), PAGE_ROWS).await?;
             for what in page.damaged {
-                self.tally().damaged_rows += 1;
-                tracing::error!(what, "a row of the index is damaged");
-                metrics::counter!("fallthrough_scrub_errors_total", "state" => "index").increment(1);
-                self.tell(ScrubFinding {
-                    bucket: String::new(),
-                    key: String::new(),
-                    state: "index".to_owned(),
-                    what,
-                    outcome: "damaged".to_owned(),
-                });
+                self.row_damaged(what);
             }
             for item in &page.items {
                 self.object(item).await?;
@@ -311,6 +303,42 @@ impl Scrubber {
         }
         self.end().await;
         Ok(())
+    }
+
+    /// Compares the pages of the index with their checksums. Damage is believed if it is found twice.
+    async fn index(&mut self) -> Result<(), StoreError> {
+        let mut wrong = None;
+        for _ in 0..2 {
+            let (spent, mut read) = mpsc::channel(1);
+            let check = self.store.check_index(Some(spent));
+            let (pace, engine) = (&mut self.pace, &self.engine);
+            let slowly = async {
+                while let Some(bytes) = read.recv().await {
+                    pace.spend(engine, bytes).await;
+                }
+            };
+            wrong = futures::join!(check, slowly).0?;
+            if wrong.is_none() {
+                return Ok(());
+            }
+        }
+        if let Some(what) = wrong {
+            self.row_damaged(format!("pages of the index: {what}"));
+        }
+        Ok(())
+    }
+
+    fn row_damaged(&mut self, what: String) {
+        self.tally().damaged_rows += 1;
+        tracing::error!(what, "the index is damaged");
+        metrics::counter!("fallthrough_scrub_errors_total", "state" => "index").increment(1);
+        self.tell(ScrubFinding {
+            bucket: String::new(),
+            key: String::new(),
+            state: "index".to_owned(),
+            what,
+            outcome: "damaged".to_owned(),
+        });
     }
 
     /// Counts what there is to do, so that it can be told how much is left.

@@ -27,7 +27,10 @@ pub enum StoreError {
         pid: Option<u32>,
     },
     /// The folder was written by a newer release. Nothing was touched.
-    #[error("the data folder has format {found}; this release knows formats up to {known}")]
+    #[error(
+        "the data folder has format {found}; this release knows formats up to {known}: open it with the release \
+         that wrote it, or a newer one"
+    )]
     NewerFormat {
         /// The format found.
         found: u32,

@@ -155,6 +155,16 @@ pub(crate) trait Kv: Send + Sync + fmt::Debug + 'static {
     /// others.
     fn inspect(&self, from: Bound<Vec<u8>>, limit: usize) -> BoxFuture<'_, Result<Inspected, StoreError>>;
 
+    /// Reads everything from the disk, and says what is wrong with it.
+    /// `spent` is told of the bytes that were read, and says whether to go on; it may block where the engine has
+    /// threads of its own.
+    fn verify(
+        &self,
+        _spent: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    ) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Orders a commit: its place among others is fixed when this returns. Never blocks; `done` gets
     /// [`StoreError::Busy`] if too much waits already. `done` may be called before this returns.
     fn commit(&self, commit: Commit, done: Done);

@@ -36,6 +36,10 @@ pub(crate) enum Mutant {
     DeletedIsDamage,
     /// A ranged read verifies only the first of its blocks.
     RangeVerifiedInPart,
+    /// A row of the index is not compared with its checksum.
+    RowUnverified,
+    /// The scrubber does not look at the pages of the index.
+    IndexUnverified,
     /// The checksums of a blob are not compared with their own checksum.
     SumsUnverified,
 }

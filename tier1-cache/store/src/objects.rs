@@ -153,6 +153,34 @@ impl Store {
         async move { Ok(Revision(end.await?.0)) }
     }
 
+    /// Gives up a key whose row cannot be read, which nothing else can change any more: it is unknown again. Its
+    /// bytes, if it had a file, stay where they are. `false` if the row can be read, or there is none.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    ///
+    /// # Cancellation
+    /// It may or may not have been given up.
+    pub async fn forget_damaged(&self, bucket: &Bucket, key: &Key) -> Result<bool, CommitError> {
+        let inner = self.inner.clone();
+        let row = rows::entry(bucket.id, key.as_str());
+        let damaged = match inner.kv.get(Table::Rows, &row).await {
+            Err(StoreError::Corrupt { .. }) => true,
+            Ok(Some(found)) => entry_code::decode(&found.value, found.version).is_err(),
+            Ok(None) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !damaged {
+            return Ok(false);
+        }
+        let mut change = Change::begin(bucket, key, None);
+        // The row's own condition cannot be judged.
+        change.commit.conditions.truncate(1);
+        change.write(remove(row));
+        change.order_any(inner, None, None, None, None).await?;
+        Ok(true)
+    }
+
     /// Writes down what was learnt about a key. The entry keeps the revision that it had, so that an
     /// observation never supersedes a fill. One that would replace a written object or a tombstone is refused
     /// as a [`CommitError::Conflict`], and so is `Fresh` for anything but a filled one.

@@ -101,6 +101,10 @@ fn check_format(disk: &dyn Disk) -> Result<(), StoreError> {
         return Err(StoreError::NewerFormat { found, known: FORMAT_VERSION });
     }
     make_folders(disk)?;
+    if found < FORMAT_VERSION {
+        // Before a byte of the new format is written: from here on older releases refuse the folder.
+        write_format(disk)?;
+    }
     // A first start that crashed leaves neither. An index lost later must not be replaced by an empty one, which
     // would let the sweep remove every blob.
     if disk.open(crate::kv::embedded::FILE)?.is_none() && has_blobs(disk)? {
@@ -136,6 +140,10 @@ fn make_format(disk: &dyn Disk) -> Result<(), StoreError> {
         return Err(StoreError::corrupt("the folder has an index but no file FORMAT"));
     }
     make_folders(disk)?;
+    write_format(disk)
+}
+
+fn write_format(disk: &dyn Disk) -> Result<(), StoreError> {
     let unnamed = "FORMAT.new";
     // Left behind by a crash.
     disk.unlink(unnamed)?;

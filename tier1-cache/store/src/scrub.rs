@@ -7,10 +7,12 @@
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fallthrough_object::{Key, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Sender;
 
 use crate::blob::{BlobId, BlobRef};
 use crate::blobs::off_thread;
@@ -26,6 +28,9 @@ use crate::store::{Inner, Store, put};
 
 /// Blocks that are compared in one step: 1 MiB with blocks of this release.
 const STEP_BLOCKS: u64 = 8;
+
+/// Bytes of the index that are read between two looks at the pace.
+const INDEX_STEP_BYTES: u64 = 1 << 20;
 
 /// What a pass of the scrubber has done and found so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +186,35 @@ impl Store {
             }
         }
         Ok(page)
+    }
+
+    /// Reads the whole index from the disk while it is in use, and says what is wrong with it: rows that do not
+    /// match their checksums, that are hidden, or missing. `spent` is told how many bytes were
+    /// read since it was told last, and sets the pace by taking its time; the check is given up when nobody listens.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the index could not be checked.
+    ///
+    /// # Cancellation
+    /// Safe: the check is given up.
+    pub async fn check_index(&self, spent: Option<Sender<u64>>) -> Result<Option<String>, StoreError> {
+        if planted(Mutant::IndexUnverified) {
+            return Ok(None);
+        }
+        let spent = spent.filter(|_| self.inner.blobs.blocks());
+        let told = AtomicU64::new(0);
+        let tell = move |bytes: u64| {
+            // Where nothing blocks nobody can be waited for: it is over in one go.
+            let Some(spent) = &spent else { return true };
+            let sum = told.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if sum < INDEX_STEP_BYTES {
+                return true;
+            }
+            told.store(0, Ordering::Relaxed);
+            // Nobody listens if the check was given up.
+            spent.blocking_send(sum).is_ok()
+        };
+        self.inner.kv.verify(Box::new(tell)).await
     }
 
     /// Begins to compare the bytes of an object with their checksums, from the disk: what was verified since

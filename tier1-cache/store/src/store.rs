@@ -30,7 +30,7 @@ use crate::rows;
 use crate::staging::{Staging, StagingPlace};
 
 /// The format that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Buckets whose rows are kept in memory.
 const BUCKETS_CACHED: usize = 1024;

@@ -6,5 +6,6 @@ mod lists;
 mod model;
 mod modes;
 mod races;
+mod scrub;
 mod world;
 mod writes;

@@ -58,7 +58,19 @@ impl World {
     ) -> Self {
         let clock = Arc::new(TokioClock::new(Timestamp::from_unix_secs(1_800_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
-        let store = Store::in_memory(StoreOptions::default(), clock.clone(), entropy.clone());
+        let store = Store::in_memory(StoreOptions::default(), clock.clone(), entropy);
+        Self::over(store, clock, mode, options, change).await
+    }
+
+    /// Over a store that is there already, and whose bucket may be, too.
+    pub(super) async fn over(
+        store: Store,
+        clock: Arc<TokioClock>,
+        mode: BucketMode,
+        options: EngineOptions,
+        change: impl FnOnce(&mut BucketSettings),
+    ) -> Self {
+        let entropy = Arc::new(SeededEntropy::new(7));
         let origin = Script::new();
         let shadow: Arc<dyn Shadow> = Arc::new(ScriptedShadow::of(origin.clone()));
         let shadows = Arc::new(OneShadow(Mutex::new(shadow)));
@@ -70,7 +82,7 @@ impl World {
         }
         change(&mut settings);
         let created = engine.create_bucket(&name, settings).await.unwrap();
-        assert!(matches!(created, NewBucket::Created(_)));
+        assert!(matches!(created, NewBucket::Created(_) | NewBucket::Exists(_)));
         Self { engine, store, origin, clock, shadows, name }
     }
 

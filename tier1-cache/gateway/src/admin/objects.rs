@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use fallthrough_bucket::{Explanation, ObjectInfo};
+use fallthrough_bucket::{BucketError, Explanation, ObjectInfo};
 use fallthrough_wire::date;
 use serde::{Deserialize, Serialize};
 
@@ -131,10 +131,15 @@ pub(crate) async fn purge(
 ) -> Result<Json<PurgeAnswer>, ApiError> {
     let key = parse_key(&what.key)?;
     let bucket = api.parts.engine.bucket(&parse_bucket(&name)?).await?;
-    let state = api.parts.engine.explain(&bucket, &key).await?.state;
+    let state = match api.parts.engine.explain(&bucket, &key).await {
+        Ok(told) => told.state,
+        // Its row cannot be read: it can be given up all the same.
+        Err(BucketError::Damaged) if what.written => "damaged",
+        Err(error) => return Err(error.into()),
+    };
     let purged = if what.dry_run {
         if matches!(state, "written" | "tombstone") && !what.written {
-            return Err(fallthrough_bucket::BucketError::WouldLoseWritten.into());
+            return Err(BucketError::WouldLoseWritten.into());
         }
         state != "unknown"
     } else {

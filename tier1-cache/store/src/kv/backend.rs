@@ -17,6 +17,16 @@ pub(crate) struct Backend {
     link: Arc<Link>,
     /// Takes what is written, in place of the file.
     view: Option<Mutex<Overlay>>,
+    /// Told how many bytes were read; says whether to go on.
+    spent: Option<Spent>,
+}
+
+struct Spent(Box<dyn Fn(u64) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spent")
+    }
 }
 
 /// Unit of an overlay: a page of `redb` is one or more of it.
@@ -103,13 +113,27 @@ impl Link {
 
 impl Backend {
     pub(crate) fn new(file: Arc<dyn DiskFile>, link: Arc<Link>) -> Self {
-        Self { file, link, view: None }
+        Self { file, link, view: None, spent: None }
     }
 
     /// A view: the file is read and never written.
     pub(crate) fn view(file: Arc<dyn DiskFile>, link: Arc<Link>) -> io::Result<Self> {
         let overlay = Overlay { len: file.len()?, pieces: BTreeMap::new() };
-        Ok(Self { file, link, view: Some(Mutex::new(overlay)) })
+        Ok(Self { file, link, view: Some(Mutex::new(overlay)), spent: None })
+    }
+
+    /// A view of a database that is in use. Its first page, which every commit writes, is taken as it is now;
+    /// whoever asks sees to it that the pages that it leads to stay.
+    pub(crate) fn snapshot(
+        file: Arc<dyn DiskFile>,
+        spent: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    ) -> io::Result<Self> {
+        let mut first = vec![0; PIECE_BYTES].into_boxed_slice();
+        file.read_exact_at(&mut first, 0)?;
+        // The length after the page: a file grows before its first page says so.
+        let overlay = Overlay { len: file.len()?, pieces: BTreeMap::from([(0, first)]) };
+        let view = Some(Mutex::new(overlay));
+        Ok(Self { file, link: Arc::default(), view, spent: Some(Spent(spent)) })
     }
 
     fn overlay(&self) -> Option<MutexGuard<'_, Overlay>> {
@@ -135,6 +159,9 @@ impl StorageBackend for Backend {
         match self.overlay() {
             Some(overlay) => overlay.read(file, offset, out)?,
             None => file.read_exact_at(out, offset)?,
+        }
+        if self.spent.as_ref().is_some_and(|Spent(spent)| !spent(out.len() as u64)) {
+            return Err(io::Error::other("the check was given up"));
         }
         // Cut off meanwhile: its successor may have written there.
         self.linked().map(|_| ())

@@ -231,6 +231,10 @@ pub(crate) enum Op {
     /// Writes and removals under conditions; `Some(true)` names the present version, `Some(false)` a wrong one.
     Commit(Vec<(u8, Option<bool>)>, Vec<(u8, Option<u16>)>),
     Count(u8, i8),
+    /// Of the table of small bodies.
+    Body(u8, Option<u16>),
+    /// A range from one key to another, of at most so many rows.
+    Range(u8, u8, usize),
     Crash(u64),
 }
 
@@ -240,6 +244,8 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => (conditions, writes).prop_map(|(conditions, writes)| Op::Commit(conditions, writes)),
         2 => (0u8..3, -1i8..3).prop_map(|(key, by)| Op::Count(key, by)),
+        1 => (0u8..3, prop::option::weighted(0.7, any::<u16>())).prop_map(|(key, len)| Op::Body(key, len)),
+        1 => (0u8..7, 0u8..7, 0usize..5).prop_map(|(from, to, limit)| Op::Range(from, to, limit)),
         1 => any::<u64>().prop_map(Op::Crash),
     ];
     prop::collection::vec(op, 1..50)
@@ -247,15 +253,59 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 async fn contents(kv: &dyn Kv) -> BTreeMap<Vec<u8>, Row> {
     let all = kv.range(Bound::Unbounded, Bound::Unbounded, usize::MAX).await.unwrap();
+    let inspected = kv.inspect(Bound::Unbounded, usize::MAX).await.unwrap();
+    let same: Keyed = inspected.into_iter().map(|(key, row)| (key, row.unwrap())).collect();
+    assert_eq!(all, same, "two ways to read everything");
     // Where an engine keeps its sequence is its own business.
     all.into_iter().filter(|(key, _)| key != rows::SEQUENCE).collect()
 }
 
-/// Drives both and compares after each step; an error tells the first difference.
+/// What an engine promises, in as few words as possible.
+#[derive(Default)]
+struct Plain {
+    tables: [BTreeMap<Vec<u8>, (u64, Vec<u8>)>; 2],
+    commits: u64,
+}
+
+impl Plain {
+    fn commit(&mut self, commit: &Commit) -> Result<u64, &'static str> {
+        let [rows, _] = &self.tables;
+        if commit.conditions.iter().any(|c| rows.get(&c.key).map(|(version, _)| *version) != c.version) {
+            return Err("condition");
+        }
+        let version = self.commits + 1;
+        let [mut rows, mut bodies] = self.tables.clone();
+        for write in &commit.writes {
+            let table = |table| if table == Table::Rows { 0 } else { 1 };
+            match write {
+                Write::Put { table: t, key, value } => {
+                    [&mut rows, &mut bodies][table(*t)].insert(key.clone(), (version, value.to_vec()));
+                }
+                Write::Remove { table: t, key } => drop([&mut rows, &mut bodies][table(*t)].remove(key)),
+                Write::Count { key, by } => {
+                    let was = rows
+                        .get(key)
+                        .map_or(0, |(_, count)| i64::from_le_bytes(count[..].try_into().unwrap()));
+                    match was + by {
+                        ..0 => return Err("count"),
+                        0 => drop(rows.remove(key)),
+                        now => drop(rows.insert(key.clone(), (version, now.to_le_bytes().to_vec()))),
+                    }
+                }
+            }
+        }
+        (self.tables, self.commits) = ([rows, bodies], version);
+        Ok(version)
+    }
+}
+
+/// Drives all three and compares after each step; an error tells the first difference.
 pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
-    let (mut disk, model) = (LossyDisk::new(), MemoryKv::default());
+    let (mut disk, model, mut plain) = (LossyDisk::new(), MemoryKv::default(), Plain::default());
     let mut kv = embedded(Arc::new(disk.clone()), Drive::Inline);
     for (n, op) in ops.iter().enumerate() {
+        let differs = |what: String| format!("step {n}, {op:?}: {what}");
+        let body_of = |len: u16| Bytes::from(vec![b'b'; usize::from(len % 5000)]);
         let commit = match op {
             Op::Commit(conditions, writes) => {
                 let mut commit = Commit::default();
@@ -279,6 +329,31 @@ pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
                 let writes = vec![count(&format!("n{key}"), i64::from(*by))];
                 Commit { writes, ..Commit::default() }
             }
+            Op::Body(key, len) => {
+                let (table, key) = (Table::Bodies, vec![*key]);
+                let write = match len {
+                    Some(len) => Write::Put { table, key, value: body_of(*len) },
+                    None => Write::Remove { table, key },
+                };
+                Commit { writes: vec![write], ..Commit::default() }
+            }
+            Op::Range(from, to, limit) => {
+                let bound = |key: &u8| format!("k{key}").into_bytes();
+                let bounds = || (Bound::Excluded(bound(from)), Bound::Included(bound(to)));
+                let got = kv.range(bounds().0, bounds().1, *limit).await.unwrap();
+                let memory = model.range(bounds().0, bounds().1, *limit).await.unwrap();
+                let inside =
+                    plain.tables[0].iter().filter(|(key, _)| **key > bound(from) && **key <= bound(to));
+                let want: Vec<_> =
+                    inside.take(*limit).map(|(key, (version, _))| (key.clone(), *version)).collect();
+                let seen = |rows: &Keyed| {
+                    rows.iter().map(|(key, row)| (key.clone(), row.version)).collect::<Vec<_>>()
+                };
+                if seen(&got) != want || seen(&memory) != want {
+                    return Err(differs(format!("{got:?} and {memory:?} instead of {want:?}")));
+                }
+                continue;
+            }
             Op::Crash(seed) => {
                 let after = disk.crashed(*seed);
                 disk.kill();
@@ -287,13 +362,31 @@ pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
                 Commit::default()
             }
         };
+        let expected = plain.commit(&commit);
         let (got, want) = (end_of(&kv, commit.clone()).await, end_of(&model, commit).await);
         if format!("{got:?}") != format!("{want:?}") {
-            return Err(format!("step {n}, {op:?}: {got:?} instead of {want:?}"));
+            return Err(differs(format!("{got:?} instead of {want:?}")));
+        }
+        if got.as_ref().ok().map(|committed| committed.version) != expected.ok() {
+            return Err(differs(format!("{got:?} instead of {expected:?}")));
         }
         let (got, want) = (contents(&kv).await, contents(&model).await);
         if got != want {
-            return Err(format!("step {n}, {op:?}: {got:?} instead of {want:?}"));
+            return Err(differs(format!("{got:?} instead of {want:?}")));
+        }
+        let plainly: BTreeMap<Vec<u8>, (u64, Vec<u8>)> =
+            got.into_iter().map(|(key, row)| (key, (row.version, row.value.to_vec()))).collect();
+        if plainly != plain.tables[0] {
+            return Err(differs(format!("{plainly:?} instead of {:?}", plain.tables[0])));
+        }
+        for key in 0..3u8 {
+            let got = kv.get(Table::Bodies, &[key]).await.unwrap();
+            let memory = model.get(Table::Bodies, &[key]).await.unwrap();
+            let want = plain.tables[1].get(&vec![key]);
+            let seen = got.as_ref().map(|row| (row.version, row.value.to_vec()));
+            if seen.as_ref() != want || got != memory {
+                return Err(differs(format!("body {key}: {got:?} and {memory:?} instead of {want:?}")));
+            }
         }
     }
     Ok(())

@@ -1,15 +1,17 @@
 //! What is read from and written to one open `redb` database: blocking, and without any queue.
 //!
-//! A row's value is the version of the commit that wrote it (8 bytes, little-endian), then what was written.
+//! A row begins with a mark, the version of the commit that wrote it and a checksum of key, version and value:
+//! `redb` does not compare the checksums of its pages when it reads them. Drawn in `docs/format.md`.
 
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, StorageError, Table as RedbTable, TableDefinition,
-    WriteTransaction,
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, StorageError,
+    Table as RedbTable, TableDefinition, WriteTransaction,
 };
 
 use super::backend::{Backend, Link};
@@ -18,9 +20,13 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::mutants::{Mutant, planted};
 use crate::rows;
+use crate::store::FORMAT_VERSION;
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
+
+/// Pages that a check of the whole database keeps in memory, in bytes.
+const VERIFY_CACHE: usize = 4 << 20;
 
 /// Counters and what they become.
 type Counts = Vec<(Vec<u8>, i64)>;
@@ -42,6 +48,7 @@ impl<E: Into<redb::Error>> From<E> for Broken {
     fn from(error: E) -> Self {
         Self(Arc::new(match error.into() {
             redb::Error::Io(error) => error,
+            redb::Error::Corrupted(what) => io::Error::new(io::ErrorKind::InvalidData, what),
             other => io::Error::other(other),
         }))
     }
@@ -63,10 +70,65 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
     }
 }
 
-fn row(value: &[u8]) -> Result<Row, StoreError> {
-    let (version, value) =
-        value.split_first_chunk::<8>().ok_or_else(|| StoreError::corrupt("a row has no version"))?;
-    Ok(Row { version: u64::from_le_bytes(*version), value: Bytes::copy_from_slice(value) })
+/// Bytes before the value of a row: its version with the mark, and the checksum.
+const HEAD: usize = 12;
+/// In the upper two bytes of a row's head: a row of this format. Rows of format 1 have zeros there.
+const MARK: u64 = 0xb5c2 << 48;
+/// Versions stay below this: at a million commits a second for eight years.
+const VERSIONS: u64 = 1 << 48;
+/// Rows that one transaction of a migration rewrites.
+const MIGRATED_AT_ONCE: usize = 4096;
+
+/// The head of a row with its checksum: the low half of the CRC-64/NVME of key, version and value.
+fn head_of(key: &[u8], value: &[u8], version: u64) -> [u8; HEAD] {
+    assert!(version < VERSIONS, "commits are numbered from 1 on, one by one");
+    let mut head = [0; HEAD];
+    head[..8].copy_from_slice(&(MARK | version).to_le_bytes());
+    let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+    digest.update(key);
+    digest.update(&head[..8]);
+    digest.update(value);
+    head[8..].copy_from_slice(&(digest.finalize() as u32).to_le_bytes());
+    head
+}
+
+/// Version and value of what [`Table::Rows`] has under `key`.
+fn parts<'a>(key: &[u8], stored: &'a [u8]) -> Result<(u64, &'a [u8]), StoreError> {
+    let damaged = || StoreError::corrupt("a row of the index does not match its checksum");
+    let (head, value) = stored.split_first_chunk::<HEAD>().ok_or_else(damaged)?;
+    let marked = u64::from_le_bytes(*head.first_chunk().expect("a head is longer"));
+    let version = marked % VERSIONS;
+    if planted(Mutant::RowUnverified) || *head == head_of(key, value, version) {
+        return Ok((version, value));
+    }
+    Err(damaged())
+}
+
+/// What a table has under `key`. A small body has a checksum of its own, which its reader compares.
+fn row(table: Table, key: &[u8], stored: &[u8]) -> Result<Row, StoreError> {
+    let (version, value) = match table {
+        Table::Rows => parts(key, stored)?,
+        Table::Bodies => {
+            let (version, value) = stored
+                .split_first_chunk::<8>()
+                .ok_or_else(|| StoreError::corrupt("a body has no version"))?;
+            (u64::from_le_bytes(*version), value)
+        }
+    };
+    Ok(Row { version, value: Bytes::copy_from_slice(value) })
+}
+
+/// Runs a read. What `redb` itself finds damaged, or panics over, is damage of what was asked for: the rest of the
+/// index goes on being read.
+fn guarded<T>(read: impl FnOnce() -> Result<T, Broken>) -> Result<Result<T, StoreError>, Broken> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
+        Ok(Ok(read)) => Ok(Ok(read)),
+        Ok(Err(Broken(error))) if error.kind() == io::ErrorKind::InvalidData => {
+            Ok(Err(StoreError::corrupt(format!("the index: {error}"))))
+        }
+        Ok(Err(broken)) => Err(broken),
+        Err(_) => Ok(Err(StoreError::corrupt("a page of the index cannot be read"))),
+    }
 }
 
 impl OpenDatabase {
@@ -96,6 +158,16 @@ impl OpenDatabase {
         cache_bytes: usize,
         acknowledged: Option<u64>,
     ) -> Result<Self, Broken> {
+        let damaged = |error: StoreError| Broken(Arc::new(io::Error::new(io::ErrorKind::InvalidData, error)));
+        guarded(|| Self::open_guarded(backend, link, cache_bytes, acknowledged))?.map_err(damaged)
+    }
+
+    fn open_guarded(
+        backend: Backend,
+        link: Arc<Link>,
+        cache_bytes: usize,
+        acknowledged: Option<u64>,
+    ) -> Result<Self, Broken> {
         let redb = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
         // Readers need not ask whether the tables exist.
         let mut txn = redb.begin_write()?;
@@ -108,7 +180,95 @@ impl OpenDatabase {
             txn.open_table(BODIES)?;
             txn.commit()?;
         }
-        Ok(Self { redb, link, acknowledged })
+        let database = Self { redb, link, acknowledged };
+        if database.is_writable() {
+            database.migrate()?;
+        }
+        Ok(database)
+    }
+
+    /// Gives the rows of format 1 the head of this format, in pages that are durable one by one. The row that
+    /// names the format comes last: a crash before it goes on with the next open.
+    fn migrate(&self) -> Result<(), Broken> {
+        let format = {
+            let table = self.redb.begin_read()?.open_table(ROWS)?;
+            let Some(stored) = table.get(rows::FORMAT)? else { return Ok(()) };
+            stored.value().to_vec()
+        };
+        // Format 1 had 8 bytes of version and 4 of value.
+        let Ok(unmarked) = <[u8; 12]>::try_from(format.as_slice()) else { return Ok(()) };
+        let (version, old) = unmarked.split_first_chunk::<8>().expect("8 of 12");
+        let version = u64::from_le_bytes(*version);
+        if version >= VERSIONS || *old != 1u32.to_le_bytes() {
+            return Ok(());
+        }
+        tracing::info!("the index is of format 1: its rows get checksums");
+        let mut from = Bound::Unbounded;
+        loop {
+            let mut txn = self.redb.begin_write()?;
+            txn.set_quick_repair(true);
+            let mut table = txn.open_table(ROWS)?;
+            let mut page = Vec::new();
+            for pair in table.range::<&[u8]>((from.as_ref().map(Vec::as_slice), Bound::Unbounded))? {
+                let (key, stored) = pair?;
+                page.push((key.value().to_vec(), stored.value().to_vec()));
+                if page.len() == MIGRATED_AT_ONCE {
+                    break;
+                }
+            }
+            let more = page.len() == MIGRATED_AT_ONCE;
+            if let (true, Some((last, _))) = (more, page.last()) {
+                from = Bound::Excluded(last.clone());
+            }
+            for (key, stored) in page {
+                let Some((version, value)) = stored.split_first_chunk::<8>() else { continue };
+                let version = u64::from_le_bytes(*version);
+                // Marked already, by an attempt that a crash cut short; or damaged, which its reader is told.
+                if version < VERSIONS && key != rows::FORMAT {
+                    put(&mut table, &key, value, version)?;
+                }
+            }
+            if !more {
+                put(&mut table, rows::FORMAT, &FORMAT_VERSION.to_le_bytes(), version)?;
+            }
+            drop(table);
+            txn.commit()?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the whole database from `file`, which is open and in use, and says what is wrong with it: rows that do
+    /// not match their checksums, that are out of order, that cannot be found by their keys, or are missing.
+    /// `spent` is told how many bytes were read each time, and says whether to go on.
+    ///
+    /// Commits wait only while a second database is opened over the file; what that one writes stays in memory, and
+    /// a reader of the first keeps the pages of this state where they are. `redb`'s own checksums would not do:
+    /// it copies pages without comparing them, and the copies get checksums of what is in them.
+    pub(crate) fn verify(
+        &self,
+        file: Arc<dyn DiskFile>,
+        spent: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    ) -> Result<Option<String>, Broken> {
+        let checked = guarded(|| {
+            let standing = if self.is_writable() { Some(self.redb.begin_write()?) } else { None };
+            let pinned = self.redb.begin_read()?;
+            let backend = Backend::snapshot(file, spent).map_err(|error| Broken(Arc::new(error)))?;
+            let copy = Database::builder().set_cache_size(VERIFY_CACHE).create_with_backend(backend)?;
+            if let Some(standing) = standing {
+                standing.abort()?;
+            }
+            let txn = copy.begin_read()?;
+            for table in [Table::Rows, Table::Bodies] {
+                if let Some(wrong) = verify_table(table, &txn.open_table(definition(table))?)? {
+                    return Ok(Some(wrong));
+                }
+            }
+            drop(pinned);
+            Ok(None)
+        });
+        Ok(checked?.unwrap_or_else(|damage| Some(damage.to_string())))
     }
 
     /// Whether commits can be applied to it.
@@ -116,8 +276,8 @@ impl OpenDatabase {
         self.acknowledged.is_none()
     }
 
-    fn row(&self, value: &[u8]) -> Result<Row, StoreError> {
-        let row = row(value)?;
+    fn row(&self, table: Table, key: &[u8], stored: &[u8]) -> Result<Row, StoreError> {
+        let row = row(table, key, stored)?;
         match self.acknowledged {
             Some(acknowledged) if row.version > acknowledged => {
                 Err(StoreError::unavailable("the newest commit of a row is in doubt"))
@@ -127,9 +287,12 @@ impl OpenDatabase {
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Result<Option<Row>, StoreError>, Broken> {
-        let table = self.redb.begin_read()?.open_table(definition(table))?;
-        let found = table.get(key)?;
-        Ok(found.map(|value| self.row(value.value())).transpose())
+        let found = guarded(|| {
+            let opened = self.redb.begin_read()?.open_table(definition(table))?;
+            let found = opened.get(key)?;
+            Ok(found.map(|stored| self.row(table, key, stored.value())).transpose())
+        })?;
+        Ok(found.and_then(|row| row))
     }
 
     pub(crate) fn range(
@@ -138,29 +301,45 @@ impl OpenDatabase {
         to: &Bound<Vec<u8>>,
         limit: usize,
     ) -> Result<Result<Keyed, StoreError>, Broken> {
-        let table = self.redb.begin_read()?.open_table(ROWS)?;
-        let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
-        let mut found = Vec::new();
-        for pair in table.range::<&[u8]>(bounds)?.take(limit) {
-            let (key, value) = pair?;
-            match self.row(value.value()) {
-                Ok(row) => found.push((key.value().to_vec(), row)),
-                Err(error) => return Ok(Err(error)),
+        let found = guarded(|| {
+            let table = self.redb.begin_read()?.open_table(ROWS)?;
+            let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+            let mut found: Keyed = Vec::new();
+            for pair in table.range::<&[u8]>(bounds)?.take(limit) {
+                let (key, stored) = pair?;
+                if found.last().is_some_and(|(last, _)| last.as_slice() >= key.value()) {
+                    return Ok(Err(StoreError::corrupt("the rows of the index are out of order")));
+                }
+                match self.row(Table::Rows, key.value(), stored.value()) {
+                    Ok(row) => found.push((key.value().to_vec(), row)),
+                    Err(error) => return Ok(Err(error)),
+                }
             }
-        }
-        Ok(Ok(found))
+            Ok(Ok(found))
+        })?;
+        Ok(found.and_then(|rows| rows))
     }
 
     /// As `range` to the end of the table; one bad row does not hide the others.
-    pub(crate) fn inspect(&self, from: &Bound<Vec<u8>>, limit: usize) -> Result<Inspected, Broken> {
-        let table = self.redb.begin_read()?.open_table(ROWS)?;
-        let bounds = (from.as_ref().map(Vec::as_slice), Bound::Unbounded);
-        let mut found = Vec::new();
-        for pair in table.range::<&[u8]>(bounds)?.take(limit) {
-            let (key, value) = pair?;
-            found.push((key.value().to_vec(), row(value.value())));
-        }
-        Ok(found)
+    pub(crate) fn inspect(
+        &self,
+        from: &Bound<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Result<Inspected, StoreError>, Broken> {
+        guarded(|| {
+            let table = self.redb.begin_read()?.open_table(ROWS)?;
+            let bounds = (from.as_ref().map(Vec::as_slice), Bound::Unbounded);
+            let mut found: Inspected = Vec::new();
+            for pair in table.range::<&[u8]>(bounds)?.take(limit) {
+                let (key, stored) = pair?;
+                let mut row = row(Table::Rows, key.value(), stored.value());
+                if found.last().is_some_and(|(last, _)| last.as_slice() >= key.value()) {
+                    row = Err(StoreError::corrupt("it is out of order"));
+                }
+                found.push((key.value().to_vec(), row));
+            }
+            Ok(found)
+        })
     }
 
     /// The newest commit that the database has.
@@ -178,6 +357,15 @@ impl OpenDatabase {
     /// Applies commits in order, in one durable transaction, numbering them from `sequence + 1` on. Those whose
     /// conditions do not hold are left out.
     pub(crate) fn apply(&self, commits: Vec<Commit>, sequence: u64) -> Result<Applied, Broken> {
+        // A page that `redb` panics over: the database is opened anew, and who commits is told.
+        let applied = std::panic::AssertUnwindSafe(|| self.apply_in_one(commits, sequence));
+        std::panic::catch_unwind(applied).unwrap_or_else(|_| {
+            let what = "a page of the index cannot be written";
+            Err(Broken(Arc::new(io::Error::new(io::ErrorKind::InvalidData, what))))
+        })
+    }
+
+    fn apply_in_one(&self, commits: Vec<Commit>, sequence: u64) -> Result<Applied, Broken> {
         let mut txn = self.redb.begin_write()?;
         let durability =
             if planted(Mutant::AckBeforeSync) { Durability::None } else { Durability::Immediate };
@@ -229,6 +417,33 @@ impl OpenDatabase {
     }
 }
 
+/// What is wrong with a table, if something is.
+fn verify_table(
+    table: Table,
+    rows: &redb::ReadOnlyTable<&'static [u8], &'static [u8]>,
+) -> Result<Option<String>, Broken> {
+    let (mut seen, mut last) = (0, Vec::new());
+    for pair in rows.iter()? {
+        let (key, stored) = pair?;
+        let (key, stored) = (key.value(), stored.value());
+        if seen > 0 && last.as_slice() >= key {
+            return Ok(Some(format!("{table:?}: a row is out of order")));
+        }
+        if let Err(error) = row(table, key, stored) {
+            return Ok(Some(format!("{table:?}: {error}")));
+        }
+        // Looked up from the top, too: a page that leads astray hides what is there.
+        if rows.get(key)?.is_none_or(|found| found.value() != stored) {
+            return Ok(Some(format!("{table:?}: a row cannot be found by its key")));
+        }
+        last.clear();
+        last.extend_from_slice(key);
+        seen += 1;
+    }
+    let counted = rows.len()?;
+    Ok((seen != counted).then(|| format!("{table:?}: there are {seen} rows instead of {counted}")))
+}
+
 /// What came of a group of commits.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -246,8 +461,8 @@ fn unmet(
     for (place, condition) in commit.conditions.iter().enumerate() {
         let version = match rows.get(condition.key.as_slice())? {
             None => None,
-            Some(value) => match row_version(value.value()) {
-                Ok(version) => Some(version),
+            Some(stored) => match parts(&condition.key, stored.value()) {
+                Ok((version, _)) => Some(version),
                 Err(error) => return Ok(Some(Refused::Store(error))),
             },
         };
@@ -256,11 +471,6 @@ fn unmet(
         }
     }
     Ok(None)
-}
-
-fn row_version(value: &[u8]) -> Result<u64, StoreError> {
-    let version = value.first_chunk::<8>().ok_or_else(|| StoreError::corrupt("a row has no version"))?;
-    Ok(u64::from_le_bytes(*version))
 }
 
 /// What the counters of a commit become; computed before anything is written, since one below zero refuses
@@ -275,7 +485,7 @@ fn counts(rows: &Rows<'_>, commit: &Commit) -> Result<Result<Counts, StoreError>
         }
         let before = match rows.get(key.as_slice())? {
             None => 0,
-            Some(value) => match row(value.value()).and_then(|row| count_of(&row.value)) {
+            Some(stored) => match parts(key, stored.value()).and_then(|(_, value)| count_of(value)) {
                 Ok(count) => count,
                 Err(error) => return Ok(Err(error)),
             },
@@ -289,7 +499,15 @@ fn counts(rows: &Rows<'_>, commit: &Commit) -> Result<Result<Counts, StoreError>
 }
 
 fn put(rows: &mut Rows<'_>, key: &[u8], value: &[u8], version: u64) -> Result<(), StorageError> {
-    let mut room = rows.insert_reserve(key, 8 + value.len())?;
+    let mut room = rows.insert_reserve(key, HEAD + value.len())?;
+    let (head, rest) = room.as_mut().split_at_mut(HEAD);
+    head.copy_from_slice(&head_of(key, value, version));
+    rest.copy_from_slice(value);
+    Ok(())
+}
+
+fn put_body(bodies: &mut Rows<'_>, key: &[u8], value: &[u8], version: u64) -> Result<(), StorageError> {
+    let mut room = bodies.insert_reserve(key, 8 + value.len())?;
     let (head, rest) = room.as_mut().split_at_mut(8);
     head.copy_from_slice(&version.to_le_bytes());
     rest.copy_from_slice(value);
@@ -305,7 +523,7 @@ fn write_all(
     for write in writes {
         match write {
             Write::Put { table: Table::Rows, key, value } => put(rows, &key, &value, version)?,
-            Write::Put { table: Table::Bodies, key, value } => put(bodies, &key, &value, version)?,
+            Write::Put { table: Table::Bodies, key, value } => put_body(bodies, &key, &value, version)?,
             Write::Remove { table: Table::Rows, key } => drop(rows.remove(key.as_slice())?),
             Write::Remove { table: Table::Bodies, key } => drop(bodies.remove(key.as_slice())?),
             Write::Count { .. } => {}

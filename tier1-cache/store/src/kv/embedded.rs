@@ -488,14 +488,35 @@ impl Kv for EmbeddedKv {
     fn inspect(&self, from: Bound<Vec<u8>>, limit: usize) -> BoxFuture<'_, Result<Inspected, StoreError>> {
         async move {
             if self.drive == Drive::Inline || limit <= RANGE_INLINE {
-                return self.read(|database| database.inspect(&from, limit).map(Ok)).await;
+                return self.read(|database| database.inspect(&from, limit)).await;
             }
             let (database, bound) = (self.database().await?, from.clone());
             match crate::blobs::off_thread(true, move || database.inspect(&bound, limit)).await? {
-                Ok(rows) => Ok(rows),
+                Ok(rows) => rows,
                 // Once more here, where a broken database is opened anew.
-                Err(_) => self.read(|database| database.inspect(&from, limit).map(Ok)).await,
+                Err(_) => self.read(|database| database.inspect(&from, limit)).await,
             }
+        }
+        .boxed()
+    }
+
+    fn verify(
+        &self,
+        spent: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    ) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        async move {
+            let (database, core) = (self.database().await?, self.core.clone());
+            let check = move || -> Result<Option<String>, StoreError> {
+                let gone = || StoreError::corrupt("the index's file is gone");
+                let file = core.disk.open(FILE)?.ok_or_else(gone)?;
+                file.forget_cached()?;
+                let checked = database.verify(file, spent);
+                // The folder stays locked until the database is closed, whoever closes it.
+                drop(database);
+                drop(core);
+                checked.map_err(|broken| StoreError::Unavailable(broken.0))
+            };
+            crate::blobs::off_thread(self.drive == Drive::Thread, check).await?
         }
         .boxed()
     }

@@ -1,7 +1,7 @@
 //! A folder written by an earlier release opens, and every byte in it is as it was.
 //!
-//! `tests/golden/v1` was made by the recipe below, from the crate's folder:
-//! `GOLDEN=tests/golden/v1 cargo test --release -p fallthrough-store make_the_golden_folder -- --ignored`.
+//! `tests/golden/vN` was made by the recipe below, as it was in the first release of format N, from the crate's folder:
+//! `GOLDEN=tests/golden/vN cargo test --release -p fallthrough-store make_the_golden_folder -- --ignored`.
 //! It is never made again for the same format; another format gets a folder of its own.
 
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use fallthrough_object::{Checksum, ChecksumAlgorithm, ChecksumKind, OsEntropy};
 
 use super::*;
 use crate::{
-    AccessKeyRow, BucketMode, EntryState, Erased, Grant, Observation, Revision, Right, ShadowRule,
-    ShadowTarget,
+    AccessKeyRow, BucketMode, EntryState, Erased, Grant, Observation, Revision, Right, ScrubPass,
+    ScrubRecord, ScrubTally, ShadowRule, ShadowTarget,
 };
 
 /// Lengths of the objects: nothing, small, a file of one block, one of two.
@@ -82,7 +82,19 @@ async fn make_the_golden_folder() {
     let absent = Observation::Absent { until: Timestamp(77), invalid: true };
     store.observe(&made, &key("absent"), None, absent).await.unwrap();
     store.put_access_key(&access_key()).await.unwrap();
+    // From format 2 on: a damaged blob, and where the scrubber is.
+    let body = bytes_of(99, 1000);
+    let damaged = put(&store, &made, &key("damaged"), &body).await;
+    assert!(store.quarantine(&made, &key("damaged"), &damaged, "golden").await.unwrap());
+    store.keep_scrub_record(&scrub_record()).await.unwrap();
     store.close().await;
+}
+
+fn scrub_record() -> ScrubRecord {
+    let tally = ScrubTally { rows: 1, objects: 2, bytes: 3, damaged_written: 4, ..ScrubTally::default() };
+    let pass = ScrubPass { started: Timestamp(5), ended: None, objects_total: 6, bytes_total: 7, tally };
+    let last = ScrubPass { ended: Some(Timestamp(8)), ..pass };
+    ScrubRecord { current: Some(pass), after: "65ff".to_owned(), last: Some(last) }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -98,12 +110,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[tokio::test]
-async fn the_golden_folder_of_format_1_reads_back_byte_for_byte() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
+/// A copy of the golden folder of a format.
+fn golden(format: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden, dir.path());
-    let store = open_dir(dir.path()).await;
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{format}")), dir.path());
+    dir
+}
+
+/// Everything that the recipe of format 1 put in, byte for byte.
+async fn compare(dir: &Path) -> (Store, Arc<Bucket>) {
+    let store = open_dir(dir).await;
     assert_eq!(store.status().epoch, 2);
     // The sweep of a later release must not take what an earlier one stored.
     store.sweep().await.unwrap();
@@ -132,5 +148,77 @@ async fn the_golden_folder_of_format_1_reads_back_byte_for_byte() {
     let absent = EntryState::Absent { until: Timestamp(77), invalid: true };
     assert_eq!(state("absent").await, (Revision(0), absent));
     assert_eq!(store.access_key("GOLDEN").await.unwrap(), Some(access_key()));
+    assert_eq!(store.check_index(None).await.unwrap(), None);
+    assert_eq!(store.scrub_page(&[], 1000).await.unwrap().damaged, Vec::<String>::new());
+    (store, made)
+}
+
+#[tokio::test]
+async fn the_golden_folder_of_format_1_reads_back_byte_for_byte() {
+    let dir = golden(1);
+    let (store, made) = compare(dir.path()).await;
+    // It is of this format now, and takes what this release writes.
+    assert_eq!(std::fs::read(dir.path().join("FORMAT")).unwrap(), b"fallthrough-store 2\n");
+    assert_eq!(
+        (store.scrub_record().await.unwrap(), store.status().quarantined),
+        (ScrubRecord::default(), 0)
+    );
+    store.keep_scrub_record(&scrub_record()).await.unwrap();
+    let at = key("filled/1000");
+    let entry = store.lookup(made.id, &at).await.unwrap().unwrap();
+    assert!(store.quarantine(&made, &at, &entry, "test").await.unwrap());
     store.close().await;
+    drop(store);
+    let store = open_dir(dir.path()).await;
+    assert_eq!((store.scrub_record().await.unwrap(), store.status().quarantined), (scrub_record(), 1));
+    assert!(read(&store, entry.state.stored().unwrap()).await.is_err());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_golden_folder_of_format_2_reads_back_byte_for_byte() {
+    let dir = golden(2);
+    let (store, made) = compare(dir.path()).await;
+    assert_eq!(store.scrub_record().await.unwrap(), scrub_record());
+    let listed = store.quarantined(None, 10).await.unwrap();
+    assert_eq!(
+        (listed.len(), listed[0].row.key.as_str(), listed[0].row.what.as_str()),
+        (1, "damaged", "golden")
+    );
+    let entry = store.lookup(made.id, &key("damaged")).await.unwrap().unwrap();
+    assert!(matches!(read(&store, entry.state.stored().unwrap()).await, Err(StoreError::Corrupt { .. })));
+    store.close().await;
+}
+
+/// A crash anywhere in the migration from format 1 leaves a folder that the next open migrates, or has migrated.
+#[tokio::test]
+async fn a_crash_while_format_1_is_migrated_loses_nothing() {
+    let from = golden(1);
+    let read_file = |path: &str| std::fs::read(from.path().join(path)).unwrap();
+    let index = read_file("index.redb");
+    for changes in 0.. {
+        let disk = LossyDisk::new();
+        for (path, content) in [("FORMAT", &b"fallthrough-store 1\n"[..]), ("index.redb", &index)] {
+            let file = crate::disk::Disk::create(&disk, path).unwrap();
+            crate::disk::DiskFile::write_at(&*file, content, 0).unwrap();
+            crate::disk::DiskFile::sync(&*file).unwrap();
+        }
+        crate::disk::Disk::sync_dir(&disk, "").unwrap();
+        disk.kill_after(changes);
+        let whole = open(&disk).await.is_ok();
+        for seed in 0..6 {
+            let image = disk.crashed(seed);
+            let store = open(&image).await.unwrap_or_else(|error| panic!("{changes}, {seed}: {error:?}"));
+            assert_eq!(image.content("FORMAT"), b"fallthrough-store 2\n");
+            let made = store.bucket(&name("golden")).await.unwrap().unwrap();
+            let entry = store.lookup(made.id, &key("written/40")).await.unwrap().unwrap();
+            assert_eq!(read(&store, entry.state.stored().unwrap()).await.unwrap(), bytes_of(40, 40));
+            assert_eq!(store.scrub_page(&[], 1000).await.unwrap().damaged, Vec::<String>::new());
+            assert_eq!(store.access_key("GOLDEN").await.unwrap(), Some(access_key()));
+        }
+        if whole {
+            assert!(changes > 8, "{changes}");
+            break;
+        }
+    }
 }

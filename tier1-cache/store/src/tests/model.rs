@@ -39,6 +39,11 @@ pub(super) enum Step {
     Fresh {
         key: usize,
     },
+    /// The bytes of an object rot, and the scrubber comes by.
+    Rot {
+        key: usize,
+        byte: usize,
+    },
     /// Everybody's view of the bucket's gate grows old.
     Reshadow,
     Scan,
@@ -59,7 +64,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(key, tombstone, stale)| Step::Erase { key, tombstone, stale }),
         1 => key.clone().prop_map(|key| Step::Absent { key }),
         1 => key.clone().prop_map(|key| Step::Known { key }),
-        1 => key.prop_map(|key| Step::Fresh { key }),
+        1 => key.clone().prop_map(|key| Step::Fresh { key }),
+        2 => (key, any::<usize>()).prop_map(|(key, byte)| Step::Rot { key, byte }),
         1 => Just(Step::Reshadow),
         1 => Just(Step::Scan),
         2 => any::<u64>().prop_map(|seed| Step::Crash { seed }),
@@ -75,6 +81,8 @@ struct World {
     model: BTreeMap<usize, (Entry, Bytes)>,
     /// The row of each key before its last change.
     before: BTreeMap<usize, Option<Entry>>,
+    /// What is in quarantine, and whether a client wrote it.
+    aside: BTreeMap<crate::BlobId, bool>,
     versions: BTreeSet<u64>,
     count: u64,
 }
@@ -91,7 +99,8 @@ pub(super) async fn check(steps: &[Step]) -> Outcome {
     let store = open(&disk).await.map_err(|e| e.to_string())?;
     let bucket = bucket(&store).await;
     let (model, before) = (BTreeMap::new(), BTreeMap::new());
-    let mut world = World { disk, store, bucket, model, before, versions: BTreeSet::new(), count: 0 };
+    let (aside, versions) = (BTreeMap::new(), BTreeSet::new());
+    let mut world = World { disk, store, bucket, model, before, aside, versions, count: 0 };
     for (n, step) in steps.iter().enumerate() {
         world.take(step).await.map_err(|difference| format!("step {n}, {step:?}: {difference}"))?;
         world.compare().await.map_err(|difference| format!("after step {n}, {step:?}: {difference}"))?;
@@ -111,6 +120,14 @@ impl World {
         }
         if self.versions.last() != Some(&version) {
             return Err(format!("version {version} is not the newest"));
+        }
+        let blob = |entry: &Entry| entry.state.stored().and_then(|stored| blob_of(stored.blob));
+        let old = self.model.get(&at).and_then(|(entry, _)| blob(entry));
+        if old != now.as_ref().and_then(|(entry, _)| blob(entry))
+            && old.is_some_and(|old| self.aside.get(&old) == Some(&false))
+        {
+            // A damaged copy is of no use to anybody once it is replaced.
+            self.aside.retain(|id, _| Some(*id) != old);
         }
         self.before.insert(at, self.model.get(&at).map(|(entry, _)| entry.clone()));
         match now {
@@ -212,9 +229,27 @@ impl World {
                     other => Err(format!("a commit under old rules ended with {other:?}")),
                 }
             }
+            Step::Rot { key, byte } => self.rot(*key, *byte).await,
             Step::Scan => Ok(()),
             Step::Crash { seed } => self.crash(*seed).await,
         }
+    }
+
+    async fn rot(&mut self, at: usize, byte: usize) -> Outcome {
+        let Some((entry, _)) = self.model.get(&at).cloned() else { return Ok(()) };
+        let Some(stored) = entry.state.stored() else { return Ok(()) };
+        let Some(id) = blob_of(stored.blob) else { return Ok(()) };
+        if let (crate::BlobRef::File(_), false) = (stored.blob, self.aside.contains_key(&id)) {
+            let name = format!("blobs/{:02x}/{:016x}-{:016x}", id.number & 0xff, id.epoch, id.number);
+            let len = self.disk.content(&name).len();
+            self.disk.damage(&name, byte % len);
+            let found = scrub::check(&self.store, &entry).await;
+            same("found", matches!(found, Err(StoreError::Corrupt { .. })), true)?;
+        }
+        let put_aside = self.store.quarantine(&self.bucket, &key(KEYS[at]), &entry, "rot").await;
+        same("put aside", put_aside.map_err(|e| e.to_string())?, true)?;
+        self.aside.insert(id, matches!(entry.state, EntryState::Written(_)));
+        Ok(())
     }
 
     async fn crash(&mut self, seed: u64) -> Outcome {
@@ -225,7 +260,12 @@ impl World {
         self.store.sweep().await.map_err(|e| e.to_string())?;
         // Files are what entries refer to, no more and no less.
         let used = self.model.values().filter_map(|(entry, _)| entry.state.stored());
-        let used = used.filter(|stored| matches!(stored.blob, crate::BlobRef::File(_))).count();
+        let used = used.filter(|stored| match stored.blob {
+            crate::BlobRef::File(id) => !self.aside.contains_key(&id),
+            crate::BlobRef::Row(_) | crate::BlobRef::Empty => false,
+        });
+        let used = used.count();
+        same("files in quarantine", self.disk.names("quarantine/").len(), self.aside.len())?;
         same("files after the sweep", self.disk.names("blobs/").len(), used)?;
         same("staging after the sweep", self.disk.names("staging/").len(), 0)
     }
@@ -238,15 +278,30 @@ impl World {
             let want = self.model.get(&at);
             same(raw, found.as_deref(), want.map(|(entry, _)| entry))?;
             if let Some((stored, body)) = want.and_then(|(e, body)| Some((e.state.stored()?, body))) {
-                same("body", read(&self.store, stored).await.map_err(|e| e.to_string())?, body.to_vec())?;
+                let got = read(&self.store, stored).await;
+                if blob_of(stored.blob).is_some_and(|id| self.aside.contains_key(&id)) {
+                    same("served from quarantine", got.is_ok(), false)?;
+                } else {
+                    same("body", got.map_err(|e| e.to_string())?, body.to_vec())?;
+                }
             }
         }
+        let listed = self.store.quarantined(None, 1000).await.map_err(|e| e.to_string())?;
+        let listed: BTreeMap<_, _> = listed.iter().map(|found| (found.blob, found.row.written)).collect();
+        same("quarantine", &listed, &self.aside)?;
         let found = self.store.scan(self.bucket.id, Bound::Unbounded, "", 100).await;
         let found = found.map_err(|e| e.to_string())?;
         let mut want: Vec<(Key, Entry)> =
             self.model.iter().map(|(at, (entry, _))| (key(KEYS[*at]), entry.clone())).collect();
         want.sort_by(|a, b| a.0.cmp(&b.0));
         same("scan", found, want)
+    }
+}
+
+fn blob_of(blob: crate::BlobRef) -> Option<crate::BlobId> {
+    match blob {
+        crate::BlobRef::Empty => None,
+        crate::BlobRef::Row(id) | crate::BlobRef::File(id) => Some(id),
     }
 }
 

@@ -51,6 +51,22 @@ fn each_planted_bug_is_caught() {
         ("reference kept", by_model(Mutant::ReferenceKept)),
         ("gate ignored, by the store's model", by_model(Mutant::GateIgnored)),
         ("gate ignored, by its own test", caught(Mutant::GateIgnored, || model::run(buckets::gate()))),
+        ("quarantine forgotten", caught(Mutant::QuarantineForgotten, || model::run(quarantine::written()))),
+        ("quarantine served", caught(Mutant::QuarantineServed, || model::run(quarantine::written()))),
+        ("quarantine dropped", caught(Mutant::QuarantineDropped, || model::run(quarantine::written()))),
+        ("quarantine forgotten, by the store's model", by_model(Mutant::QuarantineForgotten)),
+        ("quarantine dropped, by the store's model", by_model(Mutant::QuarantineDropped)),
+        ("scrub believes memory", caught(Mutant::ScrubBelievesMemory, || model::run(scrub::disbelief()))),
+        (
+            "scrub skips the last block",
+            caught(Mutant::ScrubSkipsLastBlock, || model::run(scrub::disbelief())),
+        ),
+        ("scrub cursor off", caught(Mutant::ScrubCursorOff, || model::run(scrub::resumption()))),
+        ("deleted is damage", caught(Mutant::DeletedIsDamage, || model::run(scrub::deletion()))),
+        ("range verified in part", caught(Mutant::RangeVerifiedInPart, || model::run(rot::classes()))),
+        ("sums unverified", caught(Mutant::SumsUnverified, || model::run(rot::classes()))),
+        ("row unverified", caught(Mutant::RowUnverified, || model::run(rot::rows()))),
+        ("index unverified", caught(Mutant::IndexUnverified, || model::run(rot::pages()))),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
