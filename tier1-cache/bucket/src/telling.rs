@@ -110,6 +110,8 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Wake, Waker};
+
     use futures::FutureExt as _;
 
     use super::*;
@@ -119,22 +121,41 @@ mod tests {
         Progress { stage: Stage::Asking, readable }
     }
 
-    #[tokio::test]
-    async fn listeners_hear_what_they_wait_for_in_the_order_in_which_they_came() {
+    /// Writes down that it was woken.
+    struct Bell(u64, Arc<Mutex<Vec<u64>>>);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    #[test]
+    fn listeners_are_woken_in_the_order_in_which_they_came() {
         let teller = Teller::new(at(0));
-        let order = Mutex::new(Vec::new());
-        let listen = async |n: u64| {
-            let heard = teller.listen().hear(|told| told.readable >= 5).await;
-            order.lock().unwrap().push((n, heard.unwrap().readable));
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let listeners: Vec<Listener> = (0..70).map(|_| teller.listen()).collect();
+        let mut waiting: Vec<_> =
+            listeners.iter().map(|one| Box::pin(one.hear(|told| told.readable >= 5))).collect();
+        let mut poll_all = || {
+            let polled = waiting.iter_mut().zip(0..).map(|(one, n)| {
+                let bell = Waker::from(Arc::new(Bell(n, woken.clone())));
+                one.as_mut().poll(&mut Context::from_waker(&bell))
+            });
+            polled.collect::<Vec<_>>()
         };
-        let tell = async {
-            teller.tell(|told| told.readable = 3);
-            tokio::task::yield_now().await;
-            assert!(order.lock().unwrap().is_empty());
-            teller.tell(|told| told.readable = 7);
-        };
-        tokio::join!(listen(1), listen(2), listen(3), tell);
-        assert_eq!(*order.lock().unwrap(), [(1, 7), (2, 7), (3, 7)]);
+        assert!(poll_all().iter().all(Poll::is_pending));
+        for readable in [3, 7] {
+            teller.tell(|told| told.readable = readable);
+            assert_eq!(*woken.lock().unwrap(), (0..70).collect::<Vec<_>>(), "at {readable}");
+            woken.lock().unwrap().clear();
+            if readable < 5 {
+                assert!(poll_all().iter().all(Poll::is_pending), "it is not enough");
+            }
+        }
+        let heard =
+            poll_all().into_iter().map(|heard| matches!(heard, Poll::Ready(Ok(told)) if told.readable == 7));
+        assert!(heard.into_iter().all(|heard| heard));
     }
 
     #[tokio::test]

@@ -260,10 +260,13 @@ async fn contents(kv: &dyn Kv) -> BTreeMap<Vec<u8>, Row> {
     all.into_iter().filter(|(key, _)| key != rows::SEQUENCE).collect()
 }
 
+/// A table: version and value of each key.
+type PlainTable = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
+
 /// What an engine promises, in as few words as possible.
 #[derive(Default)]
 struct Plain {
-    tables: [BTreeMap<Vec<u8>, (u64, Vec<u8>)>; 2],
+    tables: [PlainTable; 2],
     commits: u64,
 }
 
@@ -374,7 +377,7 @@ pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
         if got != want {
             return Err(differs(format!("{got:?} instead of {want:?}")));
         }
-        let plainly: BTreeMap<Vec<u8>, (u64, Vec<u8>)> =
+        let plainly: PlainTable =
             got.into_iter().map(|(key, row)| (key, (row.version, row.value.to_vec()))).collect();
         if plainly != plain.tables[0] {
             return Err(differs(format!("{plainly:?} instead of {:?}", plain.tables[0])));
