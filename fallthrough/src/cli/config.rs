@@ -1,7 +1,10 @@
 //! `fallthrough config`: looking at the configuration without starting anything.
 
 use clap::Subcommand;
+use fallthrough_gateway::admin::Reloaded;
+use http::Method;
 
+use crate::admin_client::AdminClient;
 use crate::cli::{Globals, output};
 use crate::failure::Failure;
 use crate::settings::{near_misses, reference};
@@ -13,23 +16,40 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print what holds, defaults included, without secrets
     Show,
+    /// Let the running server read its configuration again, as SIGHUP does
+    Reload,
     /// Print docs/config.md: every key with its type, default and meaning
     Reference,
 }
 
 /// Does what the verb says.
-pub(crate) fn run(command: ConfigCommand, globals: &Globals) -> Result<(), Failure> {
+pub(crate) async fn run(command: ConfigCommand, globals: &Globals) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check => check(globals),
         ConfigCommand::Show => {
             output::print_json(&globals.settings()?.show());
             Ok(())
         }
+        ConfigCommand::Reload => reload(globals).await,
         ConfigCommand::Reference => {
             print!("{}", reference::markdown());
             Ok(())
         }
     }
+}
+
+async fn reload(globals: &Globals) -> Result<(), Failure> {
+    let client = AdminClient::find(globals)?;
+    let done: Reloaded = client.call::<(), _>(Method::POST, &["config", "reload"], &[], None).await?;
+    if globals.json {
+        output::print_json(&done);
+    } else if done.changed.is_empty() {
+        println!("nothing changed");
+    }
+    for line in done.changed.iter().filter(|_| !globals.json) {
+        println!("{line}");
+    }
+    Ok(())
 }
 
 fn check(globals: &Globals) -> Result<(), Failure> {

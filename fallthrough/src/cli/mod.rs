@@ -196,7 +196,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Origin(command) => origin::run(command, &globals).await,
         Command::Avatar(command) => avatar::run(command, &globals).await,
         Command::Model(command) => model::run(command, &globals).await,
-        Command::Config(command) => config::run(command, &globals),
+        Command::Config(command) => config::run(command, &globals).await,
         Command::Completion(args) => completion::run(&args, &mut Cli::command()),
         Command::Reference => reference::run(&Cli::command()),
     }

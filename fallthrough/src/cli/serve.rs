@@ -11,8 +11,9 @@ use crate::settings::{Settings, near_misses};
 use crate::wiring::bucket_tier::{BucketTierPlan, RunningBucketTier};
 use crate::wiring::logging;
 use crate::wiring::ready_file::ReadyFile;
+use crate::wiring::reload::Sources;
 use crate::wiring::root;
-use crate::wiring::stop::StopSignals;
+use crate::wiring::stop::{ReloadSignals, StopSignals};
 
 /// What `serve` can be told.
 #[derive(Debug, Args)]
@@ -40,13 +41,14 @@ pub(crate) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), Failur
         .flag("--admin-listen", "admin.listen", args.admin_listen.map(text))
         .flag("--log", "process.log", args.log);
     let settings = Settings::load(&layers)?;
-    logging::start(&settings.log)?;
+    let log = logging::start(&settings.log)?;
     for (name, meant) in near_misses(&layers.environment) {
         tracing::warn!("{name} is no setting and has no effect; did you mean {meant}?");
     }
     let data = settings.store.data.clone();
-    let mut signals = StopSignals::catch()?;
-    let running = BucketTierPlan { settings, pages: None }.start().await?;
+    let (mut signals, mut hangups) = (StopSignals::catch()?, ReloadSignals::catch()?);
+    let sources = Some(Sources { layers, log });
+    let running = BucketTierPlan { settings, pages: None, sources }.start().await?;
     let ready = args.ready_file.map(|path| ReadyFile::write(&path, running.ready_fields())).transpose();
     let ready = match ready {
         Ok(ready) => ready,
@@ -56,7 +58,16 @@ pub(crate) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), Failur
         }
     };
     greet(&running, &data);
-    let signal = signals.next().await;
+    let signal = loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => break signal,
+            () = hangups.next() => {
+                // What is wrong has been logged; the server goes on as it was.
+                let _ = running.reloader.reload().await;
+            }
+        }
+    };
     tracing::info!(signal, "stopping");
     drop(ready);
     // A second signal does not wait for the grace time.

@@ -84,7 +84,7 @@ pub(crate) async fn run(args: DemoArgs, globals: &Globals) -> Result<(), Failure
         model: third.url(),
         engine: third.engine.to_owned(),
     });
-    let bucket_tier = BucketTierPlan { settings, pages: Some(pages) }.start().await?;
+    let bucket_tier = BucketTierPlan { settings, pages: Some(pages), sources: None }.start().await?;
 
     let (s3, admin, root) = (bucket_tier.s3_url(), bucket_tier.admin_url(), &bucket_tier.root.account);
     let shared = args.share.then(|| share::address_in_network(bucket_tier.s3.port()));

@@ -4,7 +4,7 @@ use crate::settings::secret::Secret;
 use crate::settings::section::Section;
 
 /// An account with its access key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AccountSettings {
     /// Its id.
     pub(crate) id: String,

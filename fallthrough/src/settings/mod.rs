@@ -73,7 +73,7 @@ pub(crate) struct Settings {
 }
 
 /// The listener of S3 clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct S3Settings {
     /// Address and port; 0 picks one.
     pub(crate) listen: SocketAddr,
@@ -82,7 +82,7 @@ pub(crate) struct S3Settings {
 }
 
 /// The admin listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AdminSettings {
     /// Address and port; 0 picks one.
     pub(crate) listen: SocketAddr,
@@ -91,7 +91,7 @@ pub(crate) struct AdminSettings {
 }
 
 /// The store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreSettings {
     /// The data folder.
     pub(crate) data: PathBuf,
@@ -104,7 +104,7 @@ pub(crate) struct StoreSettings {
 }
 
 /// Fills.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FillSettings {
     /// Longest wait of a client for its first byte.
     pub(crate) client_wait: Duration,

@@ -8,7 +8,7 @@ use crate::settings::secret::Secret;
 use crate::settings::section::{Section, parse_url};
 
 /// An image model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ModelSettings {
     /// Draws in this process.
     Painter,
@@ -17,7 +17,7 @@ pub(crate) enum ModelSettings {
 }
 
 /// Where a txt2img server is and how much it may be asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Txt2imgSettings {
     /// The server.
     pub(crate) url: Url,

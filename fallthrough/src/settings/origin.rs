@@ -11,7 +11,7 @@ use crate::settings::model::ModelSettings;
 use crate::settings::section::Section;
 
 /// An origin that buckets fall through to by its name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OriginSettings {
     /// What it is.
     pub(crate) kind: OriginKind,
@@ -22,7 +22,7 @@ pub(crate) struct OriginSettings {
 }
 
 /// What an origin is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OriginKind {
     /// The avatar origin in this process, drawing with this model; the painter if none is named.
     Avatar {
@@ -47,6 +47,20 @@ pub(crate) enum OriginKind {
         /// A program that makes objects from keys, not a provider: its 400 means that a key can never exist.
         program: bool,
     },
+}
+
+impl OriginKind {
+    /// Which objects it has, as far as its declaration says: another text is another origin. Without secrets.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            // Another model is another edition, which is part of what a copy is known by.
+            Self::Avatar { .. } => "avatar".to_owned(),
+            Self::Http { url } => format!("http {url}"),
+            Self::S3 { endpoint, name, program, .. } => {
+                format!("{} {endpoint} {name}", if *program { "program" } else { "s3" })
+            }
+        }
+    }
 }
 
 /// Reads all origins.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fallthrough_bucket::{Engine, EngineOptions};
-use fallthrough_gateway::admin::{AdminApi, AdminParts, AdminToken};
+use fallthrough_gateway::admin::{AdminApi, AdminParts, AdminToken, Declarations};
 use fallthrough_gateway::{Gateway, GatewayOptions, PageHandler};
 use fallthrough_object::{Clock, Entropy, OsEntropy, SystemClock};
 use fallthrough_store::{Store, StoreError, StoreOptions};
@@ -22,9 +22,10 @@ use crate::wiring::clients::Clients;
 use crate::wiring::metrics::MetricsPage;
 use crate::wiring::prober::Prober;
 use crate::wiring::ready_file::ReadyFields;
+use crate::wiring::reload::{self, Reloader, Sources};
 use crate::wiring::root::{self, Root};
-use crate::wiring::shadows::Shadows;
-use crate::wiring::{declared, listen, metrics, scrubber, sweeper, token};
+use crate::wiring::shadows::{DeclaredOrigins, Shadows};
+use crate::wiring::{listen, metrics, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -36,6 +37,8 @@ pub(crate) struct BucketTierPlan {
     pub(crate) settings: Settings,
     /// Pages on the S3 listener below `/_demo`.
     pub(crate) pages: Option<PageHandler>,
+    /// Where the settings can be read again from while it runs.
+    pub(crate) sources: Option<Sources>,
 }
 
 /// A server of tier 1 that runs.
@@ -52,6 +55,8 @@ pub(crate) struct RunningBucketTier {
     /// The engine, for who looks in from within the process.
     pub(crate) engine: Engine,
     store: Store,
+    /// Reads the configuration again.
+    pub(crate) reloader: Reloader,
     grace: Duration,
     draining: Arc<AtomicBool>,
     stop_s3: CancellationToken,
@@ -87,7 +92,7 @@ impl BucketTierPlan {
         let admin_token =
             token::load_or_make(settings.admin.token.as_ref(), &settings.store.data, &*entropy)?;
         let clients = Clients::new(settings.allow_private_origins, &clock)?;
-        let shadows = Arc::new(Shadows::new(&settings, clients)?);
+        let shadows = Arc::new(Shadows::new(DeclaredOrigins::new(&settings, clients)?));
         let engine = Engine::new(
             store.clone(),
             Arc::clone(&shadows) as Arc<dyn fallthrough_bucket::ShadowFactory>,
@@ -95,14 +100,6 @@ impl BucketTierPlan {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
-        let accounts = if settings.accounts.is_empty() {
-            std::slice::from_ref(&root.account)
-        } else {
-            settings.accounts.as_slice()
-        };
-        declared::accounts(&engine, &settings.store.data, accounts, &*clock).await?;
-        declared::buckets(&engine, &settings, &root.account.id).await?;
-
         let options = GatewayOptions {
             domains: settings.s3.domains.clone(),
             drain: settings.grace,
@@ -110,6 +107,17 @@ impl BucketTierPlan {
             ..GatewayOptions::default()
         };
         let gateway = Gateway::new(engine.clone(), options, Arc::clone(&clock), &entropy);
+        let declarations = Declarations::new(reload::declarations(&settings, &root.account));
+        let parts = reload::Parts {
+            engine: engine.clone(),
+            gateway: gateway.clone(),
+            shadows: Arc::clone(&shadows),
+            declarations: declarations.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        };
+        reload::take_over(&parts, &settings, &root.account, &BTreeSet::new()).await?;
+        let reloader = Reloader::new(self.sources, settings.clone(), parts);
         let draining = Arc::new(AtomicBool::new(false));
         let api = AdminApi::new(AdminParts {
             engine: engine.clone(),
@@ -133,10 +141,8 @@ impl BucketTierPlan {
                 let draining = Arc::clone(&draining);
                 Arc::new(move || draining.load(Ordering::Acquire))
             },
-            fixed_keys: accounts.iter().map(|account| account.access_key.clone()).collect::<BTreeSet<_>>(),
-            declared_buckets: settings.buckets.keys().cloned().collect(),
-            root_account: root.account.id.clone(),
-            accounts: accounts.iter().map(|account| account.id.clone()).collect(),
+            declarations,
+            reload: Arc::new(reloader.clone()),
             s3_address: format!("http://{}", listen::reachable(s3)),
             version: env!("CARGO_PKG_VERSION"),
         });
@@ -155,6 +161,7 @@ impl BucketTierPlan {
             root,
             engine,
             store,
+            reloader,
             grace: settings.grace,
             draining,
             stop_s3,
@@ -207,6 +214,7 @@ impl RunningBucketTier {
         if self.serving_admin.await.is_err() {
             tracing::error!("the admin listener panicked");
         }
+        self.reloader.shutdown().await;
         self.store.close().await;
     }
 }

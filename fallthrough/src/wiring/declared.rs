@@ -1,10 +1,15 @@
-//! Brings the store in line with the declarations: accounts' keys and managed buckets.
+//! Brings the store in line with the declarations: accounts' keys, origins and managed buckets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fallthrough_bucket::{AccessKeyRow, BucketError, BucketSettings, Engine, NewBucket};
-use fallthrough_object::Clock;
+use fallthrough_bucket::{
+    AccessKeyRow, Bucket, BucketError, BucketSettings, Engine, NewBucket, ShadowFactory, ShadowTarget,
+    check_settings,
+};
+use fallthrough_object::{BucketName, Clock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 use crate::settings::{AccountSettings, BucketDeclaration, Settings};
@@ -12,10 +17,13 @@ use crate::wiring::root::keep_privately;
 
 /// Ids of the access keys that were declared at the last start: those that no longer are must go.
 const DECLARED_KEYS_FILE: &str = "declared-keys.json";
+/// What each declared origin was, by its name, when its buckets' shadows were last brought in line.
+const DECLARED_ORIGINS_FILE: &str = "declared-origins.json";
 /// Rows read at once.
 const PAGE: usize = 1000;
 
-/// Makes the keys of `accounts` valid, and removes those that were declared once and are not any more.
+/// Makes the keys of `accounts` valid, and removes those that were declared once and are not any more. `changed` is
+/// told of each key that is not what it was, so that nobody goes on believing its old row.
 ///
 /// # Errors
 /// The store or the data folder fails.
@@ -24,28 +32,16 @@ pub(crate) async fn accounts(
     data: &Path,
     accounts: &[AccountSettings],
     clock: &dyn Clock,
+    changed: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Failure> {
     let path = data.join(DECLARED_KEYS_FILE);
     let now: BTreeSet<String> = accounts.iter().map(|account| account.access_key.clone()).collect();
-    let before: BTreeSet<String> = match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-            Failure::new(
-                format!("{} is damaged: {error}", path.display()),
-                "delete it, and revoke keys that are no longer declared with `fallthrough key revoke`",
-            )
-        })?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeSet::new(),
-        Err(error) => {
-            return Err(Failure::new(
-                format!("{} cannot be read: {error}", path.display()),
-                "make the data folder readable for this user",
-            ));
-        }
-    };
+    let before: BTreeSet<String> =
+        kept(&path, "delete it, and revoke keys that are no longer declared with `fallthrough key revoke`")?;
     // The file always names at least what is in the store: it grows before keys are added, and shrinks after
     // they are removed.
     if !now.is_subset(&before) {
-        keep(&path, &before.union(&now).cloned().collect())?;
+        keep(&path, &before.union(&now).collect::<BTreeSet<_>>())?;
     }
     for account in accounts {
         let old = engine.access_key(&account.access_key).await.map_err(store_failed)?;
@@ -58,11 +54,14 @@ pub(crate) async fn accounts(
             grants: None,
         };
         if old.as_ref() != Some(&row) {
+            let id = row.id.clone();
             engine.put_access_key(row).await.map_err(store_failed)?;
+            changed(&id);
         }
     }
     for gone in before.difference(&now) {
         engine.delete_access_key(gone).await.map_err(store_failed)?;
+        changed(gone);
         tracing::info!(key = gone, "an access key is no longer declared and was removed");
     }
     if before != now {
@@ -71,8 +70,84 @@ pub(crate) async fn accounts(
     Ok(())
 }
 
-fn keep(path: &Path, ids: &BTreeSet<String>) -> Result<(), Failure> {
-    keep_privately(path, &serde_json::to_string(ids).expect("a set of texts is JSON"))
+/// What was kept; nothing if nothing was.
+fn kept<T: DeserializeOwned + Default>(path: &Path, mend: &str) -> Result<T, Failure> {
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map_err(|error| Failure::new(format!("{} is damaged: {error}", path.display()), mend)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(Failure::new(
+            format!("{} cannot be read: {error}", path.display()),
+            "make the data folder readable for this user",
+        )),
+    }
+}
+
+fn keep<T: Serialize>(path: &Path, what: &T) -> Result<(), Failure> {
+    keep_privately(path, &serde_json::to_string(what).expect("texts are JSON"))
+}
+
+/// Sets the shadow of a bucket anew if an origin that it names is `changed`, or is another one than it was when the
+/// server last ran: what was observed of the other one is not believed, and no fill from it commits.
+///
+/// # Errors
+/// The store or the data folder fails.
+pub(crate) async fn origins(
+    engine: &Engine,
+    settings: &Settings,
+    changed: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let path = settings.store.data.join(DECLARED_ORIGINS_FILE);
+    let before: BTreeMap<String, String> =
+        kept(&path, "delete it, and purge what was copied if an origin was declared anew meanwhile")?;
+    let mut now = before.clone();
+    now.extend(settings.origins.iter().map(|(name, declared)| (name.clone(), declared.kind.identity())));
+    let is_other = |name: &String| {
+        changed.contains(name) || before.get(name).is_some_and(|before| now.get(name) != Some(before))
+    };
+    let is_concerned = |bucket: &Bucket| {
+        bucket.settings.shadow.iter().any(|rule| match &rule.target {
+            ShadowTarget::Origin { origin } => is_other(origin),
+            ShadowTarget::S3 { .. } | ShadowTarget::Http { .. } => false,
+        })
+    };
+    let mut after = None;
+    loop {
+        let page = engine.buckets(after.as_ref(), PAGE).await.map_err(store_failed)?;
+        for bucket in page.iter().filter(|bucket| is_concerned(bucket)) {
+            engine.renew_shadow(&bucket.name).await.map_err(store_failed)?;
+            tracing::info!(bucket = %bucket.name, "what it falls through to was declared anew");
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
+            Some(_) | None => break,
+        }
+    }
+    // Names that are gone are kept: they may come back as something else.
+    if now != before {
+        keep(&path, &now)?;
+    }
+    Ok(())
+}
+
+/// Whether the declared buckets can be as they are declared, with shadows from this factory.
+///
+/// # Errors
+/// The first that cannot.
+pub(crate) fn check_buckets(shadows: &dyn ShadowFactory, settings: &Settings) -> Result<(), Failure> {
+    settings.buckets.iter().try_for_each(|(name, declared)| {
+        check_settings(shadows, name, &settings_of(declared, "")).map_err(|error| refused(name, error))
+    })
+}
+
+fn refused(name: &BucketName, error: BucketError) -> Failure {
+    match error {
+        BucketError::InvalidSettings { reason } => Failure::new(
+            format!("the bucket {name} cannot be as it is declared: {reason}"),
+            "mend [bucket] in the configuration",
+        ),
+        other => store_failed(other),
+    }
 }
 
 /// Makes the declared buckets, brings those that exist in line, and sets those free that are no longer declared.
@@ -82,13 +157,7 @@ fn keep(path: &Path, ids: &BTreeSet<String>) -> Result<(), Failure> {
 pub(crate) async fn buckets(engine: &Engine, settings: &Settings, owner: &str) -> Result<(), Failure> {
     for (name, declared) in &settings.buckets {
         let wanted = settings_of(declared, owner);
-        let refused = |error: BucketError| match error {
-            BucketError::InvalidSettings { reason } => Failure::new(
-                format!("the bucket {name} cannot be as it is declared: {reason}"),
-                "mend [bucket] in the configuration",
-            ),
-            other => store_failed(other),
-        };
+        let refused = |error| refused(name, error);
         match engine.create_bucket(name, wanted.clone()).await.map_err(refused)? {
             NewBucket::Created(_) => tracing::info!(bucket = %name, "a declared bucket was made"),
             NewBucket::Exists(bucket) => {

@@ -1,29 +1,68 @@
 //! Logs go to standard error, so that standard output is for results.
 
+use std::fmt;
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 use crate::failure::Failure;
+
+/// Changes what is logged.
+pub(crate) struct LogFilter(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogFilter")
+    }
+}
+
+impl LogFilter {
+    fn of<S: 'static>(handle: Handle<EnvFilter, S>) -> Self {
+        Self(Box::new(move |filter| {
+            // Fails only where another subscriber was there first, whose filter is its own business.
+            let _ = handle.reload(filter);
+        }))
+    }
+
+    /// From now on this is let through.
+    ///
+    /// # Errors
+    /// The filter cannot be read.
+    pub(crate) fn set(&self, filter: &str) -> Result<(), Failure> {
+        (self.0)(parse(filter)?);
+        Ok(())
+    }
+}
+
+/// Whether `filter` can be read.
+///
+/// # Errors
+/// If it cannot.
+pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(filter).map_err(|error| {
+        Failure::new(
+            format!("process.log: {filter:?} is not a filter: {error}"),
+            "write a level (error, warn, info, debug, trace), or \"info,fallthrough_bucket=debug\"",
+        )
+    })
+}
 
 /// Starts logging what `filter` lets through (`info`, `info,fallthrough_bucket=debug`).
 ///
 /// # Errors
 /// The filter cannot be read.
-pub(crate) fn start(filter: &str) -> Result<(), Failure> {
-    let parsed = EnvFilter::try_new(filter).map_err(|error| {
-        Failure::new(
-            format!("process.log: {filter:?} is not a filter: {error}"),
-            "write a level (error, warn, info, debug, trace), or \"info,fallthrough_bucket=debug\"",
-        )
-    })?;
+pub(crate) fn start(filter: &str) -> Result<LogFilter, Failure> {
+    let parsed = parse(filter)?;
     let ansi =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // Somebody else's subscriber is as good: this fails only if there is one already.
-    let _ = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(std::io::stderr)
         .with_ansi(ansi)
-        .try_init();
-    Ok(())
+        .with_filter_reloading();
+    let filter = LogFilter::of(subscriber.reload_handle());
+    // Somebody else's subscriber is as good: this fails only if there is one already.
+    let _ = subscriber.try_init();
+    Ok(filter)
 }

@@ -27,6 +27,7 @@ mod metrics;
 pub(crate) mod model;
 mod prober;
 pub(crate) mod ready_file;
+pub(crate) mod reload;
 pub(crate) mod root;
 mod scrubber;
 mod shadows;

@@ -24,7 +24,8 @@ pub(crate) struct Prober {
 #[async_trait]
 impl ShadowProber for Prober {
     async fn probe(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
-        let destination = match self.shadows.destination(rule) {
+        let declared = self.shadows.now();
+        let destination = match declared.destination(rule) {
             Ok(destination) => destination,
             Err(refused) => {
                 return ProbeReport { ok: false, lines: vec![failed("settings", &refused.0, SETTINGS_MEND)] };
@@ -43,7 +44,7 @@ const SETTINGS_MEND: &str = "check the rule; `fallthrough config show` lists the
 impl Prober {
     async fn step_by_step(&self, probed: &Probed, rule: &ShadowRule) -> ProbeReport {
         let absent_on_403 = rule.treat_403_as == Treat403As::Absent;
-        let lines = self.shadows.clients.probe(probed, absent_on_403).await;
+        let lines = self.shadows.now().clients.probe(probed, absent_on_403).await;
         ProbeReport {
             ok: lines.iter().all(|line| line.result != ProbeResult::Failed),
             lines: lines

@@ -1,7 +1,8 @@
-//! Makes shadow clients for rules: the one place that knows the declared origins.
+//! Makes shadow clients for rules: the one place that knows the declared origins, which may be declared anew while
+//! the server runs.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::{OriginKind, OriginTraits, ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
@@ -10,7 +11,7 @@ use fallthrough_object::BucketName;
 use fallthrough_shadow::{S3Settings, Shadow};
 
 use crate::failure::Failure;
-use crate::settings::{self, OriginSettings, Settings};
+use crate::settings::{self, ModelSettings, OriginSettings, Settings};
 use crate::wiring::clients::{Clients, s3_settings};
 use crate::wiring::in_process::InProcess;
 use crate::wiring::model;
@@ -37,38 +38,103 @@ pub(crate) enum Destination<'a> {
     },
 }
 
-/// The shadows of one server.
-pub(crate) struct Shadows {
+/// The shadows of one server. What is declared can be replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Shadows(RwLock<Arc<DeclaredOrigins>>);
+
+impl Shadows {
+    /// Beginning with these.
+    pub(crate) fn new(declared: DeclaredOrigins) -> Self {
+        Self(RwLock::new(Arc::new(declared)))
+    }
+
+    /// What is declared now.
+    pub(crate) fn now(&self) -> Arc<DeclaredOrigins> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on shadows are made of these. Those that were made stay as they are.
+    pub(crate) fn replace(&self, declared: DeclaredOrigins) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(declared);
+    }
+}
+
+impl ShadowFactory for Shadows {
+    fn traits(&self, rule: &ShadowRule) -> OriginTraits {
+        self.now().traits(rule)
+    }
+
+    fn shadow(&self, bucket: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
+        self.now().shadow(bucket, rule)
+    }
+}
+
+/// Origins and models as they are declared at one time.
+pub(crate) struct DeclaredOrigins {
     origins: BTreeMap<String, OriginSettings>,
-    models: BTreeMap<String, Arc<dyn ImageModel>>,
+    models: BTreeMap<String, (ModelSettings, Arc<dyn ImageModel>)>,
     painter: Arc<dyn ImageModel>,
     /// Clients for what is beyond this process.
     pub(crate) clients: Clients,
 }
 
-impl std::fmt::Debug for Shadows {
+impl std::fmt::Debug for DeclaredOrigins {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shadows")
+        f.debug_struct("DeclaredOrigins")
             .field("origins", &self.origins.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
 
-impl Shadows {
-    /// Shadows for the declared origins, over `clients`. A model is shared by the origins that name it, so
-    /// that its bound on jobs holds for all of them.
+impl DeclaredOrigins {
+    /// What `settings` declare, over `clients`. A model is shared by the origins that name it, so that its bound
+    /// on jobs holds for all of them.
     ///
     /// # Errors
     /// A model's address is none.
     pub(crate) fn new(settings: &Settings, clients: Clients) -> Result<Self, Failure> {
-        let models =
-            settings.models.iter().map(|(name, declared)| Ok((name.clone(), model::engine(name, declared)?)));
+        let models = settings
+            .models
+            .iter()
+            .map(|(name, declared)| Ok((name.clone(), (declared.clone(), model::engine(name, declared)?))));
         Ok(Self {
             origins: settings.origins.clone(),
             models: models.collect::<Result<_, Failure>>()?,
-            painter: model::engine("painter", &settings::ModelSettings::Painter)?,
+            painter: model::engine("painter", &ModelSettings::Painter)?,
             clients,
         })
+    }
+
+    /// What `settings` declare in place of this; models that are declared as before stay the same, with the jobs
+    /// that they have.
+    ///
+    /// # Errors
+    /// As [`DeclaredOrigins::new`].
+    pub(crate) fn renewed(&self, settings: &Settings) -> Result<Self, Failure> {
+        let mut new = Self::new(settings, self.clients.clone())?;
+        new.painter = Arc::clone(&self.painter);
+        for (name, (declared, engine)) in &mut new.models {
+            match self.models.get(name) {
+                Some((before, running)) if before == declared => *engine = Arc::clone(running),
+                Some(_) | None => {}
+            }
+        }
+        Ok(new)
+    }
+
+    /// Origins that are not what they were in `before`, or draw with another model.
+    pub(crate) fn changed_since(&self, before: &Self) -> BTreeSet<String> {
+        let names = self.origins.keys().chain(before.origins.keys());
+        names.filter(|name| self.declaration(name) != before.declaration(name)).cloned().collect()
+    }
+
+    fn declaration(&self, name: &str) -> Option<(&OriginSettings, Option<&ModelSettings>)> {
+        let origin = self.origins.get(name)?;
+        let model = match &origin.kind {
+            settings::OriginKind::Avatar { model } => model.as_ref(),
+            settings::OriginKind::Http { .. } | settings::OriginKind::S3 { .. } => None,
+        };
+        Some((origin, model.and_then(|model| self.models.get(model)).map(|(declared, _)| declared)))
     }
 
     /// Where `rule` leads.
@@ -96,7 +162,10 @@ impl Shadows {
                     settings::OriginKind::Avatar { model } => Destination::Avatar {
                         name,
                         model: Arc::clone(
-                            model.as_ref().and_then(|model| self.models.get(model)).unwrap_or(&self.painter),
+                            model
+                                .as_ref()
+                                .and_then(|model| self.models.get(model))
+                                .map_or(&self.painter, |(_, engine)| engine),
                         ),
                         edition: rule.edition.as_deref(),
                     },
@@ -111,7 +180,7 @@ fn plain(url: &url::Url) -> &str {
     url.as_str().trim_end_matches('/')
 }
 
-impl ShadowFactory for Shadows {
+impl ShadowFactory for DeclaredOrigins {
     fn traits(&self, rule: &ShadowRule) -> OriginTraits {
         let ShadowTarget::Origin { origin } = &rule.target else { return OriginTraits::of(rule) };
         let Some(declared) = self.origins.get(origin) else { return OriginTraits::of(rule) };

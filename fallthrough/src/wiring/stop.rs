@@ -1,4 +1,4 @@
-//! When a server is told to stop.
+//! When a server is told to stop, or to read its configuration again.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,5 +33,26 @@ impl StopSignals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// SIGHUP: the configuration is to be read again. Caught from the moment this is made; until then it ends the process.
+#[derive(Debug)]
+pub(crate) struct ReloadSignals(tokio::signal::unix::Signal);
+
+impl ReloadSignals {
+    /// Starts to catch the signal. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub(crate) fn catch() -> Result<Self, Failure> {
+        signal(SignalKind::hangup()).map(Self).map_err(|error| {
+            Failure::new(format!("signals cannot be caught: {error}"), "raise the limit of open files")
+        })
+    }
+
+    /// Waits for the next one. Several that come before this is called again count as one.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

@@ -19,6 +19,7 @@ const PIECE: usize = 1 << 20;
 /// One client of the server, a connection for each request.
 pub(crate) struct Client {
     address: String,
+    access_key: String,
     signer: Signer,
     clock: SystemClock,
 }
@@ -28,7 +29,20 @@ impl Client {
         let credentials = Credentials::new(served.text("access_key"), served.text("secret_key"));
         Self {
             address: served.text("s3").strip_prefix("http://").unwrap().to_owned(),
+            access_key: served.text("access_key").to_owned(),
             signer: Signer::new(credentials, "us-east-1"),
+            clock: SystemClock::new(),
+        }
+    }
+
+    /// A client with the same access key and another secret.
+    pub(crate) fn with_secret(&self, secret: &str) -> Self {
+        let credentials = Credentials::new(self.access_key.as_str(), secret);
+        let signer = Signer::new(credentials, "us-east-1");
+        Self {
+            address: self.address.clone(),
+            access_key: self.access_key.clone(),
+            signer,
             clock: SystemClock::new(),
         }
     }

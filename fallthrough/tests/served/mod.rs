@@ -7,7 +7,8 @@ pub(crate) mod client;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -56,7 +57,7 @@ pub(crate) const SERVE: [&str; 9] =
 
 /// What a process writes, taken as it comes: nobody who writes into a full pipe gets anything done.
 struct Told {
-    text: Arc<Mutex<String>>,
+    text: Arc<(Mutex<String>, Condvar)>,
 }
 
 /// How much of it is kept.
@@ -64,23 +65,34 @@ const TOLD_BYTES: usize = 1 << 20;
 
 impl Told {
     fn follow(stream: ChildStderr) -> Self {
-        let text = Arc::new(Mutex::new(String::new()));
+        let text = Arc::new((Mutex::new(String::new()), Condvar::new()));
         let kept = Arc::clone(&text);
         // Ends with the process, whose end closes the pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                let mut kept = kept.lock().unwrap();
-                if kept.len() < TOLD_BYTES {
-                    kept.push_str(&line);
-                    kept.push('\n');
+                let (text, more) = &*kept;
+                let mut text = text.lock().unwrap();
+                if text.len() < TOLD_BYTES {
+                    text.push_str(&line);
+                    text.push('\n');
                 }
+                more.notify_all();
             }
         });
         Self { text }
     }
 
     fn text(&self) -> String {
-        self.text.lock().unwrap().clone()
+        self.text.0.lock().unwrap().clone()
+    }
+
+    /// Waits for `what`; long enough for any machine.
+    fn wait_for(&self, what: &str) {
+        let (text, more) = &*self.text;
+        let waited = more
+            .wait_timeout_while(text.lock().unwrap(), Duration::from_secs(60), |text| !text.contains(what))
+            .unwrap();
+        assert!(!waited.1.timed_out(), "it never told {what:?}: {}", waited.0.as_str());
     }
 }
 
@@ -139,6 +151,11 @@ impl Served {
     /// What it has logged so far.
     pub(crate) fn told(&self) -> String {
         self.told.text()
+    }
+
+    /// Waits until it has logged this.
+    pub(crate) fn wait_until_told(&self, what: &str) {
+        self.told.wait_for(what);
     }
 
     /// How it ended, if it has ended by itself.

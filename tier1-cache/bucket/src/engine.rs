@@ -116,6 +116,26 @@ impl OriginTraits {
 #[error("{0}")]
 pub struct ShadowRefused(pub String);
 
+/// Whether a bucket can have these settings, with shadows from this factory.
+///
+/// # Errors
+/// [`BucketError::InvalidSettings`].
+pub fn check_settings(
+    shadows: &dyn ShadowFactory,
+    name: &BucketName,
+    settings: &BucketSettings,
+) -> Result<(), BucketError> {
+    if let Some(reason) = settings_fault(settings) {
+        return Err(BucketError::InvalidSettings { reason });
+    }
+    for rule in &settings.shadow {
+        shadows
+            .shadow(name, rule)
+            .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
+    }
+    Ok(())
+}
+
 /// The engine. Cheap to clone; all clones are one engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -218,16 +238,7 @@ impl Engine {
     }
 
     fn check(&self, name: &BucketName, settings: &BucketSettings) -> Result<(), BucketError> {
-        if let Some(reason) = settings_fault(settings) {
-            return Err(BucketError::InvalidSettings { reason });
-        }
-        for rule in &settings.shadow {
-            self.inner
-                .shadows
-                .shadow(name, rule)
-                .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
-        }
-        Ok(())
+        check_settings(&*self.inner.shadows, name, settings)
     }
 
     /// Changes a bucket's settings. If the shadow or the mode changes, fills that run are superseded: they
@@ -247,20 +258,48 @@ impl Engine {
             let mut settings = bucket.settings.clone();
             change(&mut settings);
             self.check(name, &settings)?;
-            match self.inner.store.set_bucket(&bucket, settings).await {
-                Ok(changed) => {
-                    if changed.gate_version != bucket.gate_version {
-                        // The gate has moved already, so no old fill can commit; this lets new readers
-                        // start afresh at once.
-                        self.inner.fills.with(|fills| fills.supersede_bucket(bucket.id));
-                    }
-                    return Ok(changed);
-                }
-                Err(CommitError::Conflict | CommitError::Gate) => {}
-                Err(CommitError::Store(error)) => return Err(error.into()),
+            let changed = self.inner.store.set_bucket(&bucket, settings).await;
+            if let Some(changed) = self.gate_moved(&bucket, changed)? {
+                return Ok(changed);
             }
         }
         Err(BucketError::Conflict)
+    }
+
+    /// To be called when the factory of shadows makes another client for what this bucket's rules name, though the
+    /// rules are what they were: as if the shadow had been set anew.
+    ///
+    /// # Errors
+    /// [`BucketError::NoSuchBucket`], [`BucketError::Conflict`]; the store's.
+    pub async fn renew_shadow(&self, name: &BucketName) -> Result<(), BucketError> {
+        for _ in 0..MAX_CONFLICTS {
+            let bucket = self.bucket(name).await?;
+            let changed = self.inner.store.raise_gate(&bucket).await;
+            if self.gate_moved(&bucket, changed)?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(BucketError::Conflict)
+    }
+
+    /// `None` if the change was refused because the bucket changed meanwhile.
+    fn gate_moved(
+        &self,
+        before: &Bucket,
+        changed: Result<Arc<Bucket>, CommitError>,
+    ) -> Result<Option<Arc<Bucket>>, BucketError> {
+        match changed {
+            Ok(changed) => {
+                if changed.gate_version != before.gate_version {
+                    // The gate has moved already, so no old fill can commit; this lets new readers
+                    // start afresh at once.
+                    self.inner.fills.with(|fills| fills.supersede_bucket(before.id));
+                }
+                Ok(Some(changed))
+            }
+            Err(CommitError::Conflict | CommitError::Gate) => Ok(None),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
     }
 
     /// Deletes a bucket that clients see as empty, its shadow's keys included.

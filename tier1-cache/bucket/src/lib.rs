@@ -32,7 +32,9 @@ pub use api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,
     ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
 };
-pub use engine::{Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused};
+pub use engine::{
+    Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
+};
 pub use fallthrough_store::{
     AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, ObjectInfo,
     Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,

@@ -175,8 +175,29 @@ impl Store {
         bucket: &Bucket,
         settings: BucketSettings,
     ) -> Result<Arc<Bucket>, CommitError> {
-        let inner = &self.inner;
         let raises = settings.shadow != bucket.settings.shadow || settings.mode != bucket.settings.mode;
+        self.write_bucket(bucket, settings, raises).await
+    }
+
+    /// Raises a bucket's gate although its settings stay: what its shadow's name stands for is another origin now.
+    /// What was observed of the old one is no longer believed, and no fill that began with it can commit.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`], [`CommitError::Gate`]: it changed since `bucket` was read.
+    ///
+    /// # Cancellation
+    /// It may or may not have been raised.
+    pub async fn raise_gate(&self, bucket: &Bucket) -> Result<Arc<Bucket>, CommitError> {
+        self.write_bucket(bucket, bucket.settings.clone(), true).await
+    }
+
+    async fn write_bucket(
+        &self,
+        bucket: &Bucket,
+        settings: BucketSettings,
+        raises: bool,
+    ) -> Result<Arc<Bucket>, CommitError> {
+        let inner = &self.inner;
         let row = BucketRow { id: bucket.id, created: bucket.created, settings: settings.clone() };
         let mut commit = Commit {
             conditions: vec![

@@ -61,7 +61,7 @@ impl ApiError {
             StatusCode::CONFLICT,
             "managed",
             format!("{what} is declared in the configuration file and can be changed only there"),
-            "change the file and restart the server",
+            "change the file and reload it: `fallthrough config reload`, or SIGHUP to the server",
         )
     }
 
@@ -90,9 +90,11 @@ impl From<BucketError> for ApiError {
             BucketError::NoSuchKey | BucketError::ImpossibleKey { .. } => {
                 (StatusCode::NOT_FOUND, "not_found", "check the key; keys are compared byte by byte")
             }
-            BucketError::Managed => {
-                (StatusCode::CONFLICT, "managed", "change the configuration file and restart the server")
-            }
+            BucketError::Managed => (
+                StatusCode::CONFLICT,
+                "managed",
+                "change the configuration file and run `fallthrough config reload`",
+            ),
             BucketError::BucketNotEmpty => (
                 StatusCode::CONFLICT,
                 "not_empty",

@@ -70,8 +70,9 @@ pub(crate) async fn create(
     let name = parse_bucket(&new.name)?;
     let shadow: Vec<ShadowRule> =
         new.shadow.iter().map(|rule| rule.to_store(None)).collect::<Result<_, _>>()?;
-    let owner = new.owner.unwrap_or_else(|| api.parts.root_account.clone());
-    if !api.parts.accounts.contains(&owner) {
+    let declared = api.parts.declarations.now();
+    let owner = new.owner.unwrap_or_else(|| declared.root_account.clone());
+    if !declared.accounts.contains(&owner) {
         return Err(no_such_account(&owner));
     }
     let settings = BucketSettings {
@@ -146,7 +147,7 @@ pub(crate) async fn delete(
 /// The bucket, if it may be changed here.
 pub(crate) async fn changeable(api: &AdminApi, name: &BucketName) -> Result<Arc<Bucket>, ApiError> {
     let bucket = api.parts.engine.bucket(name).await?;
-    if api.parts.declared_buckets.contains(name) {
+    if api.parts.declarations.now().buckets.contains(name) {
         return Err(ApiError::managed(&format!("the bucket {name}")));
     }
     Ok(bucket)

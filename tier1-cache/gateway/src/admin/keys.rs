@@ -91,8 +91,9 @@ pub(crate) async fn create(
     body: Bytes,
 ) -> Result<(StatusCode, Json<KeyView>), ApiError> {
     let new: NewKey = if body.is_empty() { NewKey::default() } else { parse_body(&body)? };
-    let account = new.account.unwrap_or_else(|| api.parts.root_account.clone());
-    if !api.parts.accounts.contains(&account) {
+    let declared = api.parts.declarations.now();
+    let account = new.account.unwrap_or_else(|| declared.root_account.clone());
+    if !declared.accounts.contains(&account) {
         return Err(no_such_account(&account));
     }
     for grant in new.grants.iter().flatten().filter(|grant| grant.bucket != "*") {
@@ -128,13 +129,13 @@ pub(crate) async fn revoke(
     Path(id): Path<String>,
     Query(how): Query<Revoke>,
 ) -> Result<StatusCode, ApiError> {
-    if api.parts.fixed_keys.contains(&id) {
+    if api.parts.declarations.now().fixed_keys.contains(&id) {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "managed",
             format!("the key {id} is declared in the configuration, or is the root account's own"),
-            "change the configuration file; a root key that was made by itself is replaced by deleting \
-             `root-key.json` in the data folder; then restart the server",
+            "change the configuration file and reload it (`fallthrough config reload`); a root key that was made \
+             by itself is replaced by deleting `root-key.json` in the data folder and restarting the server",
         ));
     }
     let existed = if how.dry_run {
@@ -156,7 +157,7 @@ pub(crate) async fn revoke(
 
 fn view(api: &AdminApi, row: AccessKeyRow, secret: Option<String>) -> KeyView {
     KeyView {
-        fixed: api.parts.fixed_keys.contains(&row.id),
+        fixed: api.parts.declarations.now().fixed_keys.contains(&row.id),
         id: row.id,
         secret,
         account: row.account,

@@ -11,6 +11,7 @@
 
 mod answer;
 mod buckets;
+mod declared;
 mod health;
 mod keys;
 mod objects;
@@ -26,15 +27,15 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
 use fallthrough_bucket::Engine;
-use fallthrough_object::{BucketName, Clock, Entropy, Monotonic};
+use fallthrough_object::{Clock, Entropy, Monotonic};
 
 pub use answer::{ApiError, ErrorBody};
+pub use declared::{ConfigReload, Declarations, Declared, ReloadRefused, Reloaded};
 pub use keys::{KeyPage, KeyView, NewKey};
 pub use objects::{ObjectView, PurgeAnswer};
 pub use probe::{ProbeLine, ProbeReport, ShadowProber};
@@ -69,15 +70,10 @@ pub struct AdminParts {
     pub free_bytes: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     /// Whether the server is about to stop: then it is alive, but not ready.
     pub draining: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Access keys that this API may not remove: declared ones, and the root account's.
-    pub fixed_keys: BTreeSet<String>,
-    /// Buckets that the configuration file declares: read-only here. A bucket that was declared once, and could
-    /// not be set free because what it falls through to is gone as well, can be changed here.
-    pub declared_buckets: BTreeSet<BucketName>,
-    /// The account that buckets and keys made here belong to unless another is named.
-    pub root_account: String,
-    /// Accounts that keys may be made for.
-    pub accounts: BTreeSet<String>,
+    /// What the configuration file declares.
+    pub declarations: Declarations,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn ConfigReload>,
     /// Where S3 clients connect, such as `http://127.0.0.1:9900`.
     pub s3_address: String,
     /// The version of the program.

@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::admin::answer::ApiError;
-use crate::admin::{AdminApi, buckets, health, keys, objects, scrub, shadow};
+use crate::admin::{AdminApi, buckets, declared, health, keys, objects, scrub, shadow};
 
 /// Longest body that is taken: a shadow of a few hundred rules.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -27,6 +27,7 @@ fn open() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
 fn guarded() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
     vec![
         ("/admin/v1/status", get(health::status)),
+        ("/admin/v1/config/reload", post(declared::reload)),
         ("/admin/v1/buckets", get(buckets::list).post(buckets::create)),
         ("/admin/v1/buckets/{name}", get(buckets::info).patch(buckets::change).delete(buckets::delete)),
         (
