@@ -296,7 +296,20 @@ impl Model {
             },
             Did::Attach(origin) if state.attached == Some(origin) => vec![state],
             Did::Attach(origin) => {
-                self.detached(state).into_iter().map(|s| State { attached: Some(origin), ..s }).collect()
+                let attach = |s: State| match (state.attached, state.local) {
+                    // One in the place of another: deleted is deleted.
+                    (Some(_), Local::Tombstone) => State { attached: Some(origin), ..state },
+                    // It hid what the shadow had that was cleared.
+                    (None, Local::Tombstone) => {
+                        State { attached: Some(origin), local: Local::Open(0), ..state }
+                    }
+                    (_, Local::Open(_) | Local::Filled(_) | Local::Written(_)) => {
+                        State { attached: Some(origin), ..s }
+                    }
+                };
+                let mut after: Vec<State> = self.detached(state).into_iter().map(attach).collect();
+                after.dedup();
+                after
             }
             Did::Detach => self.detached(state),
             Did::DropBucket => {
@@ -316,7 +329,7 @@ impl Model {
             (Local::Filled(version), Some(origin)) if self.mode == Mode::Cache => {
                 vec![with(Local::Filled(version)), with(Local::Open(1 << origin))]
             }
-            // A tombstone has done its duty.
+            // A tombstone has done its duty; its row may still be there.
             (Local::Tombstone, Some(_)) => vec![with(Local::Tombstone), with(Local::Open(0))],
             (local, _) => vec![with(local)],
         }

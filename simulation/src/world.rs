@@ -187,6 +187,8 @@ impl World {
                 journal.note(&format!("the sweep stopped: {error:?}"));
             }
         });
+        let (expiring, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { expiring.run_expiry(until_stopped).await });
         let gateway = Gateway::new(engine.clone(), GatewayOptions::default(), clock, &self.entropy);
         Ok(Running { engine, gateway, store, shutdown, stopped, tasks })
     }

@@ -64,6 +64,7 @@ pub(crate) struct RunningBucketTier {
     serving_s3: JoinHandle<()>,
     serving_admin: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    expiring: JoinHandle<()>,
     scrubbing: JoinHandle<()>,
 }
 
@@ -154,6 +155,10 @@ impl BucketTierPlan {
         let scrubbing =
             TaskTracker::new().spawn(scrubber::run(engine.clone(), &settings.store, stop_s3.clone()));
         let sweeping = TaskTracker::new().spawn(sweeper::run(store.clone(), stop_s3.clone()));
+        let expiring = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_expiry(stop).await })
+        };
         Ok(RunningBucketTier {
             s3,
             admin,
@@ -169,6 +174,7 @@ impl BucketTierPlan {
             serving_s3,
             serving_admin,
             sweeping,
+            expiring,
             scrubbing,
         })
     }
@@ -206,6 +212,9 @@ impl RunningBucketTier {
         }
         if self.sweeping.await.is_err() {
             tracing::error!("the sweep panicked");
+        }
+        if self.expiring.await.is_err() {
+            tracing::error!("the expiry of negative answers panicked");
         }
         if self.scrubbing.await.is_err() {
             tracing::error!("the scrubber panicked");

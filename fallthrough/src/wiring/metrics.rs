@@ -60,6 +60,7 @@ impl MetricsPage {
         metrics::counter!("fallthrough_store_commit_groups_total").absolute(store.commit_groups);
         metrics::counter!("fallthrough_store_index_syncs_total").absolute(store.index_syncs);
         metrics::gauge!("fallthrough_quarantined_blobs").set(as_float(store.quarantined));
+        metrics::gauge!("fallthrough_negative_answers").set(as_float(store.negatives));
         if let Some(free) = free_bytes(&self.data) {
             metrics::gauge!("fallthrough_store_free_bytes").set(as_float(free));
         }

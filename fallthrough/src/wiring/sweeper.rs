@@ -3,7 +3,7 @@
 use fallthrough_store::Store;
 use tokio_util::sync::CancellationToken;
 
-/// Sweeps once, and again whenever a bucket was removed, until told to stop. A sweep that fails is told of
+/// Sweeps once, and again whenever a bucket was removed or a shadow cleared, until told to stop. A sweep that fails is told of
 /// and tried again at the next occasion: garbage is no danger, only space.
 ///
 /// Each finished sweep counts in `fallthrough_store_sweeps_total`.

@@ -117,7 +117,7 @@ impl Read<'_> {
             Outcome::Absent { ttl } => {
                 let rule = &cold.behind.rule.settings;
                 let ttl = ttl.unwrap_or_else(|| rule.negative_ttl(inner.options.negative_ttl));
-                if !ttl.is_zero() {
+                if !ttl.is_zero() && inner.store.takes_negatives() {
                     self.note(base, Observation::Absent { until: asked_at.plus(ttl), invalid: false }).await;
                 }
                 Err(BucketError::NoSuchKey)

@@ -23,6 +23,9 @@ use crate::core::rule::{Rule, merged_list, settings_fault};
 use crate::fill::Fill;
 use crate::origins::OriginGate;
 
+/// How long a negative answer may stay after it is not believed any more.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -89,7 +92,7 @@ pub enum OriginKind {
 }
 
 /// An origin's kind and its own limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginTraits {
     /// What answers.
     pub kind: OriginKind,
@@ -97,6 +100,9 @@ pub struct OriginTraits {
     pub per_client: Option<u32>,
     /// Fills in flight, for rules that say nothing of it.
     pub max_in_flight: Option<u32>,
+    /// Which of its keys can exist, for rules that say nothing of it: a regular expression over the origin's key,
+    /// and so only used where the rule leaves names as they are.
+    pub keys: Option<&'static str>,
 }
 
 impl OriginTraits {
@@ -107,7 +113,7 @@ impl OriginTraits {
             ShadowTarget::Http { .. } => OriginKind::Http,
             ShadowTarget::Origin { .. } => OriginKind::Program,
         };
-        Self { kind, per_client: None, max_in_flight: None }
+        Self { kind, per_client: None, max_in_flight: None, keys: None }
     }
 }
 
@@ -242,7 +248,8 @@ impl Engine {
     }
 
     /// Changes a bucket's settings. If the shadow or the mode changes, fills that run are superseded: they
-    /// serve the readers that they have and store nothing.
+    /// serve the readers that they have, take no new ones and store nothing. Tombstones go with a shadow that is
+    /// cleared; where one takes the place of another, they stay.
     ///
     /// `change` may be called several times, each time on the settings as they are.
     ///
@@ -258,6 +265,10 @@ impl Engine {
             let mut settings = bucket.settings.clone();
             change(&mut settings);
             self.check(name, &settings)?;
+            if bucket.settings.shadow.is_empty() && !settings.shadow.is_empty() {
+                // What was deleted under a shadow that is gone must not hide what the new one has.
+                self.inner.store.sweep_cleared(bucket.id).await?;
+            }
             let changed = self.inner.store.set_bucket(&bucket, settings).await;
             if let Some(changed) = self.gate_moved(&bucket, changed)? {
                 return Ok(changed);
@@ -371,6 +382,24 @@ impl Engine {
         Ok(self.inner.store.access_keys(after, limit).await?)
     }
 
+    /// Removes negative answers that are not believed any more, until it is told to stop. Whatever fails is tried again
+    /// at the next occasion: they are only rows too many.
+    pub async fn run_expiry(&self, stop: CancellationToken) {
+        let expire = async {
+            loop {
+                self.inner.store.negatives_noted().await;
+                tokio::time::sleep(EXPIRE_EVERY).await;
+                if let Err(error) = self.inner.store.expire_negatives().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "negative answers could not be removed"
+                    );
+                }
+            }
+        };
+        stop.run_until_cancelled(expire).await;
+    }
+
     /// Whether the store takes reads and writes and the engine is not stopping.
     pub fn ready(&self) -> bool {
         !self.inner.stop.is_cancelled() && self.inner.store.status().writable
@@ -411,13 +440,18 @@ impl Engine {
             return Ok(Some(behind.clone()));
         }
         let mend = |mend: String| BucketError::ShadowMisconfigured { mend };
-        let rule = Rule::check(settings).map_err(mend)?;
         let shadow = self
             .inner
             .shadows
             .shadow(&bucket.name, settings)
             .map_err(|ShadowRefused(reason)| mend(reason))?;
         let mut traits = self.inner.shadows.traits(settings);
+        let mut settings = settings.clone();
+        if settings.keys.is_none() && settings.key.is_none() {
+            settings.keys = traits.keys.map(str::to_owned);
+        }
+        let settings = &settings;
+        let rule = Rule::check(settings).map_err(mend)?;
         if bucket.settings.mode == BucketMode::Compute {
             // The mode says it: what is behind makes objects, by whichever protocol it is asked.
             traits.kind = OriginKind::Program;

@@ -110,7 +110,8 @@ impl Engine {
 
     /// The running fill of the key that a reader of `bucket` may join.
     pub(crate) fn running(&self, bucket: &Bucket, key: &Key) -> Option<Arc<Fill>> {
-        self.inner.fills.with(|fills| fills.get(&Self::slot(bucket, key)).cloned())
+        let slot = Self::slot(bucket, key);
+        self.inner.fills.with(|fills| fills.joinable(&slot, bucket.gate_version).cloned())
     }
 }
 
@@ -310,9 +311,11 @@ impl FillRun {
         let known = order.entry.as_ref().is_some_and(|entry| matches!(entry.state, EntryState::Known(..)));
         let change = match until {
             _ if had_body => Change::Erase(Erased::Unknown),
-            Some(until) => Change::Observe(Observation::Absent { until, invalid }),
-            None if known => Change::Erase(Erased::Unknown),
-            None => return,
+            Some(until) if inner.store.takes_negatives() => {
+                Change::Observe(Observation::Absent { until, invalid })
+            }
+            Some(_) | None if known => Change::Erase(Erased::Unknown),
+            Some(_) | None => return,
         };
         if let Err(error) =
             commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await

@@ -7,6 +7,7 @@ use fallthrough_object::BucketName;
 use crate::bucket_row::{Bucket, BucketId, BucketSettings};
 use crate::error::{CommitError, StoreError};
 use crate::kv::{Commit, Kv, Refused, Table};
+use crate::mutants::{Mutant, planted};
 use crate::rows::{self, BucketRow, GateState};
 use crate::store::{Inner, Store, put, remove, when};
 
@@ -163,7 +164,8 @@ impl Store {
     }
 
     /// Replaces a bucket's settings. The gate is raised exactly if the shadow or the mode changes, so that no
-    /// fill that began under other rules can commit.
+    /// fill that began under other rules can commit. Tombstones go with a shadow that is cleared: see
+    /// [`Store::sweep_cleared`].
     ///
     /// # Errors
     /// [`CommitError::Conflict`]: its settings changed since `bucket` was read; [`CommitError::Gate`].
@@ -210,10 +212,17 @@ impl Store {
         if raises {
             commit.writes.push(put(rows::gate(bucket.id), GateState::Open.encode()));
         }
+        let clears = settings.shadow.is_empty() && !bucket.settings.shadow.is_empty();
+        if clears && !planted(Mutant::TombstoneOutlives) {
+            commit.writes.push(put(rows::cleared(bucket.id), bytes::Bytes::new()));
+        }
         let (effects, before) = (inner.clone(), bucket.clone());
         let end = inner.order(commit, move |end| {
             let version = end.map_err(|refused| effects.bucket_refused(&before.name, refused))?.version;
             let gate_version = if raises { version } else { before.gate_version };
+            if clears {
+                effects.left_over.notify_one();
+            }
             let bucket = Bucket { settings, gate_version, settings_version: version, ..before };
             Ok(effects.bucket_committed(Arc::new(bucket), version))
         });
@@ -297,7 +306,7 @@ impl Store {
             let version = end.map_err(|refused| effects.bucket_refused(name, refused))?.version;
             effects.bucket_gone(&closed.bucket.name, version);
             closed.decided = true;
-            effects.bucket_removed.notify_one();
+            effects.left_over.notify_one();
             Ok(())
         });
         end.await?

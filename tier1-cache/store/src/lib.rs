@@ -21,6 +21,7 @@ mod error;
 mod hot;
 mod kv;
 mod mutants;
+mod negatives;
 mod objects;
 mod open;
 mod options;

@@ -42,6 +42,10 @@ pub(crate) enum Mutant {
     IndexUnverified,
     /// The checksums of a blob are not compared with their own checksum.
     SumsUnverified,
+    /// Negative answers are written down however many there are.
+    NegativesUnbounded,
+    /// A tombstone outlives the shadow that it hid.
+    TombstoneOutlives,
 }
 
 #[cfg(fallthrough_mutants)]

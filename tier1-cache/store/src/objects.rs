@@ -317,6 +317,9 @@ impl Change {
                     effects.hot.keep_body(id, body);
                 }
                 effects.hot.committed(bucket, &key, version, entry.as_ref());
+                if let Some(EntryState::Absent { until, .. }) = entry.as_deref().map(|entry| &entry.state) {
+                    effects.negatives.note(*until, version, rows::entry(bucket, key.as_str()));
+                }
                 let invalidated = effects.options.reached(Step::Invalidated);
                 if let BlobRef::Row(id) = released {
                     effects.hot.drop_body(id);

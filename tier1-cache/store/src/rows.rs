@@ -23,6 +23,7 @@ pub(crate) const SCRUB: &[u8] = b"m/scrub";
 pub(crate) const SEQUENCE: &[u8] = b"m/sequence";
 
 const BUCKET: u8 = b'b';
+const CLEARED: u8 = b'd';
 const ENTRY: u8 = b'e';
 const COUNT: u8 = b'f';
 const GATE: u8 = b'g';
@@ -76,11 +77,26 @@ pub(crate) fn all_removed() -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     family(REMOVED, None)
 }
 
-/// The id in the key of a removed bucket.
-pub(crate) fn removed_id(key: &[u8]) -> Result<BucketId, StoreError> {
+/// A bucket whose shadow was cleared by the commit that wrote this row: tombstones that are older are to be swept.
+pub(crate) fn cleared(id: BucketId) -> Vec<u8> {
+    of_id(CLEARED, id)
+}
+
+/// All buckets whose shadow was cleared, and which are not swept yet.
+pub(crate) fn all_cleared() -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    family(CLEARED, None)
+}
+
+/// Before the first of all entries.
+pub(crate) fn before_entries() -> Bound<Vec<u8>> {
+    Bound::Included(vec![ENTRY])
+}
+
+/// The id in the key of a bucket that was removed, or whose shadow was cleared.
+pub(crate) fn swept_id(key: &[u8]) -> Result<BucketId, StoreError> {
     let raw = key.get(1..).and_then(|raw| raw.try_into().ok());
     raw.map(|raw| BucketId(u64::from_be_bytes(raw)))
-        .ok_or_else(|| StoreError::corrupt("the row of a removed bucket has no id"))
+        .ok_or_else(|| StoreError::corrupt("the row of a bucket to be swept has no id"))
 }
 
 /// The entry of a key.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::error::StoreError;
 use crate::hot::{Hot, SecretHash};
 use crate::kv::memory::MemoryKv;
 use crate::kv::{Commit, Committed, Condition, Kv, Refused, Table, Write};
+use crate::negatives::Negatives;
 use crate::options::{SMALL_BODY_LIMIT, StoreOptions};
 use crate::quarantine::Remembered;
 use crate::rows;
@@ -62,7 +63,11 @@ pub(crate) struct Inner {
     pub(crate) buckets_touched: Mutex<u64>,
     /// Buckets that are being closed by somebody alive.
     pub(crate) closing: Mutex<BTreeMap<BucketId, usize>>,
-    pub(crate) bucket_removed: Notify,
+    /// Something is left over of a removed bucket or a shadow that was cleared.
+    pub(crate) left_over: Notify,
+    pub(crate) negatives: Negatives,
+    /// Negative answers of earlier starts have been found.
+    pub(crate) absents_swept: AtomicBool,
     pub(crate) quarantine: Remembered,
     pub(crate) epoch: u64,
     open_blobs: Cache<BlobId, Arc<OpenBlob>, OpenWeight, SecretHash>,
@@ -72,14 +77,14 @@ pub(crate) struct Inner {
 }
 
 #[derive(Clone, Copy, Default)]
-struct Free {
+pub(crate) struct Free {
     asked: Option<Monotonic>,
     bytes: Option<u64>,
 }
 
 impl Free {
     /// Whether `bytes` are free above `limit`.
-    fn has(&self, limit: u64, bytes: u64) -> Result<(), StoreError> {
+    pub(crate) fn has(&self, limit: u64, bytes: u64) -> Result<(), StoreError> {
         match self.bytes {
             Some(free_bytes) if free_bytes < limit.saturating_add(bytes) => {
                 Err(StoreError::Full { free_bytes })
@@ -116,6 +121,8 @@ pub struct StoreStatus {
     pub hot_bytes: u64,
     /// Damaged blobs in quarantine.
     pub quarantined: u64,
+    /// Negative answers that are believed.
+    pub negatives: u64,
     /// Newest commit.
     pub sequence: u64,
     /// This start's number.
@@ -161,7 +168,9 @@ impl Store {
             ),
             buckets_touched: Mutex::new(0),
             closing: Mutex::default(),
-            bucket_removed: Notify::new(),
+            left_over: Notify::new(),
+            negatives: Negatives::default(),
+            absents_swept: AtomicBool::new(false),
             quarantine: Remembered::default(),
             epoch,
             open_blobs: Cache::with(
@@ -288,6 +297,7 @@ impl Store {
             index_bytes: kv.bytes,
             hot_bytes: inner.hot.bytes(),
             quarantined: inner.quarantine.len() as u64,
+            negatives: inner.negatives.len() as u64,
             sequence: inner.kv.sequence(),
             epoch: inner.epoch,
             commits: kv.commits,
@@ -336,7 +346,7 @@ impl Inner {
         self.look_at_free().bytes
     }
 
-    fn look_at_free(&self) -> MutexGuard<'_, Free> {
+    pub(crate) fn look_at_free(&self) -> MutexGuard<'_, Free> {
         let now = self.clock.monotonic();
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.asked.is_none_or(|asked| now.since(asked) >= FREE_SPACE_AGE) {

@@ -1,8 +1,13 @@
-//! Sweeping: files that nothing refers to, and rows of buckets that are gone.
+//! Sweeping: files that nothing refers to, rows of buckets that are gone, tombstones of shadows that are, and negative
+//! answers that are not believed any more.
+
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
 
 use crate::blob::BlobRef;
 use crate::blobs::{Found, off_thread};
 use crate::bucket_row::BucketId;
+use crate::entry::{Entry, EntryState};
 use crate::entry_code;
 use crate::error::StoreError;
 use crate::kv::{Commit, Refused, Table};
@@ -31,11 +36,21 @@ pub struct SweepReport {
     pub rows_removed: u64,
     /// Removed buckets of which nothing is left.
     pub buckets_finished: u64,
+    /// Tombstones of shadows that were cleared, that were removed.
+    pub tombstones_removed: u64,
+    /// Negative answers of earlier starts that were removed.
+    pub negatives_removed: u64,
+}
+
+/// Entries by the keys of their rows, and where to go on.
+struct EntriesPage {
+    entries: Vec<(Vec<u8>, Entry)>,
+    next: Option<Bound<Vec<u8>>>,
 }
 
 impl Store {
-    /// Removes garbage: staging files and unreferenced blobs of earlier starts, and what is left of removed
-    /// buckets. Run in the background at start, and whenever [`Store::sweep_due`] says so. One point read per
+    /// Removes garbage: staging files, unreferenced blobs and negative answers of earlier starts, and what is left
+    /// of removed buckets and cleared shadows. Run in the background at start, and whenever [`Store::sweep_due`] says so. One point read per
     /// file, constant memory. Stopped half way, the next one goes on.
     ///
     /// # Errors
@@ -46,14 +61,16 @@ impl Store {
     pub async fn sweep(&self) -> Result<SweepReport, StoreError> {
         let mut report = SweepReport::default();
         self.sweep_buckets(&mut report).await?;
+        self.sweep_all_cleared(&mut report).await?;
         self.sweep_quarantine(&mut report).await?;
         self.sweep_files(&mut report).await?;
+        self.sweep_absents(&mut report).await?;
         Ok(report)
     }
 
-    /// Waits until a bucket was removed whose rows are to be swept.
+    /// Waits until a bucket was removed or a shadow cleared whose rows are to be swept.
     pub async fn sweep_due(&self) {
-        self.inner.bucket_removed.notified().await;
+        self.inner.left_over.notified().await;
     }
 
     async fn sweep_files(&self, report: &mut SweepReport) -> Result<(), StoreError> {
@@ -124,7 +141,7 @@ impl Store {
                 return Ok(());
             }
             for (key, row) in found {
-                self.sweep_bucket(rows::removed_id(&key)?, report).await?;
+                self.sweep_bucket(rows::swept_id(&key)?, report).await?;
                 let commit = Commit {
                     conditions: vec![when(key.clone(), Some(row.version))],
                     writes: vec![remove(key)],
@@ -137,8 +154,100 @@ impl Store {
         }
     }
 
+    /// Removes the tombstones of a bucket whose shadow was cleared, as far as they are older than that: they hid what
+    /// that shadow had, and say nothing of another. To be waited for before another is set.
+    ///
+    /// # Errors
+    /// [`StoreError`]: some are left, and will be swept later.
+    ///
+    /// # Cancellation
+    /// As with an error.
+    pub async fn sweep_cleared(&self, id: BucketId) -> Result<u64, StoreError> {
+        let mark = rows::cleared(id);
+        let Some(cleared) = self.inner.kv.get(Table::Rows, &mark).await? else { return Ok(0) };
+        let mut removed = 0;
+        let (mut from, _) = rows::entries(id, Bound::Unbounded, "");
+        loop {
+            let page = self.entries_page(from, Some(id)).await?;
+            let mut ends = Vec::new();
+            for (key, entry) in page.entries {
+                if entry.state == EntryState::Tombstone && entry.row_version < cleared.version {
+                    ends.push(self.forget_row(key, entry.row_version));
+                }
+            }
+            for end in ends {
+                removed += u64::from(end.await?);
+            }
+            let Some(next) = page.next else { break };
+            from = next;
+        }
+        // Unless it was cleared once more meanwhile.
+        self.forget_row(mark, cleared.version).await?;
+        Ok(removed)
+    }
+
+    async fn sweep_all_cleared(&self, report: &mut SweepReport) -> Result<(), StoreError> {
+        let (from, to) = rows::all_cleared();
+        let mut after = from;
+        loop {
+            let found = self.inner.kv.range(after, to.clone(), 16).await?;
+            let Some((last, _)) = found.last() else { return Ok(()) };
+            after = Bound::Excluded(last.clone());
+            for (key, _) in found {
+                report.tombstones_removed += self.sweep_cleared(rows::swept_id(&key)?).await?;
+            }
+        }
+    }
+
+    /// The next entries, of all buckets or of one. One row that rotted does not keep the others: it is left out.
+    async fn entries_page(
+        &self,
+        from: Bound<Vec<u8>>,
+        of: Option<BucketId>,
+    ) -> Result<EntriesPage, StoreError> {
+        let found = self.inner.kv.inspect(from, ROWS_PER_COMMIT).await?;
+        let is_whole = found.len() == ROWS_PER_COMMIT;
+        let last = found.last().map(|(key, _)| key.clone());
+        let is_wanted = |key: &[u8]| {
+            rows::entry_of(key).is_some_and(|(bucket, _)| of.is_none_or(|wanted| wanted == bucket))
+        };
+        let next = last.filter(|last| is_whole && is_wanted(last)).map(Bound::Excluded);
+        let entries = found.into_iter().filter(|(key, _)| is_wanted(key)).filter_map(|(key, row)| {
+            let row = row.ok()?;
+            Some((key, entry_code::decode(&row.value, row.version).ok()?))
+        });
+        Ok(EntriesPage { entries: entries.collect(), next })
+    }
+
+    /// Finds the negative answers of earlier starts: those that are still believed end in their time.
+    async fn sweep_absents(&self, report: &mut SweepReport) -> Result<(), StoreError> {
+        if self.inner.absents_swept.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut from = rows::before_entries();
+        loop {
+            let page = self.entries_page(from, None).await?;
+            let mut ends = Vec::new();
+            for (key, entry) in page.entries {
+                let EntryState::Absent { until, .. } = entry.state else { continue };
+                if until > self.inner.clock.now() && self.inner.negatives.has_room() {
+                    self.inner.negatives.note(until, entry.row_version, key);
+                } else {
+                    ends.push(self.forget_row(key, entry.row_version));
+                }
+            }
+            for end in ends {
+                report.negatives_removed += u64::from(end.await?);
+            }
+            let Some(next) = page.next else { break };
+            from = next;
+        }
+        self.inner.absents_swept.store(true, Ordering::Release);
+        Ok(())
+    }
+
     async fn sweep_bucket(&self, id: BucketId, report: &mut SweepReport) -> Result<(), StoreError> {
-        let (from, to) = rows::entries(id, std::ops::Bound::Unbounded, "");
+        let (from, to) = rows::entries(id, Bound::Unbounded, "");
         loop {
             // Nothing comes after: the gate is gone, and no bucket ever gets this id again.
             let found = self.inner.kv.range(from.clone(), to.clone(), ROWS_PER_COMMIT).await?;

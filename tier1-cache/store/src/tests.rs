@@ -23,6 +23,7 @@ mod golden;
 mod model;
 #[cfg(fallthrough_mutants)]
 mod mutants;
+mod negatives;
 mod objects;
 mod quarantine;
 mod rot;

@@ -93,6 +93,13 @@ impl<T: Clone> FillTable<T> {
         Ok(Joined::Started(id, shared))
     }
 
+    /// What a reader who has seen the gate `gate_version` of the bucket may attach to: a fill from an older gate asks
+    /// a shadow that is no longer the bucket's.
+    pub(crate) fn joinable(&self, slot: &Slot, gate_version: u64) -> Option<&T> {
+        let running = self.running.get(slot)?;
+        (running.gate_version >= gate_version || planted(Mutant::OldGateJoined)).then_some(&running.shared)
+    }
+
     /// What readers of the running fill of `slot` attach to.
     pub(crate) fn get(&self, slot: &Slot) -> Option<&T> {
         self.running.get(slot).map(|running| &running.shared)
@@ -203,6 +210,7 @@ mod tests {
         assert!(table.may_commit(&slot("a"), id, Revision(3)));
         assert!(!table.may_commit(&slot("a"), id, Revision(4)));
         // A reader that has seen the new gate does not join the old shadow's fill.
+        assert!(table.joinable(&slot("a"), 7).is_some() && table.joinable(&slot("a"), 8).is_none());
         assert!(matches!(table.join(&slot("a"), Revision(3), 8, |_| ()), Ok(Joined::Started(..))));
         assert!(!table.may_commit(&slot("a"), id, Revision(3)));
     }

@@ -7,5 +7,6 @@ mod model;
 mod modes;
 mod races;
 mod scrub;
+mod shadows;
 mod world;
 mod writes;

@@ -258,6 +258,8 @@ impl World {
         self.disk = after;
         self.store = open(&self.disk).await.map_err(|e| format!("open after a crash: {e}"))?;
         self.store.sweep().await.map_err(|e| e.to_string())?;
+        // Negative answers of the earlier start were not believed any more.
+        self.model.retain(|_, (entry, _)| !matches!(entry.state, EntryState::Absent { .. }));
         // Files are what entries refer to, no more and no less.
         let used = self.model.values().filter_map(|(entry, _)| entry.state.stored());
         let used = used.filter(|stored| match stored.blob {

@@ -67,6 +67,8 @@ fn each_planted_bug_is_caught() {
         ("sums unverified", caught(Mutant::SumsUnverified, || model::run(rot::classes()))),
         ("row unverified", caught(Mutant::RowUnverified, || model::run(rot::rows()))),
         ("index unverified", caught(Mutant::IndexUnverified, || model::run(rot::pages()))),
+        ("negatives unbounded", caught(Mutant::NegativesUnbounded, || model::run(negatives::bounded()))),
+        ("tombstone outlives", caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared()))),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
