@@ -206,6 +206,8 @@ fn declare(settings: &mut Settings, third: &Third, avatar: &RunningAvatar) -> Re
     settings.origins.insert(AVATAR.to_owned(), avatar.as_origin()?);
     let mut rule = ShadowRule::to(ShadowTarget::Origin { origin: AVATAR.to_owned() });
     rule.edition = Some(edition(third.engine));
+    // Anything else can never be an avatar: it is refused here, before any queue.
+    rule.keys = Some(fallthrough_avatar::KEYS.to_owned());
     settings.buckets.insert(
         name(AVATAR)?,
         BucketDeclaration {

@@ -191,7 +191,11 @@ impl ShadowFactory for DeclaredOrigins {
                 OriginKind::Program
             }
         };
-        OriginTraits { kind, per_client: declared.per_client, max_in_flight: declared.max_in_flight }
+        let keys = match declared.kind {
+            settings::OriginKind::Avatar { .. } => Some(fallthrough_avatar::KEYS),
+            settings::OriginKind::S3 { .. } | settings::OriginKind::Http { .. } => None,
+        };
+        OriginTraits { kind, per_client: declared.per_client, max_in_flight: declared.max_in_flight, keys }
     }
 
     fn shadow(&self, _bucket: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {

@@ -2,6 +2,9 @@
 
 use fallthrough_diffusion::{Format, Traits};
 
+/// The keys that [`AvatarKey::parse`] takes, as a regular expression: for buckets that refuse others before they ask.
+pub const KEYS: &str = r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{64})(?:\.(?:jpe?g|png|webp))?$";
+
 /// A key that names an avatar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvatarKey {
@@ -58,6 +61,32 @@ mod tests {
                 (".webp", Format::Webp),
             ] {
                 assert_eq!(AvatarKey::parse(&format!("{hash}{suffix}")).unwrap().format, format);
+            }
+        }
+    }
+
+    #[test]
+    fn the_expression_takes_what_the_parser_takes() {
+        let keys = regex::Regex::new(KEYS).unwrap();
+        let sha256 = MD5.repeat(2);
+        let hashes =
+            [MD5, &MD5.to_uppercase(), &sha256, &MD5[1..], &sha256[1..], "", &format!("g{}", &MD5[1..])];
+        for hash in hashes {
+            for (before, after) in [
+                ("", ""),
+                ("", ".jpg"),
+                ("", ".jpeg"),
+                ("", ".png"),
+                ("", ".webp"),
+                ("", ".gif"),
+                ("", ".JPG"),
+                ("/", ""),
+                ("", "\n"),
+                ("", ".jpg.png"),
+                ("", "."),
+            ] {
+                let key = format!("{before}{hash}{after}");
+                assert_eq!(keys.is_match(&key), AvatarKey::parse(&key).is_ok(), "{key:?}");
             }
         }
     }

@@ -11,5 +11,5 @@ mod key;
 mod origin;
 
 pub use describe::{Description, Trait, describe};
-pub use key::{AvatarKey, InvalidKey};
+pub use key::{AvatarKey, InvalidKey, KEYS};
 pub use origin::{AvatarOrigin, AvatarSettings};
