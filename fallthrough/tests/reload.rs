@@ -1,4 +1,4 @@
-//! The configuration, read again while the server runs: all of it is taken, or nothing.
+//! The configuration, read again while the server runs (all of it is taken, or nothing) and at the next start.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod served;
@@ -126,4 +126,35 @@ async fn an_origin_that_was_declared_anew_while_the_server_was_down_is_asked_ane
     })
     .await
     .unwrap();
+}
+
+#[test]
+fn what_the_first_root_owned_goes_to_the_first_declared_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::serve(folder.path(), &[]);
+    let made = Client::of(&served);
+    assert_eq!(status(&made, &Method::PUT, "/mine"), 200);
+    assert_eq!(made.send(&Method::PUT, "/mine/k", b"kept").unwrap().0, 200);
+    let key = served.json(&["key", "create"]);
+    assert_eq!(served.stop("-TERM"), 0);
+
+    let accounts = "[[account]]\nid = \"main\"\naccess-key = \"FTMAIN\"\nsecret-key = \"the-first-secret-of-main\"\n\n\
+                    [[account]]\nid = \"other\"\naccess-key = \"FTOTHER\"\nsecret-key = \"the-secret-of-the-other\"\n";
+    std::fs::write(folder.path().join("fallthrough.toml"), accounts).unwrap();
+    let served = Served::serve(folder.path(), &[]);
+    let main = Client::of(&served);
+    assert_eq!(main.send(&Method::GET, "/mine/k", b"").unwrap(), (200, b"kept".to_vec()));
+    assert_eq!(served.json(&["bucket", "info", "mine"])["owner"], "main");
+    assert_eq!(status(&made.at(&served), &Method::GET, "/mine/k"), 403, "the key that was made is gone");
+    let text = |field: &str| key[field].as_str().unwrap().to_owned();
+    let limited = main.with_key(&text("id"), &text("secret"));
+    assert_eq!(status(&limited, &Method::GET, "/mine/k"), 200, "keys of that account go with it");
+
+    let other = main.with_key("FTOTHER", "the-secret-of-the-other");
+    assert_eq!(status(&other, &Method::GET, "/mine/k"), 403);
+    assert_eq!(served.ctl(&["bucket", "set", "mine", "--owner", "other"]).code, 0);
+    assert_eq!(status(&other, &Method::GET, "/mine/k"), 200);
+    let unknown = served.ctl(&["bucket", "set", "mine", "--owner", "nobody"]);
+    assert!(unknown.code != 0 && unknown.err.contains("nobody"), "{}", unknown.err);
+    assert_eq!(served.stop("-TERM"), 0);
 }

@@ -73,6 +73,9 @@ pub(crate) struct CreateArgs {
 pub(crate) struct SetArgs {
     /// The bucket
     bucket: String,
+    /// The account that is to own it
+    #[arg(long, value_name = "ACCOUNT")]
+    owner: Option<String>,
     #[command(flatten)]
     flags: BucketFlags,
     /// Remove the shadow; what was copied stays, and the bucket becomes plain
@@ -191,6 +194,7 @@ async fn set(client: &AdminClient, args: SetArgs, globals: &Globals) -> Result<(
     let patch = args.flags.shadow.patch(globals)?;
     let dry_run = yes_no(args.flags.dry_run);
     let change = BucketChange {
+        owner: args.owner,
         mode: args.flags.mode.clone().map(of_word::<BucketMode>),
         public: args.flags.public.map(of_word::<PublicAccess>),
         public_fill: args.flags.public_fill.map(of_word::<PublicFill>),

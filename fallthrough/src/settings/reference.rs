@@ -72,7 +72,10 @@ Every key is also an environment variable: `FALLTHROUGH_`, then the names in cap
 
 Unknown keys, values that make no sense and keys that are not offered yet are errors, with line, column and what was
 probably meant. `fallthrough config check` looks at them without starting anything; `fallthrough config show` prints
-what holds. Settings are read at start: restart the server after a change.
+what holds.
+
+Accounts, models, origins, buckets and `process.log` are read again on SIGHUP and by `fallthrough config reload`: all of
+what changed is taken over, or nothing is, and it is said why. Everything else is read at a start alone.
 
 Durations are numbers with a unit (`500ms`, `25s`, `1h30m`, `2d`), sizes as well (`5GB` by thousands, `200GiB` by 1,024).
 Paths in the file are relative to its folder.

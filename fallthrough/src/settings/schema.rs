@@ -96,7 +96,8 @@ pub(crate) const ROOT: &[Key] = &[
     Key::section(
         "account",
         Shape::List(ACCOUNT),
-        "Declared accounts, each with one access key; the first is root and owns the declared buckets. Without \
+        "Declared accounts, each with one access key; the first is root and owns the declared buckets. What belongs to \
+         the account that was made at the first start goes to it. Without \
          any, a root account and its key are made at the first start and kept in the data folder.",
     ),
     Key::section(
@@ -112,8 +113,8 @@ pub(crate) const ROOT: &[Key] = &[
     Key::section(
         "bucket",
         Shape::Named("bucket", BUCKET),
-        "Managed buckets (tier 1): they are made at start, follow this file at every start, and are read-only \
-         elsewhere. A bucket that is no longer declared stays, with its objects, and can then be changed \
+        "Managed buckets (tier 1): they are made at start, follow this file at every start and reload, and are \
+         read-only elsewhere. A bucket that is no longer declared stays, with its objects, and can then be changed \
          through the admin API.",
     ),
 ];
@@ -357,7 +358,7 @@ const BUCKET: &[Key] = &[
         "Who may cause fills on a public bucket: anyone within a budget, only signed requests, or anyone.",
     ),
     Key::value("max-size", "size", "", "Evict above this size. Not offered yet.")
-        .only(&[], "watch the metric fallthrough_cache_size_bytes and use `fallthrough object purge`"),
+        .only(&[], "watch the metric fallthrough_store_free_bytes and use `fallthrough object purge`"),
     Key::section(
         "shadow",
         Shape::TableOrList(SHADOW),

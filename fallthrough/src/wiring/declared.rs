@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 use crate::settings::{AccountSettings, BucketDeclaration, Settings};
-use crate::wiring::root::keep_privately;
+use crate::wiring::root::{self, keep_privately};
 
 /// Ids of the access keys that were declared at the last start: those that no longer are must go.
 const DECLARED_KEYS_FILE: &str = "declared-keys.json";
@@ -161,7 +161,6 @@ pub(crate) async fn buckets(engine: &Engine, settings: &Settings, owner: &str) -
         match engine.create_bucket(name, wanted.clone()).await.map_err(refused)? {
             NewBucket::Created(_) => tracing::info!(bucket = %name, "a declared bucket was made"),
             NewBucket::Exists(bucket) => {
-                let wanted = BucketSettings { owner: bucket.settings.owner.clone(), ..wanted };
                 if bucket.settings != wanted {
                     engine
                         .set_bucket(name, &move |now: &mut BucketSettings| *now = wanted.clone())
@@ -173,6 +172,57 @@ pub(crate) async fn buckets(engine: &Engine, settings: &Settings, owner: &str) -
         }
     }
     set_free(engine, settings).await
+}
+
+/// What belongs to the account that was made at the first start goes to `root`, once accounts are declared: or nobody
+/// could reach it any more. What belongs to anybody else who is not declared is told of.
+///
+/// # Errors
+/// The store or the data folder fails.
+pub(crate) async fn heirs(
+    engine: &Engine,
+    settings: &Settings,
+    root: &AccountSettings,
+    changed: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), Failure> {
+    let made = root::made(settings)?;
+    let is_declared =
+        |id: &String| *id == root.id || settings.accounts.iter().any(|account| account.id == *id);
+    let inherits = |id: &String| !is_declared(id) && made.as_ref() == Some(id);
+    let mut after = None;
+    loop {
+        let page = engine.buckets(after.as_ref(), PAGE).await.map_err(store_failed)?;
+        for bucket in &page {
+            let owner = &bucket.settings.owner;
+            if inherits(owner) {
+                let moved = engine
+                    .set_bucket(&bucket.name, &|now: &mut BucketSettings| root.id.clone_into(&mut now.owner))
+                    .await;
+                moved.map_err(|error| refused(&bucket.name, error))?;
+                tracing::info!(bucket = %bucket.name, owner = root.id, "a bucket of the account that was made at the first start has a new owner");
+            } else if !is_declared(owner) {
+                tracing::warn!(bucket = %bucket.name, owner, "the owner of a bucket is not declared: declare it, or name another with `fallthrough bucket set --owner`");
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
+            Some(_) | None => break,
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = engine.access_keys(after.as_deref(), PAGE).await.map_err(store_failed)?;
+        for row in page.iter().filter(|row| inherits(&row.account)) {
+            let row = AccessKeyRow { account: root.id.clone(), ..row.clone() };
+            let id = row.id.clone();
+            engine.put_access_key(row).await.map_err(store_failed)?;
+            changed(&id);
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
+            Some(_) | None => return Ok(()),
+        }
+    }
 }
 
 async fn set_free(engine: &Engine, settings: &Settings) -> Result<(), Failure> {

@@ -97,6 +97,7 @@ pub(crate) async fn take_over(
     let forget = |id: &str| parts.gateway.forget_key(id);
     let (engine, data) = (&parts.engine, &settings.store.data);
     declared::accounts(engine, data, accounts_of(settings, root), &*parts.clock, &forget).await?;
+    declared::heirs(engine, settings, root, &forget).await?;
     declared::origins(engine, settings, changed_origins).await?;
     declared::buckets(engine, settings, &root.id).await
 }

@@ -41,6 +41,10 @@ pub(crate) fn load(settings: &Settings) -> Result<Option<AccountSettings>, Failu
     if let Some(account) = settings.accounts.first() {
         return Ok(Some(account.clone()));
     }
+    read_kept(settings)
+}
+
+fn read_kept(settings: &Settings) -> Result<Option<AccountSettings>, Failure> {
     let path = path(&settings.store.data);
     let mend = "mend it, or delete it and a new root key is made at the next start of the server";
     match std::fs::read(&path) {
@@ -58,6 +62,14 @@ pub(crate) fn load(settings: &Settings) -> Result<Option<AccountSettings>, Failu
             )),
         },
     }
+}
+
+/// The id of the account that was made at the first start, if one was, whether or not it still is the root.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn made(settings: &Settings) -> Result<Option<String>, Failure> {
+    Ok(read_kept(settings)?.map(|account| account.id))
 }
 
 /// The declared or kept root, or a new one, which is kept.

@@ -37,14 +37,19 @@ impl Client {
 
     /// A client with the same access key and another secret.
     pub(crate) fn with_secret(&self, secret: &str) -> Self {
-        let credentials = Credentials::new(self.access_key.as_str(), secret);
-        let signer = Signer::new(credentials, "us-east-1");
-        Self {
-            address: self.address.clone(),
-            access_key: self.access_key.clone(),
-            signer,
-            clock: SystemClock::new(),
-        }
+        self.with_key(&self.access_key, secret)
+    }
+
+    /// A client with another access key.
+    pub(crate) fn with_key(&self, access_key: &str, secret: &str) -> Self {
+        let signer = Signer::new(Credentials::new(access_key, secret), "us-east-1");
+        let (address, access_key) = (self.address.clone(), access_key.to_owned());
+        Self { address, access_key, signer, clock: SystemClock::new() }
+    }
+
+    /// The same client of a server at another address.
+    pub(crate) fn at(self, served: &Served) -> Self {
+        Self { address: Self::of(served).address, ..self }
     }
 
     /// Whether somebody listens at the server's address.

@@ -127,6 +127,12 @@ pub(crate) async fn change(
     let bucket = changeable(&api, &parse_bucket(&name)?).await?;
     let mut settings = bucket.settings.clone();
     settings.mode = mode_for(change.mode, settings.mode, &settings.shadow)?;
+    if let Some(owner) = change.owner {
+        if !api.parts.declarations.now().accounts.contains(&owner) {
+            return Err(no_such_account(&owner));
+        }
+        settings.owner = owner;
+    }
     settings.public = change.public.unwrap_or(settings.public);
     settings.public_fill = change.public_fill.unwrap_or(settings.public_fill);
     save(&api, &bucket, settings, how.dry_run, None).await.map(Json)

@@ -85,6 +85,9 @@ pub struct NewBucketBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BucketChange {
+    /// The account that is to own it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// The mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<BucketMode>,
