@@ -211,6 +211,9 @@ pub(crate) struct PrefixedShadowFlags {
     /// Send writes to the shadow as well (only "off" is offered yet)
     #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, require_equals = true, default_missing_value = "async")]
     shadow_write_through: Option<String>,
+    /// How long a copy is fresh in mode cache, such as 10m
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
     /// Do not try the shadow before it is saved
     #[arg(long)]
     pub(crate) no_probe: bool,
@@ -231,6 +234,7 @@ impl PrefixedShadowFlags {
             profile: self.shadow_profile.clone(),
             edition: self.shadow_edition.clone(),
             list: self.shadow_list.clone(),
+            ttl: self.ttl.clone(),
             write_through: self.shadow_write_through.clone(),
             ..ShadowFlags::default()
         }
