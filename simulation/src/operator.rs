@@ -66,10 +66,12 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
             Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket => all.clone(),
         };
         keys.iter().for_each(|key| world.origins.changing(*key));
+        let patience =
+            dice.chance(25).then(|| Duration::from_micros(dice.below(dice.pick(&[20, 2_000, 20_000]))));
         let in_doubt = match deed {
             Deed::Purge => purge(&world, keys[0]).await,
-            Deed::Attach => set_shadow(&world, Some(u8::from(dice.chance(50)))).await,
-            Deed::Detach => set_shadow(&world, None).await,
+            Deed::Attach => set_shadow(&world, Some(u8::from(dice.chance(50))), patience).await,
+            Deed::Detach => set_shadow(&world, None, patience).await,
             Deed::DropBucket => drop_bucket(&world, &mut client).await,
             Deed::MakeBucket => {
                 let origin = (shadowed && dice.chance(80)).then(|| u8::from(dice.chance(30)));
@@ -107,17 +109,30 @@ async fn purge(world: &Arc<World>, key: usize) -> bool {
     false
 }
 
-async fn set_shadow(world: &Arc<World>, origin: Option<u8>) -> bool {
+/// Sets or clears the shadow; with `patience`, whoever asks goes away after that long.
+async fn set_shadow(world: &Arc<World>, origin: Option<u8>, patience: Option<Duration>) -> bool {
     let Some(running) = world.running() else { return false };
     world.journal.count(if origin.is_some() { "shadow set" } else { "shadow cleared" });
     let from = world.journal.now();
     let shadow = world.settings(origin).shadow;
     let change = move |settings: &mut fallthrough_bucket::BucketSettings| settings.shadow = shadow.clone();
-    let result = running.engine.set_bucket(&World::bucket_name(), &change).await;
+    let name = World::bucket_name();
+    let changing = running.engine.set_bucket(&name, &change);
+    let result = match patience {
+        None => changing.await,
+        Some(patience) => match tokio::time::timeout(patience, changing).await {
+            Ok(result) => result,
+            Err(_) => {
+                world.journal.count("operator went away");
+                Err(BucketError::Conflict)
+            }
+        },
+    };
+    let went_away = patience.is_some() && matches!(result, Err(BucketError::Conflict));
     let did = origin.map_or(Did::Detach, Did::Attach);
     let in_doubt = match &result {
         Ok(_) | Err(BucketError::NoSuchBucket(_)) => false,
-        Err(BucketError::Conflict) => return false,
+        Err(BucketError::Conflict) if !went_away => return false,
         Err(_) => true,
     };
     for key in 0..world.plan.keys.len() {

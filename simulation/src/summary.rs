@@ -1,6 +1,7 @@
 //! What many runs came to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,45 @@ pub struct Summary {
     pub hash: String,
     #[serde(skip)]
     hasher: Sha256,
+}
+
+/// The faults of origins and disks among what is counted.
+const FAULTS: &[&str] = &[
+    "5xx",
+    "busy",
+    "hang-up",
+    "no answer",
+    "reset",
+    "truncate",
+    "end early, unsaid",
+    "stall",
+    "drip",
+    "flip",
+    "wrong length",
+    "no length",
+    "changed etag",
+    "slow",
+    "list fault",
+    "disk fault",
+];
+
+/// In a line: how much was played, what went wrong in it, and what came of it.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<String> =
+            FAULTS.iter().filter_map(|fault| Some(format!("{fault} {}", self.counts.get(fault)?))).collect();
+        write!(
+            f,
+            "{} seeds, {} operations, {} requests to origins, {} crashes, faults: {}; {} violations; hash {}",
+            self.seeds,
+            self.operations,
+            self.origin_requests,
+            self.crashes,
+            faults.join(", "),
+            self.failures.len(),
+            self.hash
+        )
+    }
 }
 
 impl Summary {

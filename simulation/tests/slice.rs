@@ -36,6 +36,7 @@ fn every_history_is_linearizable() {
         summary.add(&outcome);
     }
     println!("{}", serde_json::to_string_pretty(&summary).unwrap());
+    println!("{summary}");
     assert!(summary.failures.is_empty(), "{:#?}", summary.failures);
     // A world in which nothing goes wrong would show nothing.
     for what in [

@@ -41,6 +41,16 @@ struct Step {
 
 const STEPS: &[Step] = &[
     Step {
+        what: "the whole of tier 1 in one thread, under virtual time",
+        package: "fallthrough-simulation",
+        file: Some("slice"),
+        test: "every_history_is_linearizable",
+        knob: "FALLTHROUGH_SEEDS",
+        per_minute: 1_000,
+        share: 6,
+        told: Told::Lines(" seeds, "),
+    },
+    Step {
         what: "a fill, another reader and each change, at random",
         package: "fallthrough-bucket",
         file: None,
@@ -89,6 +99,46 @@ const STEPS: &[Step] = &[
         per_minute: 60,
         share: 3,
         told: Told::Lines(" kills "),
+    },
+    Step {
+        what: "EIO and ENOSPC in calls of a running server",
+        package: "fallthrough-server",
+        file: Some("crash"),
+        test: "errors::",
+        knob: "FALLTHROUGH_IO_ERRORS",
+        per_minute: 40,
+        share: 4,
+        told: Told::Lines(" disk errors "),
+    },
+    Step {
+        what: "a small disk, filled up",
+        package: "fallthrough-server",
+        file: Some("crash"),
+        test: "full::",
+        knob: "FALLTHROUGH_FULL",
+        per_minute: 1,
+        share: 1,
+        told: Told::Lines(" until refused"),
+    },
+    Step {
+        what: "bits that flip in stored blobs",
+        package: "fallthrough-bucket",
+        file: None,
+        test: "tests::scrub::every_flip",
+        knob: "FALLTHROUGH_FLIPS",
+        per_minute: 2_000,
+        share: 1,
+        told: Told::Lines(" flips in "),
+    },
+    Step {
+        what: "slow readers of one large object",
+        package: "fallthrough-server",
+        file: Some("pressure"),
+        test: "readers",
+        knob: "FALLTHROUGH_SLOW_READERS",
+        per_minute: 500,
+        share: 1,
+        told: Told::Lines(" slow readers"),
     },
 ];
 
@@ -163,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_row_says_what_came_of_it() {
-        let step = &STEPS[3];
+        let step = STEPS.iter().find(|step| step.knob == "FALLTHROUGH_KILLS").expect("it is there");
         let line = |passed, output| step.line(7, passed, output, Duration::from_secs(3));
         assert_eq!(
             line(true, "seed 1\n7 kills at random, 0 lost\ntest result: ok"),
