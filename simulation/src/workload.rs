@@ -227,6 +227,8 @@ impl Worker {
                 let Some(version) = self.identify(key, reply, range) else { return };
                 Did::Read(Seen::Object(version))
             }
+            // Hung up on before it said what there is not.
+            404 if !reply.whole => Did::NotFound,
             404 => match reply.code().as_str() {
                 "NoSuchKey" => Did::Read(Seen::Nothing),
                 "NoSuchBucket" => Did::NoBucket,
