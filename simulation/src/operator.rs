@@ -32,13 +32,14 @@ pub(crate) async fn make_bucket(world: &Arc<World>, origin: Option<u8>) {
     let Some(running) = world.running() else { return };
     let journal = &world.journal;
     let from = journal.now();
-    let made = running.engine.create_bucket(&World::bucket_name(), world.settings(origin)).await;
+    let name = World::bucket_name();
+    let made = running.unless_it_stops(running.engine.create_bucket(&name, world.settings(origin))).await;
     drop(running);
     for key in 0..world.plan.keys.len() {
         match &made {
-            Ok(NewBucket::Created(_)) => journal.did(OPERATOR, key, from, Did::MakeBucket(origin)),
-            Ok(NewBucket::Exists(_)) => journal.did(OPERATOR, key, from, Did::BucketSeen),
-            Err(_) => journal.maybe_did(OPERATOR, key, from, Did::MakeBucket(origin)),
+            Some(Ok(NewBucket::Created(_))) => journal.did(OPERATOR, key, from, Did::MakeBucket(origin)),
+            Some(Ok(NewBucket::Exists(_))) => journal.did(OPERATOR, key, from, Did::BucketSeen),
+            Some(Err(_)) | None => journal.maybe_did(OPERATOR, key, from, Did::MakeBucket(origin)),
         }
     }
 }
@@ -91,19 +92,22 @@ async fn purge(world: &Arc<World>, key: usize) -> bool {
     world.journal.count("purge");
     let from = world.journal.now();
     let name = Key::parse(world.plan.keys[key]).expect("a good key");
-    let did = match running.engine.bucket(&World::bucket_name()).await {
-        Ok(bucket) => match running.engine.purge(&bucket, &name, false).await {
-            Ok(_) => Did::Purge,
-            Err(BucketError::WouldLoseWritten) => Did::PurgeRefused,
-            Err(BucketError::NoSuchBucket(_)) => Did::NoBucket,
-            Err(BucketError::Conflict) => return false,
-            Err(_) => {
-                world.journal.maybe_did(OPERATOR, key, from, Did::Purge);
-                return true;
+    let bucket_name = World::bucket_name();
+    let did = match running.unless_it_stops(running.engine.bucket(&bucket_name)).await {
+        Some(Ok(bucket)) => {
+            match running.unless_it_stops(running.engine.purge(&bucket, &name, false)).await {
+                Some(Ok(_)) => Did::Purge,
+                Some(Err(BucketError::WouldLoseWritten)) => Did::PurgeRefused,
+                Some(Err(BucketError::NoSuchBucket(_))) => Did::NoBucket,
+                Some(Err(BucketError::Conflict)) => return false,
+                Some(Err(_)) | None => {
+                    world.journal.maybe_did(OPERATOR, key, from, Did::Purge);
+                    return true;
+                }
             }
-        },
-        Err(BucketError::NoSuchBucket(_)) => Did::NoBucket,
-        Err(_) => return false,
+        }
+        Some(Err(BucketError::NoSuchBucket(_))) => Did::NoBucket,
+        Some(Err(_)) | None => return false,
     };
     world.journal.did(OPERATOR, key, from, did);
     false
@@ -117,29 +121,25 @@ async fn set_shadow(world: &Arc<World>, origin: Option<u8>, patience: Option<Dur
     let shadow = world.settings(origin).shadow;
     let change = move |settings: &mut fallthrough_bucket::BucketSettings| settings.shadow = shadow.clone();
     let name = World::bucket_name();
-    let changing = running.engine.set_bucket(&name, &change);
+    let changing = running.unless_it_stops(running.engine.set_bucket(&name, &change));
     let result = match patience {
         None => changing.await,
-        Some(patience) => match tokio::time::timeout(patience, changing).await {
-            Ok(result) => result,
-            Err(_) => {
-                world.journal.count("operator went away");
-                Err(BucketError::Conflict)
-            }
-        },
+        Some(patience) => tokio::time::timeout(patience, changing).await.unwrap_or_else(|_| {
+            world.journal.count("operator went away");
+            None
+        }),
     };
-    let went_away = patience.is_some() && matches!(result, Err(BucketError::Conflict));
     let did = origin.map_or(Did::Detach, Did::Attach);
     let in_doubt = match &result {
-        Ok(_) | Err(BucketError::NoSuchBucket(_)) => false,
-        Err(BucketError::Conflict) if !went_away => return false,
-        Err(_) => true,
+        Some(Ok(_) | Err(BucketError::NoSuchBucket(_))) => false,
+        Some(Err(BucketError::Conflict)) => return false,
+        Some(Err(_)) | None => true,
     };
     for key in 0..world.plan.keys.len() {
         match &result {
-            Ok(_) => world.journal.did(OPERATOR, key, from, did),
-            Err(BucketError::NoSuchBucket(_)) => world.journal.did(OPERATOR, key, from, Did::NoBucket),
-            Err(_) => world.journal.maybe_did(OPERATOR, key, from, did),
+            Some(Ok(_)) => world.journal.did(OPERATOR, key, from, did),
+            Some(Err(BucketError::NoSuchBucket(_))) => world.journal.did(OPERATOR, key, from, Did::NoBucket),
+            Some(Err(_)) | None => world.journal.maybe_did(OPERATOR, key, from, did),
         }
     }
     in_doubt

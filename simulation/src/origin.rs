@@ -38,6 +38,8 @@ pub(crate) type Timeline = Vec<(u64, Option<VersionId>)>;
 struct Watch {
     /// By bucket key: when each began.
     fills: BTreeMap<usize, Vec<Moment>>,
+    /// When the first attempt of each fill began, by its key and its request's id.
+    first: BTreeMap<(usize, String), Moment>,
     /// Changes of a key under way, and when the last one ended.
     changing: BTreeMap<usize, u64>,
     changed: BTreeMap<usize, Moment>,
@@ -188,7 +190,8 @@ impl Drop for FillUnderWay {
     fn drop(&mut self) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fills) = watch.fills.get_mut(&self.key) {
-            fills.retain(|began| *began != self.began);
+            let one = fills.iter().position(|began| *began == self.began);
+            one.map(|one| fills.remove(one));
         }
     }
 }
@@ -201,8 +204,12 @@ impl WatchedShadow {
         if !is_fill {
             return None;
         }
-        let began = origins.journal.now();
         let mut watch = origins.lock();
+        // Later attempts of a fill belong to its first, also after something has superseded it.
+        let first = (key, request.request_id.clone());
+        let now = origins.journal.now();
+        let began = if request.attempt > 1 { watch.first.get(&first).copied().unwrap_or(now) } else { now };
+        watch.first.insert(first, began);
         let changing = watch.changing.get(&key).is_some_and(|changing| *changing > 0);
         let changed = watch.changed.get(&key).copied().unwrap_or_default();
         let fills = watch.fills.entry(key).or_default();

@@ -268,6 +268,11 @@ impl World {
 }
 
 impl Running {
+    /// What is called from within the machine ends with it: `None` if it stopped first.
+    pub(crate) async fn unless_it_stops<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        self.stopped.run_until_cancelled(call).await
+    }
+
     /// Ends the tasks of a machine that stops.
     async fn end(self) {
         self.engine.shutdown(Duration::ZERO).await;

@@ -249,9 +249,17 @@ impl FillRun {
                 "damaged"
             }
             Fetched::Absent { error, until, invalid } => {
-                self.forget_or_note(until, invalid).await;
-                self.say(Stage::Failed(error));
-                "absent"
+                match self.forget_or_note(until, invalid).await {
+                    Ok(()) => {
+                        self.say(Stage::Failed(error));
+                        "absent"
+                    }
+                    // Who is told that the object is gone must not see its copy again.
+                    Err(error) => {
+                        self.say(Stage::Failed(error));
+                        "store-failed"
+                    }
+                }
             }
             Fetched::Failed(error) => {
                 self.say(Stage::Failed(error));
@@ -304,7 +312,14 @@ impl FillRun {
     }
 
     /// The origin says that there is no such object: believed for a while, and a stale copy is given up.
-    async fn forget_or_note(&self, until: Option<fallthrough_object::Timestamp>, invalid: bool) {
+    ///
+    /// # Errors
+    /// The stale copy could not be given up.
+    async fn forget_or_note(
+        &self,
+        until: Option<fallthrough_object::Timestamp>,
+        invalid: bool,
+    ) -> Result<(), BucketError> {
         let inner = &self.engine.inner;
         let order = &self.order;
         let had_body = order.entry.as_ref().is_some_and(|entry| entry.state.stored().is_some());
@@ -315,12 +330,16 @@ impl FillRun {
                 Change::Observe(Observation::Absent { until, invalid })
             }
             Some(_) | None if known => Change::Erase(Erased::Unknown),
-            Some(_) | None => return,
+            Some(_) | None => return Ok(()),
         };
         if let Err(error) =
             commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "a negative answer could not be noted");
+            if had_body {
+                return Err(error.into());
+            }
         }
+        Ok(())
     }
 }
