@@ -64,12 +64,11 @@ impl Domains {
         None
     }
 
-    /// Reads what a request names. Percent escapes are decoded once.
+    /// Reads what a request for `host` (see [`host_of`]) names. Percent escapes are decoded once.
     ///
     /// # Errors
-    /// `InvalidURI`, `InvalidBucketName`, `KeyTooLongError`, and `InvalidRequest` for a missing or repeated Host.
-    pub(crate) fn resolve(&self, parts: &Parts) -> Result<Address, S3Error> {
-        let host = single_host(parts)?;
+    /// `InvalidURI`, `InvalidBucketName`, `KeyTooLongError`.
+    pub(crate) fn resolve(&self, host: &str, parts: &Parts) -> Result<Address, S3Error> {
         let path = parts.uri.path();
         let target = match self.bucket_of(host) {
             Some(bucket) => split_host_style(&bucket.to_ascii_lowercase(), path),
@@ -87,22 +86,30 @@ fn host_name(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.')
 }
 
-fn single_host(parts: &Parts) -> Result<&str, S3Error> {
-    // An absolute target carries the host itself (RFC 9112 §3.2.2).
-    if let Some(authority) = parts.uri.authority() {
-        return Ok(authority.as_str());
-    }
+/// The host that a request is for: its one Host header, which is also what a signature covers. An absolute target
+/// names a host as well (RFC 9112 §3.2.2); if that is another one, the request would be verified for one bucket and
+/// served from the other.
+///
+/// # Errors
+/// `InvalidRequest` for a missing, repeated or unreadable Host, and for one that differs from the target's.
+pub(crate) fn host_of(parts: &Parts) -> Result<&str, S3Error> {
+    let invalid = |message| Err(S3Error::with_message(S3Code::InvalidRequest, message));
     let mut values = parts.headers.get_all(http::header::HOST).iter();
-    match (values.next(), values.next()) {
-        (Some(host), None) => host
-            .to_str()
-            .map_err(|_| S3Error::with_message(S3Code::InvalidRequest, "The Host header is not readable.")),
-        (Some(_), Some(_)) => {
-            Err(S3Error::with_message(S3Code::InvalidRequest, "There is more than one Host header."))
+    let host = match (values.next(), values.next()) {
+        (Some(host), None) => match host.to_str() {
+            Ok(host) => host,
+            Err(_) => return invalid("The Host header is not readable."),
+        },
+        (Some(_), Some(_)) => return invalid("There is more than one Host header."),
+        // HTTP/1.0 may do without, unless its target names a host that no signature would cover.
+        (None, _) if parts.version == http::Version::HTTP_10 && parts.uri.authority().is_none() => "",
+        (None, _) => return invalid("The Host header is missing."),
+    };
+    match parts.uri.authority() {
+        Some(authority) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            invalid("The Host header and the request target name different hosts.")
         }
-        // HTTP/1.0 may do without.
-        (None, _) if parts.version == http::Version::HTTP_10 => Ok(""),
-        (None, _) => Err(S3Error::with_message(S3Code::InvalidRequest, "The Host header is missing.")),
+        Some(_) | None => Ok(host),
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
         let (parts, ()) =
             http::Request::builder().uri(path).header("host", host).body(()).unwrap().into_parts();
         Domains::new(&["s3.example.com".to_owned(), "example.com".to_owned()])
-            .resolve(&parts)
+            .resolve(host_of(&parts).map_err(|error| error.code)?, &parts)
             .map_err(|error| error.code)
     }
 
@@ -172,5 +179,37 @@ mod tests {
         }
         let long = format!("/photos/{}", "k".repeat(1025));
         assert_eq!(address("127.0.0.1", &long), Err(S3Code::KeyTooLong));
+    }
+
+    #[test]
+    fn there_is_one_host_and_the_target_names_no_other() {
+        let http_10 = http::Version::HTTP_10;
+        let http_11 = http::Version::HTTP_11;
+        let rows: [(_, &str, &[&str], Option<&str>); 14] = [
+            (http_11, "/k", &["a.localhost:1"], Some("a.localhost:1")),
+            (http_11, "http://a.localhost:1/k", &["a.localhost:1"], Some("a.localhost:1")),
+            (http_11, "http://A.Localhost:1/k", &["a.localhost:1"], Some("a.localhost:1")),
+            (http_11, "http://b.localhost:1/k", &["a.localhost:1"], None),
+            (http_11, "http://a.localhost:2/k", &["a.localhost:1"], None),
+            (http_11, "http://a.localhost/k", &["a.localhost:1"], None),
+            (http_11, "http://me@a.localhost:1/k", &["a.localhost:1"], None),
+            (http_11, "/k", &["a.localhost", "a.localhost"], None),
+            (http_11, "/k", &[], None),
+            (http_11, "http://a.localhost/k", &[], None),
+            (http_11, "/k", &["caf\u{e9}"], None),
+            (http_10, "/k", &[], Some("")),
+            (http_10, "http://a.localhost/k", &[], None),
+            (http_10, "http://b.localhost/k", &["a.localhost"], None),
+        ];
+        for (version, target, hosts, want) in rows {
+            let mut request = http::Request::builder().version(version).uri(target);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let got = host_of(&parts);
+            assert_eq!(got.as_ref().ok().copied(), want, "{version:?} {target} {hosts:?}");
+            assert!(got.is_ok() || got.is_err_and(|error| error.code == S3Code::InvalidRequest));
+        }
     }
 }

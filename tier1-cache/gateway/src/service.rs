@@ -21,7 +21,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
 use crate::access::{Allowed, Denied, Place, decide};
-use crate::address::{Address, Domains};
+use crate::address::{Address, Domains, host_of};
 use crate::authentication::{Sender, authenticate, hops};
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
@@ -159,12 +159,13 @@ impl Service {
         seen: &mut Seen,
     ) -> Result<Reported, Refusal> {
         check_framing(parts, smuggled)?;
+        let host = host_of(parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
         if let Some(response) = self.page(parts).await {
             seen.operation = Operation::Page;
             return Ok(response.into());
         }
         let address =
-            self.domains.resolve(parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
+            self.domains.resolve(host, parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
         seen.resource = resource(&address);
         if parts.method == Method::OPTIONS {
             seen.operation = Operation::Preflight;

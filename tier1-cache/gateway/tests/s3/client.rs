@@ -41,6 +41,8 @@ pub(crate) enum Mode {
 pub(crate) struct Call<'a> {
     client: &'a Client,
     method: Method,
+    /// The host of an absolute target.
+    authority: Option<String>,
     path: String,
     query: String,
     pub(crate) headers: HeaderMap,
@@ -79,6 +81,7 @@ impl Client {
         Call {
             client: self,
             method: Method::from_bytes(method.as_bytes()).unwrap(),
+            authority: None,
             path: encode_path(path),
             query: String::new(),
             headers,
@@ -108,8 +111,20 @@ impl Client {
 
     /// The query of a presigned URL, with the raw path in front.
     pub(crate) fn presign(&self, method: &str, path: &str, query: &str, life: Duration) -> String {
+        self.presign_for(&self.address.to_string(), method, path, query, life)
+    }
+
+    /// The same for another host than our address.
+    pub(crate) fn presign_for(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        query: &str,
+        life: Duration,
+    ) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_str(&self.address.to_string()).unwrap());
+        headers.insert("host", HeaderValue::from_str(host).unwrap());
         let signer = self.signer.as_ref().unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let path = encode_path(path);
@@ -142,6 +157,12 @@ impl Client {
 impl Call<'_> {
     pub(crate) fn query(mut self, query: &str) -> Self {
         self.query = query.to_owned();
+        self
+    }
+
+    /// Sends the target in absolute form, naming this host; it is not what is signed.
+    pub(crate) fn absolute(mut self, authority: &str) -> Self {
+        self.authority = Some(authority.to_owned());
         self
     }
 
@@ -231,7 +252,12 @@ impl Call<'_> {
         } else {
             self.body
         };
-        let mut head = format!("{} {}", self.method, self.path);
+        let mut head = format!("{} ", self.method);
+        if let Some(authority) = &self.authority {
+            head.push_str("http://");
+            head.push_str(authority);
+        }
+        head.push_str(&self.path);
         if let Some(query) = query {
             head.push('?');
             head.push_str(query);

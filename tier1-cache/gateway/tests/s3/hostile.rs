@@ -47,6 +47,67 @@ async fn every_hostile_request_gets_its_code() {
     assert_eq!(list.matches("<Key>").count(), 1, "{list}");
 }
 
+/// A signature covers the Host header. A target in absolute form names a host as well, which must not lead to another
+/// bucket than the one that was signed for.
+#[tokio::test]
+async fn no_target_leads_past_the_host_that_was_signed() {
+    const LIFE: Duration = Duration::from_secs(60);
+    let world = World::new().await;
+    for name in ["scratch", "other"] {
+        world.bucket(name).await;
+    }
+    let (main, anyone) = (world.main(), world.anonymous());
+    let port = world.address.port();
+    let here = world.address.to_string();
+    let (scratch, other) = (format!("scratch.localhost:{port}"), format!("other.localhost:{port}"));
+    assert_eq!(main.put("/scratch/secret.txt", b"mine").await.status, 200);
+    assert_eq!(main.put("/other/secret.txt", b"theirs").await.status, 200);
+    // The host that is signed, the one that the target names, and the path of both.
+    let rows = [
+        (&scratch, other.clone(), "/secret.txt"),
+        (&here, other.clone(), "/secret.txt"),
+        (&scratch, here.clone(), "/other/secret.txt"),
+        (&scratch, format!("scratch.localhost:{}", port ^ 1), "/secret.txt"),
+        (&scratch, "scratch.localhost".to_owned(), "/secret.txt"),
+        (&scratch, format!("me@{scratch}"), "/secret.txt"),
+    ];
+    for (host, authority, path) in rows {
+        for method in ["GET", "PUT"] {
+            let what = format!("{method} http://{authority}{path}, signed for {host}");
+            let by_header =
+                main.call(method, path).header("host", host).absolute(&authority).body(b"").send().await;
+            let target = main.presign_for(host, method, path, "", LIFE);
+            let presigned = anyone
+                .raw(&format!(
+                    "{method} http://{authority}{target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n\r\n"
+                ))
+                .await;
+            for reply in [by_header, presigned] {
+                assert_eq!((reply.status, reply.code().as_str()), (400, "InvalidRequest"), "{what}");
+                assert!(!reply.text().contains("theirs"), "{what}");
+            }
+        }
+    }
+    assert_eq!(main.get("/other/secret.txt").await.body, b"theirs");
+    assert_eq!(main.get("/scratch/secret.txt").await.body, b"mine");
+    for bucket in ["/other", "/scratch"] {
+        assert_eq!(main.get(bucket).await.text().matches("<Key>").count(), 1, "{bucket}");
+    }
+
+    // A target that names the same host is as good as its path alone.
+    for authority in [scratch.clone(), scratch.to_ascii_uppercase()] {
+        let reply =
+            main.call("GET", "/secret.txt").header("host", &scratch).absolute(&authority).send().await;
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &b"mine"[..]), "{authority}");
+        let target = main.presign_for(&scratch, "GET", "/secret.txt", "", LIFE);
+        let reply =
+            anyone.raw(&format!("GET http://{authority}{target} HTTP/1.1\r\nhost: {scratch}\r\n\r\n")).await;
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &b"mine"[..]), "{authority}");
+    }
+    let put = main.call("PUT", "/scratch/new").absolute(&here).body(b"x").send().await;
+    assert_eq!(put.status, 200, "{}", put.text());
+}
+
 async fn signed_rows(world: &World) -> Vec<Row> {
     let main = world.main();
     let wrong = world.client((MAIN.0, "not-the-secret"));
@@ -321,6 +382,37 @@ async fn raw_rows(world: &World) -> Vec<Row> {
             "InvalidRequest",
         ),
         ("no host", "GET /photos/canary HTTP/1.1\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        (
+            "no host but the target's",
+            "GET http://photos.localhost/canary HTTP/1.1\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
+        (
+            "no host but the target's, in HTTP/1.0",
+            "GET http://photos.localhost/canary HTTP/1.0\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
+        (
+            "two hosts that are the same",
+            "GET http://{host}/photos/canary HTTP/1.1\r\nhost: {host}\r\nhost: {host}\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
+        (
+            "a tunnel",
+            "CONNECT photos.localhost:80 HTTP/1.1\r\nhost: photos.localhost:80\r\n\r\n".to_owned(),
+            405,
+            "MethodNotAllowed",
+        ),
+        ("a target that is the server", "OPTIONS * HTTP/1.1\r\nhost: {host}\r\n\r\n".to_owned(), 400, "InvalidURI"),
+        (
+            "a target that is the server, as a bucket",
+            "GET * HTTP/1.1\r\nhost: photos.localhost\r\n\r\n".to_owned(),
+            400,
+            "InvalidURI",
+        ),
         (
             "both framings",
             "PUT /photos/canary HTTP/1.1\r\nhost: {host}\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n\
