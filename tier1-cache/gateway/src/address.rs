@@ -43,7 +43,7 @@ impl Domains {
     }
 
     /// The bucket that the host names; `None` for path style.
-    fn bucket_of<'a>(&self, host: &'a str) -> Option<&'a str> {
+    pub(crate) fn bucket_of<'a>(&self, host: &'a str) -> Option<&'a str> {
         let name = host_name(host);
         if name.parse::<IpAddr>().is_ok() {
             return None;

@@ -70,7 +70,7 @@ pub struct GatewayOptions {
     pub key_ttl: Duration,
     /// Access keys remembered.
     pub max_cached_keys: usize,
-    /// Pages below `/_demo`.
+    /// Pages below `/_demo`, wherever the host names no bucket.
     pub pages: Option<PageHandler>,
 }
 

@@ -160,7 +160,7 @@ impl Service {
     ) -> Result<Reported, Refusal> {
         check_framing(parts, smuggled)?;
         let host = host_of(parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
-        if let Some(response) = self.page(parts).await {
+        if let Some(response) = self.page(host, parts).await {
             seen.operation = Operation::Page;
             return Ok(response.into());
         }
@@ -181,7 +181,11 @@ impl Service {
         self.perform(&exchange, body).await
     }
 
-    async fn page(&self, parts: &Parts) -> Option<Response<Outgoing>> {
+    /// The page that is asked for. Pages have no bucket: where the host names one, every path is a key of it.
+    async fn page(&self, host: &str, parts: &Parts) -> Option<Response<Outgoing>> {
+        if self.domains.bucket_of(host).is_some() {
+            return None;
+        }
         let path = parts.uri.path();
         // At the root, only a browser is meant: an S3 client signs its ListBuckets.
         let unsigned_root =

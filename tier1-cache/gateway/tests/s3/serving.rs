@@ -108,6 +108,31 @@ async fn pages_stand_beside_the_buckets() {
     assert_eq!(plain.anonymous().get("/favicon.ico").await.code(), "NoSuchBucket");
 }
 
+/// Where the host names a bucket, every path is a key of it, whatever pages there are.
+#[tokio::test]
+async fn pages_hide_no_keys_of_a_bucket_that_the_host_names() {
+    let pages = PageHandler::new(|_, _, _| {
+        let answer = async { http::Response::new(axum::body::Body::from("a page")) };
+        Some(Box::pin(answer) as futures::future::BoxFuture<'static, _>)
+    });
+    let options = GatewayOptions { pages: Some(pages), ..GatewayOptions::default() };
+    let world = World::with(options, Default::default()).await;
+    world.public_bucket("photos").await;
+    let (main, anyone) = (world.main(), world.anonymous());
+    let host = format!("photos.localhost:{}", world.address.port());
+    for key in ["/_demo", "/_demo/app.js", "/favicon.ico"] {
+        let put = main.call("PUT", key).header("host", &host).body(b"mine").send().await;
+        assert_eq!(put.status, 200, "{key}: {}", put.text());
+        let get = anyone.call("GET", key).header("host", &host).send().await;
+        assert_eq!((get.status, get.text().as_str()), (200, "mine"), "{key}");
+        assert_eq!(anyone.get(key).await.text(), "a page", "{key}");
+    }
+    let list = main.call("GET", "/").header("host", &host).send().await;
+    assert_eq!(list.text().matches("<Key>").count(), 3, "{}", list.text());
+    let root = anyone.call("GET", "/").header("host", &host).send().await;
+    assert_eq!(root.code(), "AccessDenied", "the root of a bucket is its list, which is not public");
+}
+
 #[tokio::test]
 async fn shutdown_lets_running_requests_end() {
     let world = World::new().await;
