@@ -159,7 +159,7 @@ fn answer(error: BucketError) -> S3Error {
         BucketError::BucketNotEmpty => S3Error::new(S3Code::BucketNotEmpty),
         BucketError::Managed => S3Error::with_message(
             S3Code::AccessDenied,
-            "This is declared in the server's configuration file and can be changed only there.",
+            "This bucket is declared in the server's configuration file and can be changed only there.",
         ),
         BucketError::InvalidSettings { reason } => S3Error::with_message(S3Code::InvalidArgument, reason),
         BucketError::WouldLoseWritten => S3Error::with_message(

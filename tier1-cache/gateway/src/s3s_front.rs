@@ -307,7 +307,11 @@ impl S3 for Operations {
         request: S3Request<dto::DeleteBucketInput>,
     ) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
         let ticket = ticket(&request, Operation::DeleteBucket)?;
-        let deleted = self.engine.delete_bucket(&ticket.bucket()?.name).await;
+        let bucket = ticket.bucket()?;
+        if bucket.settings.managed {
+            return Err(ticket.refuse(BucketError::Managed));
+        }
+        let deleted = self.engine.delete_bucket(&bucket.name).await;
         deleted.map_err(|error| ticket.refuse(error))?;
         let mut response = S3Response::new(dto::DeleteBucketOutput {});
         response.status = Some(http::StatusCode::NO_CONTENT);

@@ -1,5 +1,7 @@
 //! Buckets: create, head, list, location, delete; configuration that is not set; addressing.
 
+use fallthrough_bucket::BucketSettings;
+
 use crate::world::World;
 
 #[tokio::test]
@@ -51,6 +53,26 @@ async fn a_bucket_lives_from_create_to_delete() {
     assert_eq!(client.delete("/photos").await.status, 204);
     assert_eq!(client.delete("/photos").await.code(), "NoSuchBucket");
     assert_eq!(client.get("/photos/k").await.code(), "NoSuchBucket");
+}
+
+/// What the configuration file declares is not taken away behind its back.
+#[tokio::test]
+async fn a_declared_bucket_is_not_deleted() {
+    let world = World::new().await;
+    let settings =
+        |managed| BucketSettings { owner: "main".to_owned(), managed, ..BucketSettings::default() };
+    let bucket = world.bucket_of("declared", settings(true)).await;
+    let client = world.main();
+    let refused = client.delete("/declared").await;
+    let error = refused.error();
+    assert_eq!((refused.status, error.code.as_str()), (403, "AccessDenied"));
+    assert!(error.message.contains("configuration"), "{}", error.message);
+    assert_eq!(client.head("/declared").await.status, 200);
+    assert_eq!(client.put("/declared/k", b"x").await.status, 200, "its objects are their writers'");
+    assert_eq!(client.delete("/declared/k").await.status, 204);
+    // Set free, it is a bucket like any other.
+    world.engine.set_bucket(&bucket.name, &move |now| *now = settings(false)).await.unwrap();
+    assert_eq!(client.delete("/declared").await.status, 204);
 }
 
 #[tokio::test]
