@@ -57,6 +57,7 @@ pub(crate) struct RunningBucketTier {
     store: Store,
     /// Reads the configuration again.
     pub(crate) reloader: Reloader,
+    api: AdminApi,
     grace: Duration,
     draining: Arc<AtomicBool>,
     stop_s3: CancellationToken,
@@ -151,7 +152,7 @@ impl BucketTierPlan {
         let (stop_s3, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let serving_s3 = TaskTracker::new().spawn(serve_s3(gateway, s3_listener, stop_s3.clone()));
         let serving_admin =
-            TaskTracker::new().spawn(serve_admin(api, admin_listener, stop_admin.clone(), page));
+            TaskTracker::new().spawn(serve_admin(api.clone(), admin_listener, stop_admin.clone(), page));
         let scrubbing =
             TaskTracker::new().spawn(scrubber::run(engine.clone(), &settings.store, stop_s3.clone()));
         let sweeping = TaskTracker::new().spawn(sweeper::run(store.clone(), stop_s3.clone()));
@@ -169,6 +170,7 @@ impl BucketTierPlan {
             reloader,
             grace: settings.grace,
             draining,
+            api,
             stop_s3,
             stop_admin,
             serving_s3,
@@ -226,6 +228,7 @@ impl RunningBucketTier {
         self.reloader.shutdown().await;
         self.store.close().await;
     }
+        self.api.shutdown().await;
 }
 
 async fn open(

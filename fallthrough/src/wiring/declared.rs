@@ -55,13 +55,16 @@ pub(crate) async fn accounts(
         };
         if old.as_ref() != Some(&row) {
             let id = row.id.clone();
-            engine.put_access_key(row).await.map_err(store_failed)?;
+            let put = engine.put_access_key(row).await;
+            // Also where it failed: what is in doubt may stand, and is read again.
             changed(&id);
+            put.map_err(store_failed)?;
         }
     }
     for gone in before.difference(&now) {
-        engine.delete_access_key(gone).await.map_err(store_failed)?;
+        let deleted = engine.delete_access_key(gone).await;
         changed(gone);
+        deleted.map_err(store_failed)?;
         tracing::info!(key = gone, "an access key is no longer declared and was removed");
     }
     if before != now {

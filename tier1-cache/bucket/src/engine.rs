@@ -179,6 +179,15 @@ pub(crate) struct Behind {
     pub(crate) origin: Arc<str>,
 }
 
+/// Forgets what is behind a bucket that is removed, however the removal ends: whoever needs it makes it again.
+struct ForgetsBehind<'a>(&'a Engine, BucketId);
+
+impl Drop for ForgetsBehind<'_> {
+    fn drop(&mut self) {
+        self.0.behind_map().remove(&self.1);
+    }
+}
+
 impl Engine {
     /// An engine over `store`. It owns the tasks that it starts; end them with [`Engine::shutdown`].
     pub fn new(
@@ -334,8 +343,9 @@ impl Engine {
             self.inner.store.reopen_bucket(closed).await?;
             return Err(error);
         }
+        // Who hangs up now ends the wait, not the removal.
+        let _forgotten = ForgetsBehind(self, bucket.id);
         self.inner.store.remove_bucket(closed).await?;
-        self.behind_map().remove(&bucket.id);
         Ok(())
     }
 

@@ -45,6 +45,12 @@ impl ApiError {
         Self { status, body: Box::new(body) }
     }
 
+    /// What is answered.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// 400: the call itself is wrong.
     pub(crate) fn bad_request(message: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message, mend)

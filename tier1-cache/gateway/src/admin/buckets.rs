@@ -90,7 +90,8 @@ pub(crate) async fn create(
             Json(ShadowAnswer { bucket: None, changes: Vec::new(), saved: false, probe }),
         ));
     }
-    match api.parts.engine.create_bucket(&name, settings).await? {
+    let (engine, named) = (api.parts.engine.clone(), name.clone());
+    match api.changes.run(async move { Ok(engine.create_bucket(&named, settings).await?) }).await? {
         NewBucket::Created(bucket) => {
             let answer = ShadowAnswer {
                 bucket: Some(BucketView::of(&bucket)),
@@ -145,7 +146,8 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let bucket = changeable(&api, &parse_bucket(&name)?).await?;
     if !how.dry_run {
-        api.parts.engine.delete_bucket(&bucket.name).await?;
+        let engine = api.parts.engine.clone();
+        api.changes.run(async move { Ok(engine.delete_bucket(&bucket.name).await?) }).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -187,13 +189,16 @@ pub(crate) async fn save(
     // The engine may call the change again on a newer row; it is made only over the row that the caller saw.
     let seen = bucket.settings.clone();
     let wanted = settings.clone();
+    let (engine, name) = (api.parts.engine.clone(), bucket.name.clone());
     let saved = api
-        .parts
-        .engine
-        .set_bucket(&bucket.name, &move |now: &mut BucketSettings| {
-            if *now == seen {
-                *now = wanted.clone();
-            }
+        .changes
+        .run(async move {
+            let change = move |now: &mut BucketSettings| {
+                if *now == seen {
+                    *now = wanted.clone();
+                }
+            };
+            Ok(engine.set_bucket(&name, &change).await?)
         })
         .await?;
     if saved.settings != settings {

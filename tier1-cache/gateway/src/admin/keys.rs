@@ -1,5 +1,7 @@
 //! `/admin/v1/keys`: access keys.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
@@ -111,8 +113,15 @@ pub(crate) async fn create(
         expires: new.expires_in_secs.map(|secs| now.plus(std::time::Duration::from_secs(secs))),
         grants: new.grants,
     };
-    api.parts.engine.put_access_key(row.clone()).await?;
-    (api.parts.key_changed)(&row.id);
+    let (parts, new) = (Arc::clone(&api.parts), row.clone());
+    api.changes
+        .run(async move {
+            let id = new.id.clone();
+            let put = parts.engine.put_access_key(new).await;
+            (parts.key_changed)(&id);
+            Ok(put?)
+        })
+        .await?;
     let secret = row.secret.clone();
     Ok((StatusCode::CREATED, Json(view(&api, row, Some(secret)))))
 }
@@ -141,9 +150,15 @@ pub(crate) async fn revoke(
     let existed = if how.dry_run {
         api.parts.engine.access_key(&id).await?.is_some()
     } else {
-        let existed = api.parts.engine.delete_access_key(&id).await?;
-        (api.parts.key_changed)(&id);
-        existed
+        let parts = Arc::clone(&api.parts);
+        api.changes
+            .run(async move {
+                let deleted = parts.engine.delete_access_key(&id).await;
+                // Also where it failed: what is in doubt may be gone, and is read again.
+                (parts.key_changed)(&id);
+                Ok(deleted?)
+            })
+            .await?
     };
     if existed {
         Ok(StatusCode::NO_CONTENT)

@@ -7,10 +7,13 @@
 //! Secrets go in and never come out: a shadow's secret key is only said to be set, an access key's secret is
 //! told once, when it is made. What the configuration file declares is read-only here.
 //!
+//! A change that was asked for is made whole, also if who asked hangs up ([`AdminApi::shutdown`] waits for it).
+//!
 //! This module does not listen: [`AdminApi::router`] is served by whoever owns the listener.
 
 mod answer;
 mod buckets;
+mod changes;
 mod declared;
 mod health;
 mod keys;
@@ -34,6 +37,8 @@ use axum::Router;
 use fallthrough_bucket::Engine;
 use fallthrough_object::{Clock, Entropy, Monotonic};
 
+use changes::Changes;
+
 pub use answer::{ApiError, ErrorBody};
 pub use declared::{ConfigReload, Declarations, Declared, ReloadRefused, Reloaded};
 pub use keys::{KeyPage, KeyView, NewKey};
@@ -46,7 +51,8 @@ pub use token::AdminToken;
 pub use view::{BucketChange, BucketPage, BucketView, Difference, NewBucketBody, Status};
 
 /// Told of the id of every access key that was added or removed, after the change is durable and before it is
-/// acknowledged, so that nobody goes on believing an old row.
+/// acknowledged, so that nobody goes on believing an old row; also if the change failed, when it may stand all the same,
+/// and if who asked for it has hung up.
 pub type KeyChanged = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What the admin API is made of.
@@ -84,6 +90,7 @@ pub struct AdminParts {
 #[derive(Clone)]
 pub struct AdminApi {
     parts: Arc<AdminParts>,
+    changes: Changes,
     started: Monotonic,
 }
 
@@ -91,12 +98,18 @@ impl AdminApi {
     /// The API over these parts.
     pub fn new(parts: AdminParts) -> Self {
         let started = parts.clock.monotonic();
-        Self { parts: Arc::new(parts), started }
+        Self { parts: Arc::new(parts), changes: Changes::default(), started }
     }
 
     /// All routes. Every answer is JSON but for the metrics (text); errors are [`ErrorBody`].
     pub fn router(&self) -> Router {
         routes::router(self.clone())
+    }
+
+    /// Takes no more changes, and returns when those under way are made. To be called after the listener is closed and
+    /// before the store is.
+    pub async fn shutdown(&self) {
+        self.changes.end().await;
     }
 }
 

@@ -143,7 +143,8 @@ pub(crate) async fn purge(
         }
         state != "unknown"
     } else {
-        api.parts.engine.purge(&bucket, &key, what.written).await?
+        let engine = api.parts.engine.clone();
+        api.changes.run(async move { Ok(engine.purge(&bucket, &key, what.written).await?) }).await?
     };
     Ok(Json(PurgeAnswer {
         bucket: name,

@@ -148,7 +148,8 @@ pub(crate) async fn discard(
     Path(blob): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = parse_blob(&blob)?;
-    if api.parts.engine.discard_quarantined(id).await? {
+    let engine = api.parts.engine.clone();
+    if api.changes.run(async move { Ok(engine.discard_quarantined(id).await?) }).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     let missing = || {

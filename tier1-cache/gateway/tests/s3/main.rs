@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world does not work fails")]
 
+mod admin;
 mod bodies;
 mod buckets;
 mod client;

@@ -53,7 +53,6 @@ impl World {
     pub(crate) async fn with(options: GatewayOptions, engine_options: EngineOptions) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
-        let script = Script::new();
         let store = Store::in_memory(StoreOptions::default(), Arc::clone(&clock), Arc::clone(&entropy));
         let engine = Engine::new(
             store,
@@ -67,6 +66,18 @@ impl World {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        Self::over(store, clock, entropy, options, engine_options).await
+    }
+
+    /// Over a store of the test's own.
+    pub(crate) async fn over(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        options: GatewayOptions,
+        engine_options: EngineOptions,
+    ) -> Self {
+        let script = Script::new();
         let gateway = Gateway::new(engine.clone(), options, Arc::clone(&clock), &entropy);
         let shutdown = CancellationToken::new();
         let (serving, stop) = (gateway.clone(), shutdown.clone());
