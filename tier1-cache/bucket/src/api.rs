@@ -124,6 +124,8 @@ pub struct CacheReport {
     pub origin: Option<Arc<str>>,
     /// Freshness that is left, if the object has a limit.
     pub ttl: Option<Duration>,
+    /// The origin answered with an object that is kept here, or will be once it is whole and verified.
+    pub stored: bool,
     /// Time spent waiting for admission.
     pub queued: Option<Duration>,
     /// Time from asking the origin to its first byte.
@@ -133,7 +135,7 @@ pub struct CacheReport {
 impl CacheReport {
     /// A report that says only the word and its detail.
     pub fn of(word: CacheWord, detail: &'static str) -> Self {
-        Self { word, detail, origin: None, ttl: None, queued: None, origin_wait: None }
+        Self { word, detail, stored: false, origin: None, ttl: None, queued: None, origin_wait: None }
     }
 }
 

@@ -62,6 +62,7 @@ impl Read<'_> {
             },
             Stage::Asking => answer(report, Err(BucketError::Damaged)),
             Stage::Headers(head) | Stage::Streaming(head, _) | Stage::Verified(head, _) => {
+                report.stored = head.kept;
                 if !head.kept {
                     report.detail = "not-kept";
                 }

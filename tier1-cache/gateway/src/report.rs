@@ -40,17 +40,21 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, text: String) {
     }
 }
 
-/// One member of RFC 9211's list. `fwd` says why the request went forward, `stored` that its answer is kept.
+/// One member of RFC 9211's list. `fwd` says why the request went forward, `stored` that what came of it is kept.
 fn cache_status(report: &CacheReport) -> String {
     let mut text = String::with_capacity(64);
     text.push_str("fallthrough; ");
     text.push_str(match report.word {
         CacheWord::Hit | CacheWord::Negative | CacheWord::Tombstone => "hit",
         CacheWord::Stale => "hit; fwd=stale",
-        CacheWord::Miss => "fwd=uri-miss; stored",
-        CacheWord::Joined => "fwd=uri-miss; collapsed; stored",
+        CacheWord::Miss => "fwd=uri-miss",
+        CacheWord::Joined => "fwd=uri-miss; collapsed",
         CacheWord::Pass => "fwd=bypass",
     });
+    // Of an answer from here, nothing was stored for it.
+    if report.stored && matches!(report.word, CacheWord::Miss | CacheWord::Joined) {
+        text.push_str("; stored");
+    }
     if let Some(ttl) = report.ttl {
         text.push_str("; ttl=");
         push_number(&mut text, u128::from(ttl.as_secs()));
@@ -115,16 +119,20 @@ mod tests {
     #[test]
     fn every_word_has_its_status() {
         let rows = [
-            (CacheWord::Hit, "fallthrough; hit; detail=d"),
-            (CacheWord::Miss, "fallthrough; fwd=uri-miss; stored; detail=d"),
-            (CacheWord::Joined, "fallthrough; fwd=uri-miss; collapsed; stored; detail=d"),
-            (CacheWord::Stale, "fallthrough; hit; fwd=stale; detail=d"),
-            (CacheWord::Pass, "fallthrough; fwd=bypass; detail=d"),
-            (CacheWord::Negative, "fallthrough; hit; detail=d"),
-            (CacheWord::Tombstone, "fallthrough; hit; detail=d"),
+            (CacheWord::Hit, false, "fallthrough; hit; detail=d"),
+            (CacheWord::Hit, true, "fallthrough; hit; detail=d"),
+            (CacheWord::Miss, false, "fallthrough; fwd=uri-miss; detail=d"),
+            (CacheWord::Miss, true, "fallthrough; fwd=uri-miss; stored; detail=d"),
+            (CacheWord::Joined, false, "fallthrough; fwd=uri-miss; collapsed; detail=d"),
+            (CacheWord::Joined, true, "fallthrough; fwd=uri-miss; collapsed; stored; detail=d"),
+            (CacheWord::Stale, false, "fallthrough; hit; fwd=stale; detail=d"),
+            (CacheWord::Pass, false, "fallthrough; fwd=bypass; detail=d"),
+            (CacheWord::Negative, false, "fallthrough; hit; detail=d"),
+            (CacheWord::Tombstone, false, "fallthrough; hit; detail=d"),
         ];
-        for (word, want) in rows {
-            assert_eq!(cache_status(&CacheReport::of(word, "d")), want);
+        for (word, stored, want) in rows {
+            let report = CacheReport { stored, ..CacheReport::of(word, "d") };
+            assert_eq!(cache_status(&report), want);
         }
     }
 
@@ -138,10 +146,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         write(&report, Duration::from_nanos(7_005_999), &mut headers);
         assert_eq!(headers["x-cache"], "MISS");
-        assert_eq!(
-            headers["cache-status"],
-            "fallthrough; fwd=uri-miss; stored; ttl=60; origin=\"old??site???\""
-        );
+        assert_eq!(headers["cache-status"], "fallthrough; fwd=uri-miss; ttl=60; origin=\"old??site???\"");
         assert_eq!(headers["server-timing"], "total;dur=7.005, queue;dur=1.500, origin;dur=20.000");
     }
 }

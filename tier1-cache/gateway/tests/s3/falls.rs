@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fallthrough_bucket::{BucketMode, EngineOptions};
+use fallthrough_bucket::{BucketMode, BucketSettings, EngineOptions, PublicAccess, PublicFill, ShadowTarget};
 use fallthrough_gateway::GatewayOptions;
-use fallthrough_sim::Fault;
+use fallthrough_sim::{At, Fault};
 
 use crate::world::World;
 
@@ -66,6 +66,82 @@ async fn what_could_not_be_asked_is_never_absent() {
             get.text()
         );
     }
+}
+
+/// What was looked for says how it was found, in one word; and `stored` is said only of an object that is kept.
+#[tokio::test]
+async fn every_answer_to_a_read_has_one_word() {
+    let engine = EngineOptions { client_wait: Duration::from_millis(200), ..EngineOptions::default() };
+    let world = World::with(GatewayOptions::default(), engine).await;
+    world.public_bucket("plain").await;
+    world.shadowed_bucket("cold", BucketMode::Migrate).await;
+    world.shadowed_bucket("program", BucketMode::Compute).await;
+    world.shadowed_bucket("cache", BucketMode::Cache).await;
+    for name in ["broken", "locked", "busy"] {
+        world.shadowed_bucket(name, BucketMode::Migrate).await;
+    }
+    let signed_only = BucketSettings {
+        owner: "main".to_owned(),
+        mode: BucketMode::Migrate,
+        public: PublicAccess::Read,
+        public_fill: PublicFill::Signed,
+        shadow: vec![fallthrough_bucket::ShadowRule::to(ShadowTarget::Http {
+            url: "http://signed.origin.test".to_owned(),
+        })],
+        ..BucketSettings::default()
+    };
+    world.bucket_of("signed", signed_only).await;
+    let (main, anyone, script) = (world.main(), world.anonymous(), &world.script);
+    main.put("/plain/k", b"0123456789").await;
+    for key in ["k", "known", "ranged", "gone", "locked", "broken", "busy", "slow", "private"] {
+        script.object(key, 10);
+    }
+    main.delete("/cold/gone").await;
+    script.fault("locked", Fault::Status(403));
+    script.fault("broken", Fault::NoContent);
+    script.fault("busy", Fault::Busy { retry_after: None });
+    script.fault("impossible", Fault::Status(400));
+    script.header("private", "cache-control", "no-store");
+    script.hold("slow", At::Headers);
+    let get = |path: &'static str| anyone.call("GET", path);
+    let head = |path: &'static str| anyone.call("HEAD", path);
+    let rows = [
+        ("a hit", get("/plain/k"), 200, "HIT", false),
+        ("a range of it", get("/plain/k").header("range", "bytes=1-2"), 206, "HIT", false),
+        ("what the client has", get("/plain/k").header("if-none-match", "*"), 304, "HIT", false),
+        ("what it does not have", get("/plain/k").header("if-match", "\"x\""), 412, "HIT", false),
+        ("behind its end", get("/plain/k").header("range", "bytes=99-"), 416, "HIT", false),
+        ("nothing, without a shadow", get("/plain/none"), 404, "NEGATIVE", false),
+        ("a miss", get("/cold/k"), 200, "MISS", true),
+        ("what the miss left", get("/cold/k"), 200, "HIT", false),
+        ("a HEAD of what is not here", head("/cold/known"), 200, "MISS", false),
+        ("a range of what is not here", get("/cold/ranged").header("range", "bytes=1-2"), 206, "PASS", false),
+        ("what was deleted here", get("/cold/gone"), 404, "TOMBSTONE", false),
+        ("what is nowhere", get("/cold/none"), 404, "MISS", false),
+        ("what was nowhere", get("/cold/none"), 404, "NEGATIVE", false),
+        ("a HEAD of what is nowhere", head("/cold/none-either"), 404, "MISS", false),
+        ("a key that cannot be", get("/program/impossible"), 400, "MISS", false),
+        ("what may not be kept", get("/cache/private"), 200, "MISS", false),
+        ("without the right to fill", get("/signed/k"), 403, "MISS", false),
+        ("a refused shadow", get("/locked/locked"), 424, "MISS", false),
+        ("nonsense", get("/broken/broken"), 502, "MISS", false),
+        ("an origin that is busy", get("/busy/busy"), 503, "MISS", false),
+        ("one that takes longer than the client", get("/program/slow"), 503, "MISS", false),
+    ];
+    for (what, call, status, word, stored) in rows {
+        let reply = call.send().await;
+        let words: Vec<_> =
+            reply.headers.get_all("x-cache").iter().map(|word| word.to_str().unwrap()).collect();
+        assert_eq!((reply.status, words), (status, vec![word]), "{what}: {}", reply.text());
+        let details = reply.header("cache-status");
+        assert_eq!(details.split("; ").any(|part| part == "stored"), stored, "{what}: {details}");
+    }
+    // Nothing was looked for: the request is refused before, or it is none for an object.
+    for (path, client) in [("/none/k", &anyone), ("/", &main)] {
+        assert!(!client.get(path).await.headers.contains_key("x-cache"), "{path}");
+    }
+    assert!(!main.put("/plain/k", b"x").await.headers.contains_key("x-cache"));
+    script.release("slow");
 }
 
 /// A body that breaks after it has begun must not look whole: with a length, and without.
