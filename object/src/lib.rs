@@ -12,6 +12,7 @@ mod meta;
 mod mutant;
 mod name;
 mod range;
+mod trace;
 
 pub use body::{Body, BodyError, ByteStream, FileRange, ReadAt};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
@@ -22,3 +23,4 @@ pub use meta::Meta;
 pub use mutant::{Mutant, planted};
 pub use name::{BucketName, InvalidBucketName, InvalidKey, Key};
 pub use range::{ByteRange, RangeNotSatisfiable, RangeSpec};
+pub use trace::TraceParent;

@@ -37,7 +37,7 @@ pub struct FaultyOrigin {
 /// What arrived, below the script's level.
 #[derive(Debug, Default)]
 struct Seen {
-    lines: Vec<String>,
+    requests: Vec<(String, HeaderMap)>,
     connections: usize,
     ignores_start_after: bool,
 }
@@ -96,7 +96,12 @@ impl FaultyOrigin {
 
     /// The request lines that have arrived, byte for byte.
     pub fn request_lines(&self) -> Vec<String> {
-        lock(&self.seen).lines.clone()
+        lock(&self.seen).requests.iter().map(|(line, _)| line.clone()).collect()
+    }
+
+    /// The same with the headers that came with each.
+    pub fn requests(&self) -> Vec<(String, HeaderMap)> {
+        lock(&self.seen).requests.clone()
     }
 
     /// How many connections were accepted.
@@ -164,7 +169,7 @@ async fn connection(mut stream: TcpStream, site: Site) -> io::Result<()> {
     let mut read = BytesMut::new();
     while let Some(head) = read_head(&mut stream, &mut read).await? {
         let line = format!("{} {}", head.method, head.target);
-        lock(&site.seen).lines.push(line);
+        lock(&site.seen).requests.push((line, head.headers.clone()));
         if !answer(&mut stream, &site, &head).await? {
             return Ok(());
         }

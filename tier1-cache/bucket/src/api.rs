@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fallthrough_object::{Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Timestamp};
+use fallthrough_object::{
+    Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Timestamp, TraceParent,
+};
 use fallthrough_store::{Bucket, ObjectInfo};
 use fallthrough_wire::conditions::{Conditions, IfRange, WriteConditions};
 
@@ -21,6 +23,8 @@ pub struct Caller {
     pub hops: u32,
     /// The id of the request, for logs and for the origin.
     pub request_id: Arc<str>,
+    /// The trace that the request belongs to, for the origin; `None`: one begins where the origin is asked.
+    pub trace: Option<TraceParent>,
 }
 
 /// A read of one object.
@@ -120,12 +124,12 @@ pub struct CacheReport {
     pub word: CacheWord,
     /// More, for `Cache-Status`' detail parameter: a token such as `state-written` or `origin-503`.
     pub detail: &'static str,
+    /// The origin answered with an object that is kept here, or will be once it is whole and verified.
+    pub stored: bool,
     /// The origin's name as the rule gives it, if one was asked.
     pub origin: Option<Arc<str>>,
     /// Freshness that is left, if the object has a limit.
     pub ttl: Option<Duration>,
-    /// The origin answered with an object that is kept here, or will be once it is whole and verified.
-    pub stored: bool,
     /// Time spent waiting for admission.
     pub queued: Option<Duration>,
     /// Time from asking the origin to its first byte.

@@ -100,6 +100,7 @@ impl Read<'_> {
         request.method = Method::Head;
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
+        request.trace = Some(self.trace());
         let (outcome, asked_at) =
             ask(self.engine, &cold.behind, request).await.map_err(Unanswered::into_error)?;
         let base = self.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
@@ -173,6 +174,7 @@ impl Read<'_> {
         request.range = self.request.range;
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
+        request.trace = Some(self.trace());
         // A known object's range must be of that object.
         if let Some(EntryState::Known(info, _)) = self.state() {
             request.if_match = info.etag.clone();

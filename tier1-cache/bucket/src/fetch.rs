@@ -146,6 +146,7 @@ impl<'a> Fetch<'a> {
         request.attempt = self.attempt;
         request.hops = order.hops;
         request.request_id = order.request_id.to_string();
+        request.trace = Some(order.trace);
         match &self.partial {
             Some(partial) => {
                 request.if_match = partial.found.pin.clone().filter(|_| !planted(Mutant::ResumedUnpinned));

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{Key, Monotonic};
+use fallthrough_object::{Key, Monotonic, TraceParent};
 use fallthrough_store::{
     Bucket, Entry, EntryState, Erased, NewState, Observation, Provenance, Revision, Sealed,
 };
@@ -68,6 +68,8 @@ pub(crate) struct FillOrder {
     pub(crate) client: Arc<str>,
     pub(crate) hops: u32,
     pub(crate) request_id: Arc<str>,
+    /// The first reader's trace: those who join later see it in their own only as time.
+    pub(crate) trace: TraceParent,
 }
 
 impl Engine {

@@ -1,9 +1,9 @@
 //! GET and HEAD of an object: here, tombstone, negative, then the shadow.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fallthrough_object::{Body, BodyError, ByteRange, Key, RangeSpec};
+use fallthrough_object::{Body, BodyError, ByteRange, Key, RangeSpec, TraceParent};
 use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::Verdict;
 use futures::TryStreamExt as _;
@@ -24,6 +24,8 @@ pub(crate) struct Read<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) request: &'a GetRequest,
     pub(crate) entry: Option<Arc<Entry>>,
+    /// The trace that begins here if the caller has none and the origin is asked.
+    pub(crate) own_trace: OnceLock<TraceParent>,
 }
 
 /// A cold key, and where it falls to.
@@ -54,7 +56,8 @@ impl Engine {
                 Ok(entry) => entry,
                 Err(error) => return failed(CacheWord::Miss, "store", error.into()),
             };
-            let read = Read { engine: self, bucket, caller, request: &request, entry };
+            let read =
+                Read { engine: self, bucket, caller, request: &request, entry, own_trace: OnceLock::new() };
             answer = read.run().await;
             if answer.report.detail != OVERTAKEN {
                 break;
@@ -249,9 +252,8 @@ impl Read<'_> {
         let Some(client) = Engine::fill_share(self.bucket, self.caller) else {
             return damaged("damaged");
         };
-        let hops = self.caller.hops;
-        match self.engine.refill(self.bucket, &self.request.key, entry, client, hops, &self.caller.request_id)
-        {
+        let caller = Caller { trace: Some(self.trace()), ..self.caller.clone() };
+        match self.engine.refill(self.bucket, &self.request.key, entry, client, &caller) {
             Ok(Some((fill, came))) => self.read_fill(&fill, came).await,
             Ok(None) => damaged("damaged"),
             Err(error) => failed(CacheWord::Hit, "damaged", error),
@@ -344,6 +346,14 @@ impl Read<'_> {
             client,
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),
+            trace: self.trace(),
+        })
+    }
+
+    /// The trace of whatever the origin is asked for this read.
+    pub(crate) fn trace(&self) -> TraceParent {
+        self.caller.trace.unwrap_or_else(|| {
+            *self.own_trace.get_or_init(|| TraceParent::begin(&*self.engine.inner.entropy))
         })
     }
 

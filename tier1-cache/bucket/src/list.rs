@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use fallthrough_object::Key;
+use fallthrough_object::{Key, TraceParent};
 use fallthrough_shadow::{ListQuery, ListedPage};
 use fallthrough_store::{Bucket, Entry, EntryState};
 
@@ -87,6 +87,9 @@ impl Engine {
             skip: None,
             items: Vec::new(),
             count: 0,
+            trace: caller
+                .and_then(|caller| caller.trace)
+                .unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
         };
         merge.skip_where_it_begins();
         if request.max_keys == 0 {
@@ -114,6 +117,8 @@ struct Merge<'a> {
     skip: Option<String>,
     items: Vec<ListItem>,
     count: usize,
+    /// One trace for all pages that the shadow is asked for.
+    trace: TraceParent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,6 +379,7 @@ impl Merge<'_> {
             timeout: self.engine.inner.options.client_wait,
             hops: self.caller.map_or(0, |caller| caller.hops),
             request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
+            trace: Some(self.trace),
         };
         let passage = behind.gate.pass()?;
         match behind.shadow.list(query).await {

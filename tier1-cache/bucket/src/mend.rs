@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::Key;
+use fallthrough_object::{Key, TraceParent};
 use fallthrough_store::{BlobId, Bucket, BucketMode, Entry, EntryState, Quarantined, StoreError};
 
-use crate::api::BucketError;
+use crate::api::{BucketError, Caller};
 use crate::core::rule::Match;
 use crate::engine::Engine;
 use crate::fill::{Came, Fill, FillOrder};
@@ -54,8 +54,7 @@ impl Engine {
         key: &Key,
         entry: &Arc<Entry>,
         client: Arc<str>,
-        hops: u32,
-        request_id: &Arc<str>,
+        caller: &Caller,
     ) -> Result<Option<(Arc<Fill>, Came)>, BucketError> {
         let EntryState::Filled(_, provenance) = &entry.state else { return Ok(None) };
         let Some(behind) = self.behind(bucket)? else { return Ok(None) };
@@ -72,8 +71,9 @@ impl Engine {
             judged,
             same_only,
             client,
-            hops,
-            request_id: request_id.clone(),
+            hops: caller.hops,
+            request_id: caller.request_id.clone(),
+            trace: caller.trace.unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
         })
         .map(Some)
     }
@@ -88,7 +88,11 @@ impl Engine {
         key: &Key,
         entry: &Arc<Entry>,
     ) -> Result<bool, BucketError> {
-        let fill = match self.refill(bucket, key, entry, "scrub".into(), 0, &"scrub".into()) {
+        let client: Arc<str> = "scrub".into();
+        let request_id = client.clone();
+        let scrubber =
+            Caller { client: client.clone(), signed: true, may_fill: true, hops: 0, request_id, trace: None };
+        let fill = match self.refill(bucket, key, entry, client, &scrubber) {
             Ok(Some((fill, _))) => fill,
             Ok(None) => return Ok(false),
             Err(error) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fallthrough_bucket::{Caller, Engine};
-use fallthrough_object::Clock;
+use fallthrough_object::{Clock, TraceParent};
 use fallthrough_wire::payload::PayloadMode;
 use fallthrough_wire::sigv4::{AuthError, AuthPlace, Presented, Verified, VerifyPolicy};
 use fallthrough_wire::{S3Code, S3Error};
@@ -18,6 +18,8 @@ use crate::telemetry::AuthFailure;
 
 /// The header in which stores that fall through to each other count their number.
 const HOP_HEADER: &str = "x-fallthrough-hops";
+/// W3C Trace Context's header.
+const TRACE_HEADER: &str = "traceparent";
 /// As many as any number above: far past every limit, and safe to count on from.
 const HOPS_MANY: u32 = 1000;
 
@@ -75,12 +77,19 @@ impl Sender {
     }
 
     /// The sender, as the engine needs to know it.
-    pub(crate) fn caller(&self, peer: &Arc<str>, may_fill: bool, hops: u32, id: &RequestId) -> Caller {
+    pub(crate) fn caller(
+        &self,
+        peer: &Arc<str>,
+        may_fill: bool,
+        headers: &HeaderMap,
+        id: &RequestId,
+    ) -> Caller {
         let client = match self {
             Self::Anonymous => Arc::clone(peer),
             Self::Key(verified) => Arc::clone(&verified.principal().client),
         };
-        Caller { client, signed: self.is_signed(), may_fill, hops, request_id: id.shared() }
+        let (hops, trace) = (hops(headers), trace(headers));
+        Caller { client, signed: self.is_signed(), may_fill, hops, request_id: id.shared(), trace }
     }
 }
 
@@ -135,7 +144,7 @@ fn refuse(error: AuthError) -> Refusal {
 
 /// How many fall-through stores the request has passed. What cannot be read counts as many: the header exists
 /// to end loops.
-pub(crate) fn hops(headers: &HeaderMap) -> u32 {
+fn hops(headers: &HeaderMap) -> u32 {
     match headers.get(HOP_HEADER) {
         None => 0,
         Some(value) => {
@@ -152,6 +161,15 @@ mod tests {
     #[test]
     fn hops_that_cannot_be_read_count_as_many() {
         let rows =
+/// The trace that the request belongs to. One that cannot be read, or of which there are several, is none.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACE_HEADER).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => TraceParent::parse(value.as_bytes()),
+        (None, _) | (Some(_), Some(_)) => None,
+    }
+}
+
             [("0", 0), ("3", 3), (" 4 ", 4), ("-1", HOPS_MANY), ("x", HOPS_MANY), ("4294967295", HOPS_MANY)];
         for (text, want) in rows {
             let mut headers = HeaderMap::new();

@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::access::{Allowed, Denied, Place, decide};
 use crate::address::{Address, Domains, host_of};
-use crate::authentication::{Sender, authenticate, hops};
+use crate::authentication::{Sender, authenticate};
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::keys::KeyCache;
@@ -240,7 +240,7 @@ impl Service {
         let Allowed { may_fill } =
             decide(sender.identity(), need, place).map_err(|Denied| Refusal::denied())?;
         check_expected_owner(parts, bucket.as_deref())?;
-        let caller = sender.caller(&peer.address, may_fill, hops(&parts.headers), id);
+        let caller = sender.caller(&peer.address, may_fill, &parts.headers, id);
         Ok(Exchange { parts, query, address, operation, sender, caller, bucket })
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fallthrough_object::{BodyError, ByteStream, RangeSpec};
+use fallthrough_object::{BodyError, ByteStream, RangeSpec, TraceParent};
 use futures::StreamExt;
 use http::header::{ACCEPT_ENCODING, HOST, IF_MATCH, IF_NONE_MATCH, RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -45,6 +45,8 @@ pub const HOPS_HEADER: &str = "x-fallthrough-hops";
 pub const ATTEMPT_HEADER: &str = "x-fallthrough-attempt";
 /// The id of the client's request.
 pub const REQUEST_ID_HEADER: &str = "x-fallthrough-request-id";
+/// The header of W3C Trace Context.
+const TRACE_HEADER: &str = "traceparent";
 
 /// Connections to origins, under one network policy. Clones share the connections.
 #[derive(Clone)]
@@ -268,12 +270,9 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 /// # Errors
 /// [`ShadowError::Loop`]; [`ShadowError::Malformed`] if a value cannot stand in a header.
 pub(crate) fn request_headers(endpoint: &Endpoint, request: &Request) -> Result<HeaderMap, ShadowError> {
-    let mut headers = asking_headers(endpoint, request.hops, &request.request_id)?;
+    let mut headers = asking_headers(endpoint, request.hops, &request.request_id, request.trace)?;
     let mut set = |name: HeaderName, text: &str| value(text).map(|value| headers.insert(name, value));
     set(HeaderName::from_static(ATTEMPT_HEADER), &request.attempt.to_string())?;
-    if let Some(traceparent) = &request.traceparent {
-        set(HeaderName::from_static("traceparent"), traceparent)?;
-    }
     if let Some(range) = request.range {
         set(
             RANGE,
@@ -293,8 +292,8 @@ pub(crate) fn request_headers(endpoint: &Endpoint, request: &Request) -> Result<
     Ok(headers)
 }
 
-/// Host, User-Agent, Accept-Encoding.
-/// The headers of every request that is made for a client's: who asks, and how many stores it has passed.
+/// The headers of every request that is made for a client's: who asks, how many stores it has passed, and the trace
+/// that it belongs to. No signature covers the trace: who stands between us and the origin may go on from it.
 ///
 /// # Errors
 /// [`ShadowError::Loop`]; [`ShadowError::Malformed`] if a value cannot stand in a header.
@@ -302,6 +301,7 @@ pub(crate) fn asking_headers(
     endpoint: &Endpoint,
     hops: u32,
     request_id: &str,
+    trace: Option<TraceParent>,
 ) -> Result<HeaderMap, ShadowError> {
     if hops >= HOPS_MAX {
         return Err(ShadowError::Loop);
@@ -311,9 +311,13 @@ pub(crate) fn asking_headers(
     if !request_id.is_empty() {
         headers.insert(REQUEST_ID_HEADER, value(request_id)?);
     }
+    if let Some(trace) = trace {
+        headers.insert(TRACE_HEADER, value(trace.as_str())?);
+    }
     Ok(headers)
 }
 
+/// Host, User-Agent, Accept-Encoding.
 pub(crate) fn base_headers(endpoint: &Endpoint) -> Result<HeaderMap, ShadowError> {
     let mut headers = HeaderMap::new();
     headers.insert(HOST, value(&endpoint.host_header())?);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fallthrough_object::{ETag, Key, RangeSpec, Timestamp};
+use fallthrough_object::{ETag, Key, RangeSpec, Timestamp, TraceParent};
 
 use crate::answer::{RawAnswer, ShadowError};
 
@@ -38,8 +38,8 @@ pub struct Request {
     pub hops: u32,
     /// The id of the client's request, for logs on both sides.
     pub request_id: String,
-    /// The trace that the client's request belongs to (W3C Trace Context), passed on as it is.
-    pub traceparent: Option<String>,
+    /// The trace that the client's request belongs to, passed on as it is.
+    pub trace: Option<TraceParent>,
 }
 
 impl Request {
@@ -55,7 +55,7 @@ impl Request {
             attempt: 1,
             hops: 0,
             request_id: String::new(),
-            traceparent: None,
+            trace: None,
         }
     }
 }
@@ -77,6 +77,8 @@ pub struct ListQuery {
     pub hops: u32,
     /// The id of the client's request, for logs on both sides.
     pub request_id: String,
+    /// The trace that the client's request belongs to, passed on as it is.
+    pub trace: Option<TraceParent>,
 }
 
 /// One object of a listed page.

@@ -99,7 +99,7 @@ impl S3Shadow {
     ) -> Result<xml::ListPage, ShadowError> {
         let path = self.endpoint.raw_path(self.bucket.as_str());
         let raw_query = list_query(query, token);
-        let mut headers = asking_headers(&self.endpoint, query.hops, &query.request_id)?;
+        let mut headers = asking_headers(&self.endpoint, query.hops, &query.request_id, query.trace)?;
         self.sign(Method::Get, &path, Some(&raw_query), &mut headers)?;
         let path_and_query = format!("{path}?{raw_query}");
         let answer = self.outbound.send(&self.endpoint, Method::Get, &path_and_query, headers, left).await?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, Clock, Key, SystemClock, Timestamp};
+use fallthrough_object::{BucketName, Clock, Key, SystemClock, Timestamp, TraceParent};
 use fallthrough_shadow::{
-    HttpSettings, HttpShadow, ListQuery, NetworkPolicy, Outbound, ProbeLine, ProbeResult, Probed, Request,
-    S3Settings, S3Shadow, SettingsError, Shadow, ShadowError, probe,
+    HttpSettings, HttpShadow, ListQuery, Method, NetworkPolicy, Outbound, ProbeLine, ProbeResult, Probed,
+    Request, S3Settings, S3Shadow, SettingsError, Shadow, ShadowError, probe,
 };
 use fallthrough_sim::{Fault, FaultyOrigin, ListFault, ManualClock};
 use fallthrough_wire::sigv4::{Credentials, Presented, Secret, VerifyPolicy};
@@ -63,8 +63,13 @@ async fn every_request_says_who_asks() {
     let origin = FaultyOrigin::start().await;
     let shadow = http(origin.url());
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let request =
-        Request { attempt: 3, hops: 2, request_id: "R1".into(), traceparent: Some(trace.into()), ..get("k") };
+    let request = Request {
+        attempt: 3,
+        hops: 2,
+        request_id: "R1".into(),
+        trace: TraceParent::parse(trace.as_bytes()),
+        ..get("k")
+    };
     shadow.fetch(request).await.unwrap();
     let call = origin.call_log("k").remove(0);
     assert_eq!((call.attempt, call.hops, call.request_id.as_str()), (3, 3, "R1"));
@@ -78,6 +83,28 @@ async fn every_request_says_who_asks() {
     ] {
         assert_eq!(call.headers[name], value, "{name}");
     }
+}
+
+#[tokio::test]
+async fn every_kind_of_request_carries_its_trace() {
+    let origin = FaultyOrigin::start_s3("photos").await;
+    let shadow = S3Shadow::new(s3_settings(origin.url()), &outbound(), Arc::new(SystemClock::new())).unwrap();
+    let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let trace = TraceParent::parse(text.as_bytes());
+    for method in [Method::Get, Method::Head] {
+        shadow.fetch(Request { method, trace, ..get("k") }).await.unwrap();
+    }
+    let timeout = Duration::from_secs(20);
+    shadow.list(ListQuery { max_keys: 1, timeout, trace, ..ListQuery::default() }).await.unwrap();
+    let requests = origin.requests();
+    assert_eq!(requests.len(), 3, "{requests:?}");
+    for (line, headers) in &requests {
+        assert_eq!(headers["traceparent"], text, "{line}");
+        let signed = headers["authorization"].to_str().unwrap();
+        assert!(!signed.contains("traceparent"), "{line}: what is signed cannot be gone on from: {signed}");
+    }
+    shadow.fetch(get("k")).await.unwrap();
+    assert!(!origin.requests()[3].1.contains_key("traceparent"));
 }
 
 #[tokio::test]

@@ -221,7 +221,7 @@ pub(super) fn rule() -> ShadowRule {
 }
 
 pub(super) fn caller() -> Caller {
-    Caller { client: "me".into(), signed: true, may_fill: true, hops: 0, request_id: "r".into() }
+    Caller { client: "me".into(), signed: true, may_fill: true, hops: 0, request_id: "r".into(), trace: None }
 }
 
 pub(super) fn key(raw: &str) -> Key {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use fallthrough_bucket::{BucketMode, BucketSettings, EngineOptions, PublicAccess, PublicFill, ShadowTarget};
 use fallthrough_gateway::GatewayOptions;
-use fallthrough_sim::{At, Fault};
+use fallthrough_object::TraceParent;
+use fallthrough_sim::{At, Fault, FaultyOrigin};
+use http::HeaderMap;
 
 use crate::world::World;
 
@@ -142,6 +144,67 @@ async fn every_answer_to_a_read_has_one_word() {
     }
     assert!(!main.put("/plain/k", b"x").await.headers.contains_key("x-cache"));
     script.release("slow");
+}
+
+#[tokio::test]
+async fn the_trace_of_a_request_reaches_the_origin() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const OTHER: &str = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-01";
+    let origin = FaultyOrigin::start_s3("old").await;
+    for key in ["filled", "headed", "ranged", "judged", "joined", "own", "broken", "twice"] {
+        origin.object(key, 10);
+    }
+    let world = World::new().await;
+    let target = ShadowTarget::S3 {
+        endpoint: origin.url(),
+        name: "old".to_owned(),
+        region: "us-east-1".to_owned(),
+        credentials: None,
+    };
+    world.falling_bucket("cold", BucketMode::Migrate, target).await;
+    let (main, anyone) = (world.main(), world.anonymous());
+    let traced = |method, path| anyone.call(method, path).header("traceparent", TRACE);
+    assert_eq!(traced("GET", "/cold/filled").send().await.status, 200);
+    assert_eq!(traced("HEAD", "/cold/headed").send().await.status, 200);
+    assert_eq!(traced("GET", "/cold/ranged").header("range", "bytes=1-2").send().await.status, 206);
+    assert_eq!(traced("GET", "/cold/judged").header("if-match", "*").send().await.status, 200);
+    let list = main.call("GET", "/cold").query("list-type=2").unsigned_header("traceparent", TRACE);
+    assert_eq!(list.send().await.status, 200);
+    let told = |from: usize| -> Vec<(String, String)> {
+        let text = |headers: &HeaderMap| {
+            headers.get("traceparent").map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+        };
+        origin.requests()[from..].iter().map(|(line, headers)| (line.clone(), text(headers))).collect()
+    };
+    let requests = told(0);
+    assert_eq!(requests.len(), 6, "the judged one is asked for twice: {requests:?}");
+    for (line, trace) in &requests {
+        assert_eq!(trace, TRACE, "{line}");
+    }
+
+    // Who joins a fill does not change whose it is.
+    origin.hold("joined", At::Headers);
+    let late = async {
+        origin.wait_for_held("joined", At::Headers).await;
+        let call = anyone.call("GET", "/cold/joined").header("traceparent", OTHER);
+        let (reply, ()) = tokio::join!(call.send(), async { origin.release("joined") });
+        reply
+    };
+    let (first, second) = tokio::join!(traced("GET", "/cold/joined").send(), late);
+    assert_eq!((first.status, second.status), (200, 200));
+    assert_eq!(told(6), [("GET /old/joined".to_owned(), TRACE.to_owned())]);
+
+    // Without one that can be gone on from, a trace begins here.
+    anyone.get("/cold/own").await;
+    anyone.call("GET", "/cold/broken").header("traceparent", &TRACE.to_ascii_uppercase()).send().await;
+    let twice = anyone.call("GET", "/cold/twice").header("traceparent", TRACE).header("traceparent", OTHER);
+    twice.send().await;
+    let begun: std::collections::BTreeSet<String> = told(7).into_iter().map(|(_, trace)| trace).collect();
+    assert_eq!(begun.len(), 3, "{begun:?}");
+    for trace in &begun {
+        assert!(TraceParent::parse(trace.as_bytes()).is_some(), "{trace:?}");
+        assert!(trace[..35] != TRACE[..35] && trace[..35] != OTHER[..35], "{trace}");
+    }
 }
 
 /// A body that breaks after it has begun must not look whole: with a length, and without.

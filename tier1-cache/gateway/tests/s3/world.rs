@@ -9,7 +9,7 @@ use fallthrough_bucket::{
 };
 use fallthrough_gateway::{Drained, Gateway, GatewayOptions};
 use fallthrough_object::{BucketName, Clock, Entropy, SeededEntropy, SystemClock, Timestamp};
-use fallthrough_shadow::Shadow;
+use fallthrough_shadow::{NetworkPolicy, Outbound, S3Settings, S3Shadow, Shadow};
 use fallthrough_sim::{Script, ScriptedShadow};
 use fallthrough_store::{Store, StoreOptions};
 use fallthrough_wire::sigv4::Credentials;
@@ -29,8 +29,20 @@ pub(crate) const ALT: (&str, &str) = ("FTALT", "alt-secret");
 struct Factory(Arc<Script>);
 
 impl ShadowFactory for Factory {
-    fn shadow(&self, _: &BucketName, _: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
-        Ok(Arc::new(ScriptedShadow::of(Arc::clone(&self.0))))
+    /// S3 targets are asked over a socket; whatever else is named is the scripted origin.
+    fn shadow(&self, _: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
+        let ShadowTarget::S3 { endpoint, name, region, .. } = &rule.target else {
+            return Ok(Arc::new(ScriptedShadow::of(Arc::clone(&self.0))));
+        };
+        let settings = S3Settings {
+            endpoint: endpoint.clone(),
+            bucket: BucketName::parse(name).unwrap(),
+            region: region.clone(),
+            credentials: None,
+        };
+        let outbound = Outbound::new(NetworkPolicy { allow_private: true }).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Ok(Arc::new(S3Shadow::new(settings, &outbound, clock).unwrap()))
     }
 }
 
@@ -54,18 +66,6 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
         let store = Store::in_memory(StoreOptions::default(), Arc::clone(&clock), Arc::clone(&entropy));
-        let engine = Engine::new(
-            store,
-            Arc::new(Factory(Arc::clone(&script))),
-            engine_options,
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
-        for ((id, secret), account) in [(MAIN, "main"), (ALT, "alt")] {
-            engine.put_access_key(key_row(id, secret, account, None)).await.unwrap();
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         Self::over(store, clock, entropy, options, engine_options).await
     }
 
@@ -78,6 +78,18 @@ impl World {
         engine_options: EngineOptions,
     ) -> Self {
         let script = Script::new();
+        let engine = Engine::new(
+            store,
+            Arc::new(Factory(Arc::clone(&script))),
+            engine_options,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        for ((id, secret), account) in [(MAIN, "main"), (ALT, "alt")] {
+            engine.put_access_key(key_row(id, secret, account, None)).await.unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let gateway = Gateway::new(engine.clone(), options, Arc::clone(&clock), &entropy);
         let shutdown = CancellationToken::new();
         let (serving, stop) = (gateway.clone(), shutdown.clone());
@@ -113,13 +125,23 @@ impl World {
     /// A public bucket with the scripted origin behind it, under an address of its own: what goes wrong behind
     /// one bucket opens no breaker for another.
     pub(crate) async fn shadowed_bucket(&self, name: &str, mode: BucketMode) -> Arc<Bucket> {
-        let rule = ShadowRule::to(ShadowTarget::Http { url: format!("http://{name}.origin.test") });
+        self.falling_bucket(name, mode, ShadowTarget::Http { url: format!("http://{name}.origin.test") })
+            .await
+    }
+
+    /// A public bucket that falls through to this.
+    pub(crate) async fn falling_bucket(
+        &self,
+        name: &str,
+        mode: BucketMode,
+        target: ShadowTarget,
+    ) -> Arc<Bucket> {
         let settings = BucketSettings {
             owner: "main".to_owned(),
             mode,
             public: PublicAccess::Read,
             public_fill: PublicFill::Open,
-            shadow: vec![rule],
+            shadow: vec![ShadowRule::to(target)],
             ..BucketSettings::default()
         };
         self.bucket_of(name, settings).await
