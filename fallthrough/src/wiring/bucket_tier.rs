@@ -225,10 +225,10 @@ impl RunningBucketTier {
         if self.serving_admin.await.is_err() {
             tracing::error!("the admin listener panicked");
         }
+        self.api.shutdown().await;
         self.reloader.shutdown().await;
         self.store.close().await;
     }
-        self.api.shutdown().await;
 }
 
 async fn open(

@@ -154,13 +154,6 @@ fn hops(headers: &HeaderMap) -> u32 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hops_that_cannot_be_read_count_as_many() {
-        let rows =
 /// The trace that the request belongs to. One that cannot be read, or of which there are several, is none.
 fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(TRACE_HEADER).iter();
@@ -170,6 +163,13 @@ fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hops_that_cannot_be_read_count_as_many() {
+        let rows =
             [("0", 0), ("3", 3), (" 4 ", 4), ("-1", HOPS_MANY), ("x", HOPS_MANY), ("4294967295", HOPS_MANY)];
         for (text, want) in rows {
             let mut headers = HeaderMap::new();

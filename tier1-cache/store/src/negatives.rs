@@ -127,7 +127,6 @@ impl Store {
             conditions: vec![when(row.clone(), Some(version))],
             writes: vec![remove(row)],
             patient: true,
-            ..Commit::default()
         };
         let effects = self.inner.clone();
         let end = self.inner.order(commit, move |end| match end {

@@ -306,6 +306,6 @@ mod tests {
         assert_eq!(entry_key(&entry(BucketId(1), "a\0b")).unwrap().as_str(), "a\0b");
         let name = BucketName::parse("abc").unwrap();
         assert_eq!(bucket_name(&bucket(&name)).unwrap(), name);
-        assert_eq!(removed_id(&removed(BucketId(9))).unwrap(), BucketId(9));
+        assert_eq!(swept_id(&removed(BucketId(9))).unwrap(), BucketId(9));
     }
 }
