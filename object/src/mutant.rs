@@ -106,6 +106,26 @@ mutants! {
     PermitLeaked in bucket,
     /// An origin that fails is asked again and again.
     BreakerStaysClosed in bucket,
+    /// Every attempt at one key counts as a failure of the whole origin.
+    EveryAttemptCounts in bucket,
+    /// The failure of what was sent before the breaker opened is taken for the probe's.
+    StragglerTakenForProbe in bucket,
+    /// Whatever request is dropped lets the next probe out.
+    AnyEndIsTheProbes in bucket,
+    /// An origin that asks to be left alone is asked all the same.
+    RestIgnored in bucket,
+    /// 404 to HEAD proves that a provider has no such key, though its bucket may be missing.
+    HeadProvesAbsence in bucket,
+    /// Every HEAD of a cold key asks the origin, however many are on their way.
+    HeadsGoAlone in bucket,
+    /// A fill or a HEAD does not look whether somebody else has learnt of the key since the reader looked.
+    AskedThoughSettled in bucket,
+    /// A fill leaves the queue when its first client stops waiting.
+    FillLeavesWithClient in bucket,
+    /// Retry-After forgets that a client has a bound of its own.
+    OwnBoundForgotten in bucket,
+    /// Lists are asked for past the origin's bound of requests in flight.
+    ListNotAdmitted in bucket,
     /// A purge takes what a client wrote.
     PurgeTakesWritten in bucket,
     /// A page of a list that ends at a deleted key named like a common prefix hides the prefix.

@@ -96,6 +96,11 @@ pub enum ListFault {
     Delay(Duration),
     /// Refuses with this status (5xx: fails).
     Status(u16),
+    /// Refuses with 503 and this Retry-After, in whole seconds.
+    Busy {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Gives the page in descending order.
     OutOfOrder,
     /// Answers with something that is not a list.

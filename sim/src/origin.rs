@@ -368,6 +368,16 @@ async fn list(stream: &mut TcpStream, site: &Site, query: &str) -> io::Result<bo
                 let body = "<Error><Code>AccessDenied</Code></Error>";
                 return plain(stream, status, "application/xml", body).await;
             }
+            ListFault::Busy { retry_after } => {
+                let body = "<Error><Code>SlowDown</Code></Error>";
+                let answer = format!(
+                    "HTTP/1.1 503 -\r\ncontent-type: application/xml\r\nretry-after: {}\r\ncontent-length: {}\r\n\r\n{body}",
+                    retry_after.as_secs(),
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await?;
+                return Ok(true);
+            }
             ListFault::OutOfOrder => page.objects.reverse(),
             ListFault::Malformed => {
                 return plain(stream, StatusCode::OK, "text/html", "<html>no list</html>").await;

@@ -99,7 +99,11 @@ async fn list(script: &Script, query: &ListQuery, faults: &[ListFault]) -> Resul
             ListFault::Delay(delay) => tokio::time::sleep(*delay).await,
             ListFault::NoAnswer => std::future::pending().await,
             ListFault::Status(status) => {
-                return Err(ShadowError::ListRefused { status: *status, code: None });
+                return Err(ShadowError::ListRefused { status: *status, code: None, retry_after: None });
+            }
+            ListFault::Busy { retry_after } => {
+                let retry_after = Some(*retry_after);
+                return Err(ShadowError::ListRefused { status: 503, code: None, retry_after });
             }
             // A shadow checks the order of what it hands over: both are one error.
             ListFault::OutOfOrder => {

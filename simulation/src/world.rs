@@ -162,6 +162,7 @@ impl World {
             client_wait: Duration::from_secs(8),
             stall: Duration::from_secs(2),
             header_wait: Duration::from_secs(5),
+            queue_wait: Duration::from_secs(20),
             max_in_flight: 3,
             max_queue: 4,
             per_client: 2,

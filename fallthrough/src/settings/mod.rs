@@ -110,11 +110,11 @@ pub(crate) struct FillSettings {
     pub(crate) client_wait: Duration,
     /// Longest silence of an origin.
     pub(crate) stall: Duration,
-    /// Fills in flight per origin.
+    /// Requests in flight per origin.
     pub(crate) max_in_flight: u32,
     /// Fills waiting per origin.
     pub(crate) queue: u32,
-    /// Fills in flight per client and origin.
+    /// Requests in flight per client and origin.
     pub(crate) per_client: u32,
     /// How long "not found" is believed.
     pub(crate) negative_ttl: Duration,

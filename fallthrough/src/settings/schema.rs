@@ -227,19 +227,19 @@ const FILL: &[Key] = &[
         "max-in-flight",
         "count",
         "256",
-        "Fills in flight per origin. Lower it to protect a weak origin; more wait in a queue.",
+        "Requests in flight per origin, whatever they are for. Lower it to protect a weak origin; more wait in a queue.",
     ),
     Key::value(
         "queue",
         "count",
         "1024",
-        "Fills that may wait per origin; beyond that clients get 503 SlowDown.",
+        "Requests that may wait per origin; beyond that clients get 503 SlowDown.",
     ),
     Key::value(
         "per-client",
         "count",
         "64",
-        "Fills in flight per client and origin. Readers who join a fill are never counted.",
+        "Requests in flight per client and origin. Readers who join a fill are never counted.",
     ),
     Key::value(
         "negative-ttl",

@@ -90,7 +90,7 @@ pub enum CacheWord {
     Hit,
     /// This request started the fill.
     Miss,
-    /// This request joined a fill that was running.
+    /// This request joined a fill, or a HEAD, that was on its way.
     Joined,
     /// Served from here although no longer fresh.
     Stale,

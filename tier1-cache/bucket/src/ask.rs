@@ -1,32 +1,52 @@
 //! One request to an origin: through the breaker, counted, and read by the contract.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fallthrough_object::Timestamp;
-use fallthrough_shadow::{Asked, Method, Outcome, Request, ShadowError};
+use fallthrough_shadow::{Asked, Dialect, ListQuery, ListedPage, Method, Outcome, Request, ShadowError};
 
 use crate::api::BucketError;
+use crate::core::breaker::Subject;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::{Behind, Engine};
+use crate::get::SOON;
+use crate::origins::{NotSent, OriginGate};
 
 /// Why there is no answer, and whether another attempt may have one.
 pub(crate) enum Unanswered {
     /// It may.
     Transient(BucketError),
+    /// The origin asked to be left alone, for so much longer: nothing was sent.
+    Resting(Duration),
     /// Not before somebody mends something, or the breaker closes.
     Final(BucketError),
 }
 
 impl Unanswered {
     /// What it means for a client that is not tried for again.
-    pub(crate) fn into_error(self) -> BucketError {
+    pub(crate) fn into_error(self, gate: &OriginGate, client: &Arc<str>) -> BucketError {
         match self {
             Self::Transient(error) | Self::Final(error) => error,
+            Self::Resting(left) => gate.busy(client, left),
         }
     }
 
     /// Whether the origin is to blame, which the breaker wants to know.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))
+    }
+}
+
+impl From<NotSent> for Unanswered {
+    fn from(not_sent: NotSent) -> Self {
+        match not_sent {
+            NotSent::Resting(left) => Self::Resting(left),
+            NotSent::Open(wait) => Self::Final(BucketError::OriginFailing {
+                reason: "it failed repeatedly and is given a pause".to_owned(),
+                retry_after: wait.max(SOON),
+            }),
+        }
     }
 }
 
@@ -43,7 +63,7 @@ pub(crate) async fn ask(
     behind: &Behind,
     request: Request,
 ) -> Result<(Outcome, Timestamp), Unanswered> {
-    let passage = behind.gate.pass().map_err(Unanswered::Final)?;
+    let passage = behind.gate.pass(Subject::Object(request.key.clone()))?;
     let head = request.method == Method::Head;
     let asked = Asked {
         range: request.range.is_some(),
@@ -75,6 +95,7 @@ pub(crate) async fn ask(
         Outcome::Found(_)
         | Outcome::NotModified { .. }
         | Outcome::Absent { .. }
+        | Outcome::AbsentUnproven { .. }
         | Outcome::Invalid
         | Outcome::Changed
         | Outcome::RangeNotSatisfiable { .. }
@@ -83,11 +104,102 @@ pub(crate) async fn ask(
         | Outcome::Unacceptable { .. }
         | Outcome::NotOffered => passage.succeeded(),
     }
+    if matches!(behind.dialect, Dialect::S3 { .. })
+        && let Some(exists) = bucket_exists(&outcome)
+    {
+        behind.gate.saw_bucket(exists);
+    }
     Ok((outcome, asked_at))
 }
 
+/// Whether an answer of an S3 provider shows that the shadow's bucket exists; `None`: it does not tell.
+fn bucket_exists(outcome: &Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::Found(_)
+        | Outcome::NotModified { .. }
+        | Outcome::Absent { .. }
+        | Outcome::Changed
+        | Outcome::RangeNotSatisfiable { .. }
+        | Outcome::Archived => Some(true),
+        Outcome::Misconfigured { .. } => Some(false),
+        Outcome::AbsentUnproven { .. }
+        | Outcome::Invalid
+        | Outcome::Busy { .. }
+        | Outcome::Failing { .. }
+        | Outcome::Unacceptable { .. }
+        | Outcome::NotOffered => None,
+    }
+}
+
+/// An outcome that carries no object, as the error that it means.
+pub(crate) fn refusal(outcome: Outcome, gate: &OriginGate, client: &Arc<str>) -> BucketError {
+    let bad = |reason: &str| BucketError::BadOriginAnswer { reason: reason.to_owned() };
+    match outcome {
+        Outcome::Busy { retry_after } => gate.busy(client, retry_after.unwrap_or_default()),
+        Outcome::Failing { status } => BucketError::OriginFailing {
+            reason: format!("it answered {status}"),
+            retry_after: gate.retry_after(client).max(SOON),
+        },
+        Outcome::Misconfigured { mend } => BucketError::ShadowMisconfigured { mend },
+        Outcome::Archived => BucketError::Archived,
+        Outcome::Unacceptable { reason } => BucketError::BadOriginAnswer { reason },
+        Outcome::Invalid => BucketError::ImpossibleKey { reason: "its origin says so".to_owned() },
+        Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } => BucketError::NoSuchKey,
+        Outcome::NotOffered => bad("the method is not offered"),
+        Outcome::NotModified { .. } => bad("304 to a request without a condition"),
+        Outcome::Changed => bad("412 to a request without a condition"),
+        Outcome::RangeNotSatisfiable { size_bytes } => BucketError::RangeNotSatisfiable { size_bytes },
+        Outcome::Found(_) => bad("an object where none was asked for"),
+    }
+}
+
+/// Asks for a page of the shadow's list: admitted, through the breaker, and read by the contract.
+///
+/// # Errors
+/// [`BucketError::SlowDown`], [`BucketError::OriginFailing`] or [`BucketError::ShadowMisconfigured`].
+///
+/// # Cancellation
+/// Safe: the request ends or leaves the queue, and the breaker learns nothing from it.
+pub(crate) async fn ask_page(
+    engine: &Engine,
+    behind: &Behind,
+    query: ListQuery,
+    client: &Arc<str>,
+) -> Result<ListedPage, BucketError> {
+    let gate = &behind.gate;
+    let _permit = if planted(Mutant::ListNotAdmitted) {
+        None
+    } else {
+        Some(gate.admit(client, engine.inner.options.client_wait).await?)
+    };
+    let passage =
+        gate.pass(Subject::List).map_err(|not_sent| Unanswered::from(not_sent).into_error(gate, client))?;
+    let error = match behind.shadow.list(query).await {
+        Ok(page) => {
+            passage.succeeded();
+            return Ok(page);
+        }
+        Err(error) => error,
+    };
+    let unanswered = unanswered(&error);
+    match (&error, unanswered.is_transient()) {
+        (ShadowError::ListRefused { retry_after, .. }, true) => {
+            passage.failed(*retry_after);
+            if let Some(wait) = retry_after {
+                return Err(gate.busy(client, *wait));
+            }
+        }
+        (_, true) => passage.failed(None),
+        // A refusal is an answer.
+        (ShadowError::ListRefused { .. }, false) => passage.succeeded(),
+        // Nothing was sent.
+        (_, false) => drop(passage),
+    }
+    Err(unanswered.into_error(gate, client))
+}
+
 /// What a request without an answer means for the client.
-pub(crate) fn unanswered(error: &ShadowError) -> Unanswered {
+fn unanswered(error: &ShadowError) -> Unanswered {
     let failing =
         || BucketError::OriginFailing { reason: error.to_string(), retry_after: Duration::from_secs(1) };
     let mend = |mend: String| BucketError::ShadowMisconfigured { mend };
@@ -99,7 +211,9 @@ pub(crate) fn unanswered(error: &ShadowError) -> Unanswered {
         ShadowError::Unframed => {
             Unanswered::Final(BucketError::BadOriginAnswer { reason: error.to_string() })
         }
-        ShadowError::NoList => {
+        // 405 and 501 say that there is no list, not that the origin is in trouble: what is here would be a part
+        // of the list, and nobody may take it for the whole unless the rule says so.
+        ShadowError::NoList | ShadowError::ListRefused { status: 405 | 501, .. } => {
             Unanswered::Final(mend("this origin has no list: set list = \"local\"".to_owned()))
         }
         ShadowError::ListRefused { status, .. } if *status >= 500 || *status == 429 => {

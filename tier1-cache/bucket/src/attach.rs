@@ -2,14 +2,13 @@
 //! object or a part of it from the staging.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fallthrough_object::{Body, ByteRange};
 use fallthrough_store::ObjectInfo;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
 use crate::fill::{Came, Fill};
-use crate::get::{Read, SOON, Selected, answer, whole};
+use crate::get::{OVERTAKEN, Read, SOON, Selected, answer, whole};
 use crate::reader::{Head, Progress, Stage, VERIFIED_FIRST_BYTES, stream};
 use crate::telling::Listener;
 
@@ -45,12 +44,16 @@ impl Read<'_> {
             Err(_) => {
                 // The fill goes on; the client comes back to a hit, or joins it again.
                 report.detail = "client-wait";
-                let retry_after = self.retry_after_wait(fill);
+                let retry_after = fill.standing.come_back_after();
                 return answer(report, Err(BucketError::SlowDown { reason: "still-filling", retry_after }));
             }
         };
         match stage {
             Stage::Failed(error) => answer(report, Err(error)),
+            Stage::Overtaken(error) => {
+                report.detail = OVERTAKEN;
+                answer(report, Err(error))
+            }
             Stage::Unchanged(entry) => match entry.state.stored() {
                 Some(stored) => {
                     let mut answer = Box::pin(self.serve(stored, CacheWord::Hit, "revalidated")).await;
@@ -70,15 +73,6 @@ impl Read<'_> {
                 answer(report, result)
             }
         }
-    }
-
-    fn retry_after_wait(&self, fill: &Fill) -> Duration {
-        let behind = self.engine.behind(self.bucket).ok().flatten();
-        let inner = &self.engine.inner;
-        let so_far = inner.clock.monotonic().since(fill.started);
-        // What is left of the mean service time; a second for one that takes longer than usual.
-        let mean = behind.map_or(SOON, |behind| behind.gate.retry_after());
-        mean.saturating_sub(so_far).max(SOON)
     }
 
     /// The object, or the asked part of it, out of a running or verified fill.
@@ -117,6 +111,7 @@ impl Read<'_> {
             | Stage::Headers(_)
             | Stage::Streaming(..)
             | Stage::Unchanged(_)
+            | Stage::Overtaken(_)
             | Stage::Failed(_) => None,
         };
         let body = match verified {
@@ -147,7 +142,7 @@ impl Read<'_> {
         let seen = tokio::time::timeout(wait, progress.hear(Progress::is_final)).await.map_err(|_| slow())?;
         match seen.map(|seen| seen.stage.clone()) {
             Ok(Stage::Verified(head, _)) => Ok(head),
-            Ok(Stage::Failed(error)) => Err(error),
+            Ok(Stage::Failed(error) | Stage::Overtaken(error)) => Err(error),
             Ok(Stage::Asking | Stage::Headers(_) | Stage::Streaming(..) | Stage::Unchanged(_)) | Err(_) => {
                 Err(slow())
             }

@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::Timestamp;
-use fallthrough_shadow::{Found, Method, Outcome, Request};
-use fallthrough_store::{EntryState, ObjectInfo, Observation, Provenance, Revision};
+use fallthrough_shadow::{Outcome, Request};
+use fallthrough_store::{EntryState, ObjectInfo};
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
-use crate::ask::{Unanswered, ask};
-use crate::core::commit::commit_observation;
+use crate::ask::{ask, refusal};
+use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
-use crate::fetch::whole_secs;
-use crate::get::{Cold, Read, SOON, Selected, answer, whole};
-use crate::ledger::Change;
+use crate::fill::Came;
+use crate::get::{Cold, OVERTAKEN, Read, Selected, answer, whole};
+use crate::head::{HeadOrder, Headed, known_info};
 
 impl Read<'_> {
     /// HEAD of a key that the origin's HEAD described lately.
@@ -46,16 +45,18 @@ impl Read<'_> {
 
     /// HEAD of a cold key at an origin that stores its objects: no body moves, the key becomes `known`.
     pub(crate) async fn head_cold(&self, cold: &Cold) -> Answer<Object> {
-        match self.ask_head(cold).await {
-            Ok(Headed::Object(info)) => self.describe(info, self.missed(cold, "head")),
+        let (headed, word) = self.ask_head(cold).await;
+        match headed {
+            Ok(Headed::Object(info)) => self.describe(info, self.asked(cold, word, "head")),
             // The origin has no HEAD, or says no length: only a fill can tell.
             Ok(Headed::OnlyFillTells) => Box::pin(self.fill(cold, None)).await,
-            Err(error) => self.known_if_failing(cold, error),
+            Ok(Headed::Overtaken) => self.look_again(cold, word),
+            Err(error) => self.known_if_failing(cold, word, error),
         }
     }
 
     /// While the origin cannot be asked, what it said before still answers.
-    fn known_if_failing(&self, cold: &Cold, error: BucketError) -> Answer<Object> {
+    fn known_if_failing(&self, cold: &Cold, word: CacheWord, error: BucketError) -> Answer<Object> {
         let state = self.state();
         if let (
             Some(EntryState::Known(info, _)),
@@ -64,96 +65,92 @@ impl Read<'_> {
         {
             return self.describe(info.clone(), CacheReport::of(CacheWord::Stale, "known"));
         }
-        answer(self.missed(cold, "head"), Err(error))
+        answer(self.asked(cold, word, "head"), Err(error))
     }
 
     /// A conditional GET of a cold key: judged on the origin's metadata before a body moves; the body that is
-    /// then fetched must be the one that was judged.
-    pub(crate) async fn conditional_cold(&self, cold: &Cold) -> Answer<Object> {
-        match self.ask_head(cold).await {
-            Ok(Headed::Object(info)) => match self.select(&info, info.size_bytes) {
-                Ok(Selected::NotModified) => {
-                    answer(self.missed(cold, "judged"), Ok(whole(info, ObjectBody::NotModified)))
+    /// then fetched must be the one that was judged. What the origin said lately will do, until it turns out that
+    /// the object is another one by now.
+    pub(crate) async fn conditional_cold(&self, cold: &Cold, situation: Situation<'_>) -> Answer<Object> {
+        let state = self.state();
+        if let (ColdHead::Known, Some(EntryState::Known(info, _))) = (on_cold_head(state, situation), state) {
+            let report = CacheReport::of(CacheWord::Hit, "known");
+            let judged = self.judge(cold, info.clone(), report).await;
+            if !was_judged_on_another(&judged) {
+                return judged;
+            }
+        }
+        let (headed, word) = self.ask_head(cold).await;
+        match headed {
+            Ok(Headed::Object(info)) => {
+                let mut judged = self.judge(cold, info, self.asked(cold, word, "judged")).await;
+                if was_judged_on_another(&judged) {
+                    // It changes as fast as we can ask: the client may ask again.
+                    judged.report.detail = "judged";
                 }
-                Ok(Selected::Whole | Selected::Range(_)) => {
-                    Box::pin(self.fill(cold, info.etag.clone())).await
-                }
-                Err(error) => answer(self.missed(cold, "judged"), Err(error)),
-            },
+                judged
+            }
             Ok(Headed::OnlyFillTells) => Box::pin(self.fill(cold, None)).await,
-            Err(error) => answer(self.missed(cold, "judged"), Err(error)),
+            Ok(Headed::Overtaken) => self.look_again(cold, word),
+            Err(error) => answer(self.asked(cold, word, "judged"), Err(error)),
         }
     }
 
-    fn missed(&self, cold: &Cold, detail: &'static str) -> CacheReport {
-        let mut report = CacheReport::of(CacheWord::Miss, detail);
+    /// Judges the conditions on `info`, and fetches what they let through.
+    async fn judge(&self, cold: &Cold, info: Arc<ObjectInfo>, report: CacheReport) -> Answer<Object> {
+        match self.select(&info, info.size_bytes) {
+            Ok(Selected::NotModified) => answer(report, Ok(whole(info, ObjectBody::NotModified))),
+            Ok(Selected::Whole | Selected::Range(_)) => Box::pin(self.fill(cold, info.etag.clone())).await,
+            Err(error) => answer(report, Err(error)),
+        }
+    }
+
+    fn asked(&self, cold: &Cold, word: CacheWord, detail: &'static str) -> CacheReport {
+        let mut report = CacheReport::of(word, detail);
         report.origin = Some(cold.behind.origin.clone());
         report
     }
 
-    /// Asks the origin by HEAD, and notes what it says.
-    async fn ask_head(&self, cold: &Cold) -> Result<Headed, BucketError> {
-        let inner = &self.engine.inner;
-        let client = Engine::fill_share(self.bucket, self.caller).ok_or(BucketError::FillDenied)?;
-        let _permit = cold.behind.gate.admit(&client, inner.options.client_wait).await?;
-        let mut request = Request::get(cold.origin_key.clone(), inner.options.client_wait);
-        request.method = Method::Head;
-        request.hops = self.caller.hops;
-        request.request_id = self.caller.request_id.to_string();
-        request.trace = Some(self.trace());
-        let (outcome, asked_at) =
-            ask(self.engine, &cold.behind, request).await.map_err(Unanswered::into_error)?;
-        let base = self.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
-        match outcome {
-            Outcome::Found(found) => {
-                let strong = found.etag.clone().filter(|etag| !etag.is_weak());
-                let Some(size_bytes) = found.size_bytes.or(found.expected.length_bytes) else {
-                    return Ok(Headed::OnlyFillTells);
-                };
-                let info = known_info(&found, strong, size_bytes, asked_at);
-                let provenance = self.known_provenance(cold, &found, asked_at);
-                self.note(base, Observation::Known(info.clone(), provenance)).await;
-                Ok(Headed::Object(Arc::new(info)))
-            }
-            Outcome::Absent { ttl } => {
-                let rule = &cold.behind.rule.settings;
-                let ttl = ttl.unwrap_or_else(|| rule.negative_ttl(inner.options.negative_ttl));
-                if !ttl.is_zero() && inner.store.takes_negatives() {
-                    self.note(base, Observation::Absent { until: asked_at.plus(ttl), invalid: false }).await;
-                }
-                Err(BucketError::NoSuchKey)
-            }
-            Outcome::NotOffered => Ok(Headed::OnlyFillTells),
-            other => Err(refusal(other, cold)),
-        }
+    fn look_again(&self, cold: &Cold, word: CacheWord) -> Answer<Object> {
+        answer(self.asked(cold, word, OVERTAKEN), Err(BucketError::Conflict))
     }
 
-    fn known_provenance(&self, cold: &Cold, found: &Found, asked_at: Timestamp) -> Provenance {
+    /// What the origin's HEAD says: of the one that is on its way, or of one that is sent now. Waits at most as long
+    /// as a client would; the HEAD goes on, and the next one to ask finds what it brought.
+    async fn ask_head(&self, cold: &Cold) -> (Result<Headed, BucketError>, CacheWord) {
         let inner = &self.engine.inner;
-        let rule = &cold.behind.rule.settings;
-        Provenance {
-            origin: cold.behind.origin.to_string(),
-            origin_etag: found.etag.clone(),
-            origin_last_modified: found.last_modified,
-            asked_at,
-            verified: Vec::new(),
-            // As long as a "not found" is believed: changes behind our back are seen as soon either way.
-            fresh_until: Some(asked_at.plus(rule.negative_ttl(inner.options.negative_ttl))),
-            stale_if_error_until: None,
-            stale_while_revalidate_until: None,
-            edition: rule.edition.clone(),
-        }
-    }
-
-    /// Notes an observation; one that comes too late, or cannot be noted, is no loss.
-    async fn note(&self, base: Revision, what: Observation) {
-        let inner = &self.engine.inner;
-        let change = Change::Observe(what);
-        if let Err(error) =
-            commit_observation(&inner.store, self.bucket.as_ref(), &self.request.key, base, change).await
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, "an observation could not be noted");
-        }
+        let joined = match Engine::fill_share(self.bucket, self.caller) {
+            Some(client) => self.engine.join_head(HeadOrder {
+                bucket: self.bucket.clone(),
+                slot: Engine::slot(self.bucket, &self.request.key),
+                origin_key: cold.origin_key.clone(),
+                behind: cold.behind.clone(),
+                entry: self.entry.clone(),
+                client,
+                hops: self.caller.hops,
+                request_id: self.caller.request_id.clone(),
+                trace: self.trace(),
+            }),
+            // Who may read may join what somebody else asked for.
+            None => match self.engine.asking(self.bucket, &self.request.key) {
+                Some(asking) => Ok((asking, Came::Later)),
+                None => Err(BucketError::FillDenied),
+            },
+        };
+        let (asking, came) = match joined {
+            Ok(joined) => joined,
+            Err(error) => return (Err(error), CacheWord::Miss),
+        };
+        let word = match came {
+            Came::First => CacheWord::Miss,
+            Came::Later => CacheWord::Joined,
+        };
+        let said = tokio::time::timeout(inner.options.client_wait, asking.said()).await;
+        let said = said.unwrap_or_else(|_| {
+            let retry_after = asking.standing.come_back_after();
+            Err(BucketError::SlowDown { reason: "still-asking", retry_after })
+        });
+        (said, word)
     }
 
     /// A range of a cold key at an origin that can seek: its 206 is passed through, unkept. One without a
@@ -165,7 +162,8 @@ impl Read<'_> {
         let Some(client) = Engine::fill_share(self.bucket, self.caller) else {
             return answer(report, Err(BucketError::FillDenied));
         };
-        let permit = match cold.behind.gate.admit(&client, inner.options.client_wait).await {
+        let gate = &cold.behind.gate;
+        let permit = match gate.admit(&client, inner.options.client_wait).await {
             Ok(permit) => permit,
             Err(error) => return answer(report, Err(error)),
         };
@@ -181,7 +179,7 @@ impl Read<'_> {
         }
         let (outcome, asked_at) = match ask(self.engine, &cold.behind, request).await {
             Ok(asked) => asked,
-            Err(unanswered) => return answer(report, Err(unanswered.into_error())),
+            Err(unanswered) => return answer(report, Err(unanswered.into_error(gate, &client))),
         };
         match outcome {
             Outcome::Found(found) => match (found.range, found.size_bytes, found.etag.clone()) {
@@ -199,61 +197,18 @@ impl Read<'_> {
             Outcome::RangeNotSatisfiable { size_bytes } => {
                 answer(report, Err(BucketError::RangeNotSatisfiable { size_bytes }))
             }
-            Outcome::Absent { .. } | Outcome::Changed | Outcome::Invalid => {
+            Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } | Outcome::Changed | Outcome::Invalid => {
                 drop(permit);
                 // A fill notes what the origin says and answers for all readers.
                 Box::pin(self.fill(cold, None)).await
             }
-            other => answer(report, Err(refusal(other, cold))),
+            other => answer(report, Err(refusal(other, gate, &client))),
         }
     }
 }
 
-/// What the origin's HEAD led to.
-enum Headed {
-    Object(Arc<ObjectInfo>),
-    OnlyFillTells,
-}
-
-fn known_info(
-    found: &Found,
-    etag: Option<fallthrough_object::ETag>,
-    size_bytes: u64,
-    asked_at: Timestamp,
-) -> ObjectInfo {
-    ObjectInfo {
-        etag,
-        size_bytes,
-        last_modified: whole_secs(found.last_modified.unwrap_or(asked_at)),
-        meta: found.meta.clone(),
-        checksums: found.expected.checksums.clone(),
-        md5: None,
-        part_sizes: Vec::new(),
-    }
-}
-
-/// An outcome that carries no object, as the error that it means.
-fn refusal(outcome: Outcome, cold: &Cold) -> BucketError {
-    let retry_after = cold.behind.gate.retry_after();
-    let bad = |reason: &str| BucketError::BadOriginAnswer { reason: reason.to_owned() };
-    match outcome {
-        Outcome::Busy { retry_after: theirs } => BucketError::SlowDown {
-            reason: "origin-busy",
-            retry_after: theirs.unwrap_or_default().max(retry_after),
-        },
-        Outcome::Failing { status } => BucketError::OriginFailing {
-            reason: format!("it answered {status}"),
-            retry_after: retry_after.max(SOON),
-        },
-        Outcome::Misconfigured { mend } => BucketError::ShadowMisconfigured { mend },
-        Outcome::Archived => BucketError::Archived,
-        Outcome::Unacceptable { reason } => BucketError::BadOriginAnswer { reason },
-        Outcome::Invalid => BucketError::ImpossibleKey { reason: "its origin says so".to_owned() },
-        Outcome::Absent { .. } => BucketError::NoSuchKey,
-        Outcome::NotOffered => bad("the method is not offered"),
-        Outcome::NotModified { .. } => bad("304 to a request without a condition"),
-        Outcome::Changed => bad("412 to a request without a condition"),
-        Outcome::RangeNotSatisfiable { size_bytes } => BucketError::RangeNotSatisfiable { size_bytes },
-        Outcome::Found(_) => bad("an object where none was asked for"),
-    }
+/// Whether the object turned out to be another one than the conditions were judged on. (Who is overtaken by others
+/// of our own has a conflict, and looks again.)
+fn was_judged_on_another(answer: &Answer<Object>) -> bool {
+    answer.report.detail == OVERTAKEN && !matches!(answer.result, Err(BucketError::Conflict))
 }

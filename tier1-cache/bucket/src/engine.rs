@@ -21,6 +21,7 @@ use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
 use crate::core::fills::{FillTable, Slot};
 use crate::core::rule::{Rule, merged_list, settings_fault};
 use crate::fill::Fill;
+use crate::head::Asking;
 use crate::origins::OriginGate;
 
 /// How long a negative answer may stay after it is not believed any more.
@@ -35,11 +36,14 @@ pub struct EngineOptions {
     pub stall: Duration,
     /// Longest wait for an origin's headers: generous, since a compute origin is silent while it computes.
     pub header_wait: Duration,
-    /// Fills in flight per origin.
+    /// Longest wait of a fill or a HEAD in front of its origin, whose clients may have given up meanwhile: generous,
+    /// since they come back for it.
+    pub queue_wait: Duration,
+    /// Requests in flight per origin.
     pub max_in_flight: u32,
-    /// Fills that may wait per origin.
+    /// Requests that may wait per origin.
     pub max_queue: u32,
-    /// Fills in flight per client and origin.
+    /// Requests in flight per client and origin.
     pub per_client: u32,
     /// How long an origin's "not found", and what its HEAD said, is believed.
     pub negative_ttl: Duration,
@@ -55,6 +59,7 @@ impl Default for EngineOptions {
             client_wait: Duration::from_secs(25),
             stall: Duration::from_secs(10),
             header_wait: Duration::from_secs(300),
+            queue_wait: Duration::from_secs(300),
             max_in_flight: 256,
             max_queue: 1024,
             per_client: 64,
@@ -155,6 +160,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) fills: Mutex<FillTable<Arc<Fill>>>,
+    pub(crate) heads: Mutex<FillTable<Arc<Asking>>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) memory: Mutex<crate::memory::FillMemory>,
@@ -198,6 +204,7 @@ impl Engine {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let fills = Mutex::new(FillTable::new(options.max_fills));
+        let heads = Mutex::new(FillTable::new(options.max_fills));
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -205,6 +212,7 @@ impl Engine {
                 clock,
                 entropy,
                 fills,
+                heads,
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 memory: Mutex::default(),

@@ -51,6 +51,7 @@ impl Engine {
                 Stage::Streaming(..) => "streaming",
                 Stage::Verified(..) => "verified, being committed",
                 Stage::Unchanged(_) => "unchanged at the origin",
+                Stage::Overtaken(_) => "overtaken: the key was settled otherwise",
                 Stage::Failed(_) => "failed",
             };
             let origin = &fill.origin;

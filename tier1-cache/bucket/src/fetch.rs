@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fallthrough_object::{Body, BodyError, ChecksumAlgorithm, ChecksumKind, ETag, RangeSpec, Timestamp};
+use fallthrough_object::{Body, BodyError, ChecksumKind, ETag, Monotonic, RangeSpec, Timestamp};
 use fallthrough_shadow::{Found, Freshness, Outcome, Request};
 use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging, StoreError};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::BucketError;
-use crate::ask::{Unanswered, ask};
+use crate::ask::{Unanswered, ask, refusal};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
 use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
 use crate::telling::Teller;
+use crate::verify::verify;
 
 /// Failures in a row, without progress, that end a fetch.
 const MAX_FAILURES: u32 = 4;
@@ -37,6 +38,8 @@ pub(crate) enum Fetched {
     Unchanged { info: ObjectInfo, provenance: Provenance },
     /// The origin says that there is none; `until`: how long that is believed.
     Absent { error: BucketError, until: Option<Timestamp>, invalid: bool },
+    /// What it went by holds no more: the object that conditions were judged on is gone.
+    Overtaken(BucketError),
     /// No object, and no statement that there is none.
     Failed(BucketError),
 }
@@ -46,7 +49,7 @@ impl Fetched {
     pub(crate) fn says_something_of_the_rate(&self) -> bool {
         match self {
             Self::Object { .. } => true,
-            Self::Unchanged { .. } | Self::Absent { .. } | Self::Failed(_) => false,
+            Self::Unchanged { .. } | Self::Absent { .. } | Self::Overtaken(_) | Self::Failed(_) => false,
         }
     }
 }
@@ -62,6 +65,8 @@ pub(crate) struct Fetch<'a> {
     partial: Option<Partial>,
     /// An ETag that looked like an MD5 differed from it once, while another digest agreed.
     etag_differed: bool,
+    /// Until then it may wait for an origin that asked to be left alone.
+    patience: Monotonic,
 }
 
 struct Partial {
@@ -98,7 +103,18 @@ fn done(fetched: Fetched) -> Attempted {
 
 impl<'a> Fetch<'a> {
     pub(crate) fn new(engine: &'a Engine, order: &'a FillOrder, progress: &'a Teller) -> Self {
-        Self { engine, order, progress, attempt: 0, failures: 0, partial: None, etag_differed: false }
+        let inner = &engine.inner;
+        let patience = inner.clock.monotonic().plus(inner.options.header_wait);
+        Self {
+            engine,
+            order,
+            progress,
+            attempt: 0,
+            failures: 0,
+            partial: None,
+            etag_differed: false,
+            patience,
+        }
     }
 
     /// Runs attempts until one succeeds, the origin says something final, or the budget is spent.
@@ -114,8 +130,12 @@ impl<'a> Fetch<'a> {
             if self.failures >= MAX_FAILURES || !resumable {
                 return Fetched::Failed(error);
             }
+            let rest = self.order.behind.gate.resting().or(at_least).unwrap_or_default();
+            if self.engine.inner.clock.monotonic().plus(rest) > self.patience {
+                return Fetched::Failed(error);
+            }
             tracing::debug!(origin = %self.order.behind.origin, %error, "trying again");
-            tokio::time::sleep(self.pause().max(at_least.unwrap_or_default())).await;
+            tokio::time::sleep(self.pause().max(rest)).await;
         }
     }
 
@@ -136,6 +156,14 @@ impl<'a> Fetch<'a> {
         match ask(self.engine, &self.order.behind, request).await {
             Ok((outcome, asked_at)) => self.read_outcome(outcome, asked_at).await,
             Err(Unanswered::Transient(error)) => Attempted::Again(error, None),
+            Err(Unanswered::Resting(left)) => {
+                let error = self.busy(left);
+                if self.attempt == 1 {
+                    done(Fetched::Failed(error))
+                } else {
+                    Attempted::Again(error, Some(left))
+                }
+            }
             Err(Unanswered::Final(error)) => done(Fetched::Failed(error)),
         }
     }
@@ -168,10 +196,6 @@ impl<'a> Fetch<'a> {
     async fn read_outcome(&mut self, outcome: Outcome, asked_at: Timestamp) -> Attempted {
         let resuming = self.partial.is_some();
         let options = &self.engine.inner.options;
-        let slow_down = |reason, wait: Option<Duration>| {
-            let ours = self.order.behind.gate.retry_after();
-            BucketError::SlowDown { reason, retry_after: wait.unwrap_or_default().max(ours) }
-        };
         let fail = |error| done(Fetched::Failed(error));
         match outcome {
             Outcome::Found(found) => self.receive(*found, asked_at).await,
@@ -181,7 +205,7 @@ impl<'a> Fetch<'a> {
                 }
                 self.unchanged(freshness, meta, asked_at)
             }
-            Outcome::Absent { ttl } => {
+            Outcome::Absent { ttl } | Outcome::AbsentUnproven { ttl, .. } => {
                 let rule = &self.order.behind.rule.settings;
                 let ttl = ttl.unwrap_or_else(|| rule.negative_ttl(options.negative_ttl));
                 let until = (!ttl.is_zero()).then(|| asked_at.plus(ttl));
@@ -194,25 +218,26 @@ impl<'a> Fetch<'a> {
             }
             Outcome::Changed => self.changed(),
             Outcome::RangeNotSatisfiable { .. } => self.changed(),
-            Outcome::Busy { retry_after } if resuming => Attempted::Again(
-                slow_down("origin-busy", retry_after),
-                retry_after.map(|r| r.min(options.stall)),
-            ),
-            Outcome::Busy { retry_after } => fail(slow_down("origin-busy", retry_after)),
-            Outcome::Failing { status } => Attempted::Again(
-                BucketError::OriginFailing {
-                    reason: format!("it answered {status}"),
-                    retry_after: Duration::from_secs(1).max(self.order.behind.gate.retry_after()),
-                },
-                None,
-            ),
-            Outcome::Misconfigured { mend } => fail(BucketError::ShadowMisconfigured { mend }),
-            Outcome::Archived => fail(BucketError::Archived),
-            Outcome::Unacceptable { reason } => fail(BucketError::BadOriginAnswer { reason }),
+            Outcome::Busy { retry_after } if resuming => {
+                Attempted::Again(self.busy(retry_after.unwrap_or_default()), retry_after)
+            }
+            outcome @ Outcome::Failing { .. } => Attempted::Again(self.refused(outcome), None),
+            outcome @ (Outcome::Busy { .. }
+            | Outcome::Misconfigured { .. }
+            | Outcome::Archived
+            | Outcome::Unacceptable { .. }) => fail(self.refused(outcome)),
             Outcome::NotOffered => fail(BucketError::ShadowMisconfigured {
                 mend: "the origin does not offer GET: is its address right?".to_owned(),
             }),
         }
+    }
+
+    fn busy(&self, theirs: Duration) -> BucketError {
+        self.order.behind.gate.busy(&self.order.client, theirs)
+    }
+
+    fn refused(&self, outcome: Outcome) -> BucketError {
+        refusal(outcome, &self.order.behind.gate, &self.order.client)
     }
 
     /// The object is no longer the one that this body began with.
@@ -228,8 +253,8 @@ impl<'a> Fetch<'a> {
                 Attempted::Again(error, None)
             }
             None if self.order.same_only => done(Fetched::Failed(BucketError::Damaged)),
-            // The conditions were judged on an object that is gone: the client may ask again.
-            None => done(Fetched::Failed(error)),
+            // The conditions were judged on an object that is gone: they are judged again.
+            None => done(Fetched::Overtaken(error)),
         }
     }
 
@@ -482,41 +507,14 @@ impl<'a> Fetch<'a> {
             return self.broke_off(&BodyError::Incomplete);
         }
         let computed = partial.digests.clone().finish();
-        let expected = &partial.found.expected;
         let md5 = computed.md5;
-        let mut verified = vec!["length".to_owned()];
-        if partial.head.size_bytes.is_none() {
-            verified.clear();
-        }
-        let mut wrong = None;
-        if let Some(want) = expected.md5 {
-            if md5 == Some(want) { verified.push("md5".to_owned()) } else { wrong = Some("Content-MD5") }
-        }
-        for want in expected.checksums.iter().filter(|c| c.kind == ChecksumKind::FullObject) {
-            if computed.get(want.algorithm).is_some_and(|got| got.value == want.value) {
-                verified.push(want.algorithm.header_suffix().to_owned());
-            } else {
-                wrong = Some(checksum_name(want.algorithm));
-            }
-        }
-        if wrong.is_none()
-            && let Some(want) = expected.etag_md5
-        {
-            let another = verified.iter().any(|name| name != "length");
-            if md5 == Some(want) {
-                verified.push("etag-md5".to_owned());
-            } else if another && self.etag_differed {
-                // Two fetches gave bytes that another digest vouches for: this ETag is opaque.
-            } else {
-                self.etag_differed = another;
-                wrong = Some("ETag");
-            }
-        }
-        if let Some(what) = wrong
-            && !planted(Mutant::CommitBeforeVerification)
-        {
-            return self.mismatch(what);
-        }
+        let known_length = partial.head.size_bytes.is_some();
+        let agreed = verify(&partial.found.expected, &computed, known_length, &mut self.etag_differed);
+        let verified = match agreed {
+            Ok(verified) => verified,
+            Err(_) if planted(Mutant::CommitBeforeVerification) => Vec::new(),
+            Err(what) => return self.mismatch(what),
+        };
         let Some(partial) = self.partial.take() else {
             return done(Fetched::Failed(bad_answer("no body")));
         };
@@ -543,16 +541,6 @@ impl<'a> Fetch<'a> {
             kept: partial.head.kept,
         });
         done(Fetched::Object { head, staging: partial.staging, info, provenance })
-    }
-}
-
-fn checksum_name(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc64Nvme => "CRC-64/NVME",
-        ChecksumAlgorithm::Crc32c => "CRC-32C",
-        ChecksumAlgorithm::Crc32 => "CRC-32",
-        ChecksumAlgorithm::Sha1 => "SHA-1",
-        ChecksumAlgorithm::Sha256 => "SHA-256",
     }
 }
 

@@ -16,10 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::api::BucketError;
 use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
+use crate::core::keystate::{Purpose, RuleView, Situation, overtaken};
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::{Behind, Engine};
 use crate::fetch::{Fetch, Fetched};
+use crate::get::OVERTAKEN;
 use crate::ledger::Change;
 use crate::reader::{Progress, Stage};
+use crate::standing::Standing;
 use crate::telling::Teller;
 
 /// What readers of a running fill attach to.
@@ -28,6 +32,7 @@ pub(crate) struct Fill {
     pub(crate) origin: Arc<str>,
     pub(crate) started: Monotonic,
     pub(crate) progress: Teller,
+    pub(crate) standing: Standing,
     /// Cancelled when the fill's task has ended: what it stored can be found, or it stored nothing.
     ended: CancellationToken,
 }
@@ -83,13 +88,15 @@ impl Engine {
         let base = order.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
         let started = inner.clock.monotonic();
         let origin = order.behind.origin.clone();
+        let standing = Standing::new(order.behind.gate.clone(), order.client.clone());
         let joined = inner.fills.with(|fills| {
             if inner.tasks.is_closed() {
                 return Err(TableFull);
             }
             fills.join(&order.slot, base, order.bucket.gate_version, |id| {
                 let progress = Teller::new(Progress { stage: Stage::Asking, readable: 0 });
-                Arc::new(Fill { id, origin, started, progress, ended: CancellationToken::new() })
+                let ended = CancellationToken::new();
+                Arc::new(Fill { id, origin, started, progress, standing, ended })
             })
         });
         match joined {
@@ -114,6 +121,30 @@ impl Engine {
     pub(crate) fn running(&self, bucket: &Bucket, key: &Key) -> Option<Arc<Fill>> {
         let slot = Self::slot(bucket, key);
         self.inner.fills.with(|fills| fills.joinable(&slot, bucket.gate_version).cloned())
+    }
+}
+
+impl Engine {
+    /// Whether the origin need not be asked for a key any more, since a reader found `seen`. To be called by whoever
+    /// has the key's place in its table: what others did before them is committed by then.
+    pub(crate) async fn overtaken(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        behind: &Behind,
+        seen: Option<&Entry>,
+        purpose: Purpose,
+    ) -> bool {
+        let situation = Situation {
+            mode: bucket.settings.mode,
+            rule: Some(RuleView { edition: behind.rule.settings.edition.as_deref() }),
+            now: self.inner.clock.now(),
+        };
+        match self.inner.store.lookup(bucket.id, key).await {
+            Ok(now) => overtaken(seen, now.as_deref(), bucket.gate_version, situation, purpose),
+            // A store that cannot be read now could be read a moment ago: the origin's answer is worth having.
+            Err(_) => false,
+        }
     }
 }
 
@@ -183,7 +214,9 @@ impl FillRun {
         metrics::histogram!("fallthrough_fill_duration_seconds").record(took.as_secs_f64());
         metrics::counter!("fallthrough_fills_total", "origin" => self.fill.origin.to_string(), "outcome" => outcome)
             .increment(1);
-        self.remember(outcome, took);
+        if outcome != OVERTAKEN {
+            self.remember(outcome, took);
+        }
     }
 
     fn remember(&self, outcome: &str, took: Duration) {
@@ -193,7 +226,8 @@ impl FillRun {
             | Stage::Headers(_)
             | Stage::Streaming(..)
             | Stage::Verified(..)
-            | Stage::Unchanged(_) => {
+            | Stage::Unchanged(_)
+            | Stage::Overtaken(_) => {
                 format!("{outcome} after {} ms", took.as_millis())
             }
         };
@@ -209,13 +243,27 @@ impl FillRun {
     async fn fill(&self) -> &'static str {
         let inner = &self.engine.inner;
         let order = &self.order;
-        let mut permit = match order.behind.gate.admit(&order.client, inner.options.client_wait).await {
+        if self.is_overtaken().await {
+            self.say(Stage::Overtaken(BucketError::Conflict));
+            return OVERTAKEN;
+        }
+        // Its clients give up sooner and come back for it: what they wait for keeps its place.
+        let longest = if planted(Mutant::FillLeavesWithClient) {
+            inner.options.client_wait
+        } else {
+            inner.options.queue_wait
+        };
+        let mut permit = match self.fill.standing.admitted(longest).await {
             Ok(permit) => permit,
             Err(error) => {
                 self.say(Stage::Failed(error));
                 return "shed";
             }
         };
+        if self.is_for_nobody() {
+            self.say(Stage::Overtaken(BucketError::Conflict));
+            return OVERTAKEN;
+        }
         let fetched = Fetch::new(&self.engine, order, &self.fill.progress).run().await;
         if fetched.says_something_of_the_rate() {
             permit.served();
@@ -263,11 +311,35 @@ impl FillRun {
                     }
                 }
             }
+            Fetched::Overtaken(error) => {
+                // What was known of the object is of one that is gone.
+                self.forget_or_note(None, false).await;
+                self.say(Stage::Overtaken(error));
+                OVERTAKEN
+            }
             Fetched::Failed(error) => {
                 self.say(Stage::Failed(error));
                 "failed"
             }
         }
+    }
+
+    /// Whether it was superseded while it waited, and nobody waits for it: it could store nothing. (Whoever is about
+    /// to listen looks again.)
+    fn is_for_nobody(&self) -> bool {
+        let running = self
+            .engine
+            .inner
+            .fills
+            .with(|fills| fills.get(&self.order.slot).is_some_and(|running| running.id == self.fill.id));
+        !running && self.fill.progress.listeners() == 0
+    }
+
+    async fn is_overtaken(&self) -> bool {
+        let order = &self.order;
+        let purpose = if order.revalidate { Purpose::Revalidate } else { Purpose::Fill };
+        let seen = order.entry.as_deref();
+        self.engine.overtaken(&order.bucket, &order.slot.key, &order.behind, seen, purpose).await
     }
 
     async fn commit(&self, state: NewState, sealed: Sealed) -> &'static str {

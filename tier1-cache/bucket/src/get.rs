@@ -305,7 +305,7 @@ impl Read<'_> {
             None => false,
         };
         if !self.request.conditions.is_empty() && self.bucket.settings.mode != BucketMode::Compute {
-            return self.conditional_cold(cold).await;
+            return self.conditional_cold(cold, situation).await;
         }
         if asks_for_part && self.request.if_range.is_none() && cold.behind.seekable {
             return self.pass_range(cold).await;
@@ -388,7 +388,7 @@ impl Read<'_> {
 }
 
 /// The detail of an answer whose object was replaced while it was being opened.
-const OVERTAKEN: &str = "overtaken";
+pub(crate) const OVERTAKEN: &str = "overtaken";
 
 /// When to come back if nothing better is known.
 pub(crate) const SOON: Duration = Duration::from_secs(1);

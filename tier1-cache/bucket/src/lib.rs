@@ -15,6 +15,7 @@ mod explain;
 mod fetch;
 mod fill;
 mod get;
+mod head;
 mod ledger;
 mod list;
 mod memory;
@@ -24,9 +25,11 @@ mod pass;
 mod put;
 mod reader;
 mod scrub;
+mod standing;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use fallthrough_object::{Key, TraceParent};
 use fallthrough_shadow::{ListQuery, ListedPage};
@@ -14,7 +15,7 @@ use fallthrough_store::{Bucket, Entry, EntryState};
 use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
-use crate::ask::unanswered;
+use crate::ask::ask_page;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::{Behind, Engine};
 use crate::get::answer;
@@ -37,7 +38,7 @@ impl Engine {
     /// had: never a partial list.
     pub async fn list(
         &self,
-        bucket: &std::sync::Arc<Bucket>,
+        bucket: &Arc<Bucket>,
         caller: &Caller,
         request: ListRequest,
     ) -> Answer<ListPage> {
@@ -381,20 +382,8 @@ impl Merge<'_> {
             request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
             trace: Some(self.trace),
         };
-        let passage = behind.gate.pass()?;
-        match behind.shadow.list(query).await {
-            Ok(page) => {
-                passage.succeeded();
-                Ok(page)
-            }
-            Err(error) => {
-                let unanswered = unanswered(&error);
-                if unanswered.is_transient() {
-                    passage.failed(None);
-                }
-                Err(unanswered.into_error())
-            }
-        }
+        let client = self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone());
+        ask_page(self.engine, behind, query, &client).await
     }
 }
 

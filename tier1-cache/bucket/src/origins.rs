@@ -1,5 +1,5 @@
-//! What is in front of each origin: admission, the breaker, and their metrics. One gate for each origin,
-//! shared by all buckets that fall through to it.
+//! What is in front of each origin: admission, the breaker, the rest that it asked for, and their metrics. One
+//! gate for each origin, shared by all buckets that fall through to it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::api::BucketError;
 use crate::core::admission::{Admission, Admitted, Limits, Ticket};
-use crate::core::breaker::{Allowed, Breaker, Circuit};
+use crate::core::breaker::{Breaker, Circuit, Sent, Subject};
 use crate::core::mutants::{Mutant, planted};
+use crate::core::rest::Rest;
+use crate::core::sighting::Sighting;
 
 /// The gate of one origin.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(crate) struct OriginGate {
     pub(crate) name: Arc<str>,
     clock: Arc<dyn Clock>,
     line: Mutex<Line>,
-    breaker: Mutex<Breaker>,
+    health: Mutex<Health>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,28 @@ struct Line {
     wakers: BTreeMap<Ticket, oneshot::Sender<()>>,
 }
 
-/// The right to have one fill in flight. Dropping it lets the next one in.
+/// What the origin's answers said of itself.
+#[derive(Debug, Default)]
+struct Health {
+    breaker: Breaker,
+    rest: Rest,
+    bucket: Sighting,
+}
+
+/// A place in front of an origin, admitted or not yet. Dropping it gives the place up, so that time-out and
+/// cancellation take one path.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    gate: Arc<OriginGate>,
+    client: Arc<str>,
+    ticket: Ticket,
+    asked: Monotonic,
+    /// Told when it is admitted; `None`: it was at once.
+    woken: Option<oneshot::Receiver<()>>,
+    taken: bool,
+}
+
+/// The right to have one request in flight. Dropping it lets the next one in.
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<OriginGate>,
@@ -46,28 +69,39 @@ pub(crate) struct Permit {
 #[derive(Debug)]
 pub(crate) struct Passage<'a> {
     gate: &'a OriginGate,
+    sent: Sent,
+    subject: Subject,
     decided: bool,
+}
+
+/// Why a request may not be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSent {
+    /// The origin asked to be left alone, for so much longer.
+    Resting(Duration),
+    /// The breaker is open, for so much longer.
+    Open(Duration),
 }
 
 impl OriginGate {
     /// A gate with nobody at it.
     pub(crate) fn new(name: Arc<str>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let line = Line { admission: Admission::new(limits), wakers: BTreeMap::new() };
-        Self { name, clock, line: Mutex::new(line), breaker: Mutex::new(Breaker::default()) }
+        Self { name, clock, line: Mutex::new(line), health: Mutex::default() }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for admission, at most `longest`.
     ///
     /// # Errors
-    /// [`BucketError::SlowDown`] if there is no room in the queue or the wait was too long.
+    /// As [`OriginGate::enter`] and [`Entrance::admitted`].
     ///
     /// # Cancellation
     /// Safe: a dropped wait leaves the queue.
@@ -76,48 +110,35 @@ impl OriginGate {
         client: &Arc<str>,
         longest: Duration,
     ) -> Result<Permit, BucketError> {
-        let asked = self.clock.monotonic();
-        let (ticket, woken) = {
-            let mut line = self.line();
-            match line.admission.ask(client) {
-                Admitted::Now(ticket) => {
-                    drop(line);
-                    return Ok(self.permit(ticket, asked));
-                }
-                Admitted::Shed(why, retry_after) => {
-                    metrics::counter!("fallthrough_admission_rejections_total", "reason" => why.as_str())
-                        .increment(1);
-                    return Err(BucketError::SlowDown { reason: why.as_str(), retry_after });
-                }
-                Admitted::Queued(ticket) => {
-                    let (wake, woken) = oneshot::channel();
-                    line.wakers.insert(ticket, wake);
-                    self.show(&line);
-                    (ticket, woken)
-                }
-            }
-        };
-        let place = Place { gate: self, ticket, client, taken: false };
-        match tokio::time::timeout(longest, woken).await {
-            Ok(_) => {
-                let mut place = place;
-                place.taken = true;
-                Ok(self.permit(ticket, asked))
-            }
-            Err(_) => {
-                drop(place);
-                metrics::counter!("fallthrough_admission_rejections_total", "reason" => "deadline")
-                    .increment(1);
-                Err(BucketError::SlowDown { reason: "queue-deadline", retry_after: self.retry_after() })
-            }
-        }
+        self.enter(client)?.admitted(longest).await
     }
 
-    fn permit(self: &Arc<Self>, ticket: Ticket, asked: Monotonic) -> Permit {
-        let admitted = self.clock.monotonic();
-        let queued = admitted.since(asked);
-        metrics::histogram!("fallthrough_origin_queue_wait_seconds").record(queued.as_secs_f64());
-        Permit { gate: self.clone(), ticket, admitted, service: None, queued }
+    /// Takes a place in front of the origin.
+    ///
+    /// # Errors
+    /// [`BucketError::SlowDown`] if the origin asked to be left alone, or there is no room in the queue.
+    pub(crate) fn enter(self: &Arc<Self>, client: &Arc<str>) -> Result<Entrance, BucketError> {
+        let asked = self.clock.monotonic();
+        if let Some(rest) = self.resting() {
+            return Err(self.busy(client, rest));
+        }
+        let mut line = self.line();
+        let (ticket, woken) = match line.admission.ask(client) {
+            Admitted::Now(ticket) => (ticket, None),
+            Admitted::Queued(ticket) => {
+                let (wake, woken) = oneshot::channel();
+                line.wakers.insert(ticket, wake);
+                self.show(&line);
+                (ticket, Some(woken))
+            }
+            Admitted::Shed(why, retry_after) => {
+                metrics::counter!("fallthrough_admission_rejections_total", "reason" => why.as_str())
+                    .increment(1);
+                return Err(BucketError::SlowDown { reason: why.as_str(), retry_after });
+            }
+        };
+        drop(line);
+        Ok(Entrance { gate: self.clone(), client: client.clone(), ticket, asked, woken, taken: false })
     }
 
     fn release(&self, ticket: Ticket, service: Option<Duration>) {
@@ -150,29 +171,61 @@ impl OriginGate {
             .set(f64::from(line.admission.queue_len()));
     }
 
-    /// When somebody who is sent away now should come back.
-    pub(crate) fn retry_after(&self) -> Duration {
-        self.line().admission.retry_after()
+    /// When `client`, if it is sent away now, should come back.
+    pub(crate) fn retry_after(&self, client: &Arc<str>) -> Duration {
+        self.line().admission.retry_after(client)
     }
 
-    /// Asks the breaker.
+    /// When a place in the queue will probably have its answer; as soon as may be for one that is in it no more.
+    pub(crate) fn answered_after(&self, ticket: Ticket, client: &Arc<str>) -> Duration {
+        self.line().admission.answered_after(ticket, client).unwrap_or_default()
+    }
+
+    /// What is left of the mean time of an answer for one that was admitted at `since`.
+    pub(crate) fn left_of_service(&self, since: Monotonic) -> Duration {
+        let mean = self.line().admission.mean_service();
+        mean.saturating_sub(self.clock.monotonic().since(since))
+    }
+
+    /// Asks whether the origin may be asked for `subject` now.
     ///
     /// # Errors
-    /// [`BucketError::OriginFailing`] while it is open.
-    pub(crate) fn pass(&self) -> Result<Passage<'_>, BucketError> {
-        let allowed = self.breaker().ask(self.clock.monotonic());
-        match allowed {
-            Allowed::Yes | Allowed::Probe => Ok(Passage { gate: self, decided: false }),
-            Allowed::No(wait) => Err(BucketError::OriginFailing {
-                reason: "it failed repeatedly and is given a pause".to_owned(),
-                retry_after: wait.max(Duration::from_secs(1)),
-            }),
+    /// [`NotSent`].
+    pub(crate) fn pass(&self, subject: Subject) -> Result<Passage<'_>, NotSent> {
+        let now = self.clock.monotonic();
+        let mut health = self.health();
+        if let Some(rest) = health.rest.left(now) {
+            return Err(NotSent::Resting(rest));
         }
+        let sent = health.breaker.ask(now).map_err(NotSent::Open)?;
+        Ok(Passage { gate: self, sent, subject, decided: false })
+    }
+
+    /// How much is left of the rest that the origin asked for.
+    pub(crate) fn resting(&self) -> Option<Duration> {
+        self.health().rest.left(self.clock.monotonic())
+    }
+
+    /// What a client is told of an origin that asked to be left alone for `theirs`: the larger of its time and ours.
+    pub(crate) fn busy(&self, client: &Arc<str>, theirs: Duration) -> BucketError {
+        BucketError::SlowDown { reason: "origin-busy", retry_after: theirs.max(self.retry_after(client)) }
+    }
+
+    /// The provider answered as only a bucket that exists can, or refused everything.
+    pub(crate) fn saw_bucket(&self, exists: bool) {
+        let now = self.clock.monotonic();
+        let mut health = self.health();
+        if exists { health.bucket.seen(now) } else { health.bucket.lost() }
+    }
+
+    /// Whether the provider's bucket was seen lately.
+    pub(crate) fn bucket_was_seen(&self) -> bool {
+        self.health().bucket.is_fresh(self.clock.monotonic())
     }
 
     /// The breaker's state.
     pub(crate) fn circuit(&self) -> Circuit {
-        self.breaker().circuit(self.clock.monotonic())
+        self.health().breaker.circuit(self.clock.monotonic())
     }
 
     fn show_circuit(&self) {
@@ -185,7 +238,49 @@ impl OriginGate {
     }
 }
 
+impl Entrance {
+    /// Names the place.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Waits for admission, at most `longest`.
+    ///
+    /// # Errors
+    /// [`BucketError::SlowDown`] if the wait was too long.
+    ///
+    /// # Cancellation
+    /// Safe: a dropped wait leaves the queue.
+    pub(crate) async fn admitted(mut self, longest: Duration) -> Result<Permit, BucketError> {
+        if let Some(woken) = self.woken.take()
+            && tokio::time::timeout(longest, woken).await.is_err()
+        {
+            metrics::counter!("fallthrough_admission_rejections_total", "reason" => "deadline").increment(1);
+            let retry_after = self.gate.retry_after(&self.client);
+            return Err(BucketError::SlowDown { reason: "queue-deadline", retry_after });
+        }
+        self.taken = true;
+        let admitted = self.gate.clock.monotonic();
+        let queued = admitted.since(self.asked);
+        metrics::histogram!("fallthrough_origin_queue_wait_seconds").record(queued.as_secs_f64());
+        Ok(Permit { gate: self.gate.clone(), ticket: self.ticket, admitted, service: None, queued })
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.gate.leave(self.ticket, &self.client);
+        }
+    }
+}
+
 impl Permit {
+    /// When it was given.
+    pub(crate) fn since(&self) -> Monotonic {
+        self.admitted
+    }
+
     /// The fill ended in the ordinary way: its time says something about the rate.
     pub(crate) fn served(&mut self) {
         self.service = Some(self.gate.clock.monotonic().since(self.admitted));
@@ -201,34 +296,22 @@ impl Drop for Permit {
     }
 }
 
-/// A place in the queue; leaving it is undone in `Drop`, so that time-out and cancellation take one path.
-struct Place<'a> {
-    gate: &'a Arc<OriginGate>,
-    ticket: Ticket,
-    client: &'a Arc<str>,
-    taken: bool,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if !self.taken {
-            self.gate.leave(self.ticket, self.client);
-        }
-    }
-}
-
 impl Passage<'_> {
     /// The origin answered.
     pub(crate) fn succeeded(mut self) {
         self.decided = true;
-        self.gate.breaker().succeeded();
+        self.gate.health().breaker.succeeded();
         self.gate.show_circuit();
     }
 
-    /// The origin failed.
-    pub(crate) fn failed(mut self, retry_after: Option<Duration>) {
+    /// The origin failed. `rest`: how long it asked to be left alone.
+    pub(crate) fn failed(mut self, rest: Option<Duration>) {
         self.decided = true;
-        self.gate.breaker().failed(self.gate.clock.monotonic(), retry_after);
+        let now = self.gate.clock.monotonic();
+        let mut health = self.gate.health();
+        health.breaker.failed(now, self.sent, &self.subject);
+        health.rest.wanted(now, rest.unwrap_or_default());
+        drop(health);
         self.gate.show_circuit();
     }
 }
@@ -236,7 +319,7 @@ impl Passage<'_> {
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
         if !self.decided {
-            self.gate.breaker().abandoned();
+            self.gate.health().breaker.abandoned(self.sent);
         }
     }
 }

@@ -9,7 +9,7 @@ use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::{BucketError, Caller, PutOutcome, PutRequest};
-use crate::core::commit::{ChangeRefused, commit_change};
+use crate::core::commit::{ChangeRefused, TableLock as _, commit_change};
 use crate::core::rule::Match;
 use crate::engine::Engine;
 use crate::fetch::whole_secs;
@@ -87,6 +87,9 @@ impl Engine {
         let inner = &self.inner;
         let slot = Self::slot(bucket, key);
         let mut bucket = bucket.clone();
+        // What a HEAD on its way will say is of the time before this change: nobody joins it from now on, and it
+        // notes nothing.
+        inner.heads.with(|heads| heads.supersede(&slot));
         for _ in 0..crate::core::commit::MAX_CONFLICTS {
             let decided = commit_change(&inner.store, &inner.fills, bucket.as_ref(), &slot, |row| {
                 decide(&bucket, row.as_deref())

@@ -29,6 +29,9 @@ pub(crate) enum Stage {
     Verified(Arc<Head>, StagingReader),
     /// The origin says that the stored object is still good.
     Unchanged(Arc<Entry>),
+    /// Somebody else settled the key, or what this fill went by holds no more: its readers look again. The error is
+    /// what they say if they are overtaken again and again.
+    Overtaken(BucketError),
     /// It ended without an object.
     Failed(BucketError),
 }
@@ -58,7 +61,11 @@ impl Progress {
     pub(crate) fn answers_get(&self) -> bool {
         match self.stage {
             Stage::Asking | Stage::Headers(_) => false,
-            Stage::Streaming(..) | Stage::Verified(..) | Stage::Unchanged(_) | Stage::Failed(_) => true,
+            Stage::Streaming(..)
+            | Stage::Verified(..)
+            | Stage::Unchanged(_)
+            | Stage::Overtaken(_)
+            | Stage::Failed(_) => true,
         }
     }
 
@@ -70,6 +77,7 @@ impl Progress {
             | Stage::Streaming(..)
             | Stage::Verified(..)
             | Stage::Unchanged(_)
+            | Stage::Overtaken(_)
             | Stage::Failed(_) => self.answers_get(),
         }
     }
@@ -78,7 +86,7 @@ impl Progress {
     pub(crate) fn is_final(&self) -> bool {
         match self.stage {
             Stage::Asking | Stage::Headers(_) | Stage::Streaming(..) => false,
-            Stage::Verified(..) | Stage::Unchanged(_) | Stage::Failed(_) => true,
+            Stage::Verified(..) | Stage::Unchanged(_) | Stage::Overtaken(_) | Stage::Failed(_) => true,
         }
     }
 }
@@ -132,9 +140,11 @@ async fn next(progress: &Listener, at: u64, end: Option<u64>) -> Result<Option<b
         match &seen.stage {
             Stage::Streaming(_, reader) => (reader.clone(), seen.readable, false),
             Stage::Verified(_, reader) => (reader.clone(), seen.readable, true),
-            Stage::Asking | Stage::Headers(_) | Stage::Unchanged(_) | Stage::Failed(_) => {
-                return Err(BodyError::Origin);
-            }
+            Stage::Asking
+            | Stage::Headers(_)
+            | Stage::Unchanged(_)
+            | Stage::Overtaken(_)
+            | Stage::Failed(_) => return Err(BodyError::Origin),
         }
     };
     let until = end.unwrap_or(u64::MAX).min(readable);

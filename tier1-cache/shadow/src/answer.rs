@@ -1,6 +1,7 @@
 //! What comes back from an origin, before anyone reads meaning into it.
 
 use std::fmt;
+use std::time::Duration;
 
 use fallthrough_object::ByteStream;
 use http::{HeaderMap, StatusCode};
@@ -64,5 +65,7 @@ pub enum ShadowError {
         status: u16,
         /// The origin's error code, if it gave one.
         code: Option<String>,
+        /// Its Retry-After.
+        retry_after: Option<Duration>,
     },
 }

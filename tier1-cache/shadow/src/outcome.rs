@@ -83,6 +83,14 @@ pub enum Outcome {
         /// How long the origin says that this may be believed.
         ttl: Option<Duration>,
     },
+    /// 404 of an S3 provider to HEAD (or a 403 that hides one). Such an answer has no body, so a missing key and
+    /// a missing bucket look alike: it proves nothing by itself.
+    AbsentUnproven {
+        /// How long the origin says that this may be believed, if it is true.
+        ttl: Option<Duration>,
+        /// It was a 403: then even credentials may be what is wrong.
+        forbidden: bool,
+    },
     /// 400 or 422 of an HTTP or compute origin: the key can never exist.
     Invalid,
     /// 412: the object is no longer the one that was asked for.

@@ -221,7 +221,9 @@ fn read_answer(lines: &mut Vec<ProbeLine>, status: u16, outcome: Outcome, dialec
         Outcome::Misconfigured { mend } => {
             (ProbeLine::failed("auth", format!("status {status}"), mend), ProbeLine::skipped("get", saw))
         }
-        Outcome::Absent { .. } => (ProbeLine::ok("auth", granted), ProbeLine::ok("get", saw)),
+        Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } => {
+            (ProbeLine::ok("auth", granted), ProbeLine::ok("get", saw))
+        }
         Outcome::Invalid => (
             ProbeLine::ok("auth", granted),
             ProbeLine::ok("get", format!("{saw}: it takes only keys of a form")),

@@ -35,7 +35,7 @@ impl Outcome {
             405 | 501 => Self::NotOffered,
             500 if planted(Mutant::ServerErrorIsAbsence) => Self::Absent { ttl: None },
             status @ 500.. => Self::Failing { status },
-            301..=303 | 307 | 308 | 400..=499 => refusal(answer, dialect, now).await,
+            301..=303 | 307 | 308 | 400..=499 => refusal(answer, asked, dialect, now).await,
             status => Self::Unacceptable { reason: format!("status {status}") },
         }
     }
@@ -86,7 +86,7 @@ fn object(
 }
 
 /// Statuses from 300 to 499 that are no answer to what was asked.
-async fn refusal(answer: RawAnswer, dialect: Dialect, now: Timestamp) -> Outcome {
+async fn refusal(answer: RawAnswer, asked: Asked, dialect: Dialect, now: Timestamp) -> Outcome {
     let RawAnswer { status, headers: map, body } = answer;
     let ttl = headers::freshness(&map, now);
     let ttl = if ttl.do_not_keep { Some(std::time::Duration::ZERO) } else { ttl.fresh_for };
@@ -111,7 +111,12 @@ async fn refusal(answer: RawAnswer, dialect: Dialect, now: Timestamp) -> Outcome
                 Some(Told::Failing) => Outcome::Failing { status: status.as_u16() },
                 Some(Told::Archived) => Outcome::Archived,
                 Some(Told::Mend(mend)) => Outcome::Misconfigured { mend },
-                None => s3_refusal(status.as_u16(), &said, ttl, absent_on_403),
+                None => match s3_refusal(status.as_u16(), &said, ttl, absent_on_403) {
+                    Outcome::Absent { ttl } if asked.head && said.code.is_none() => {
+                        Outcome::AbsentUnproven { ttl, forbidden: status == StatusCode::FORBIDDEN }
+                    }
+                    outcome => outcome,
+                },
             }
         }
     }

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use http::{HeaderMap, HeaderValue};
 
 use crate::answer::{RawAnswer, ShadowError};
+use crate::answer_headers::retry_after;
 use crate::client::{Outbound, asking_headers, base_headers, request_headers};
 use crate::endpoint::{Endpoint, SettingsError};
 use crate::error_body::ErrorBody;
@@ -105,8 +106,9 @@ impl S3Shadow {
         let answer = self.outbound.send(&self.endpoint, Method::Get, &path_and_query, headers, left).await?;
         if answer.status != 200 {
             let status = answer.status.as_u16();
+            let retry_after = retry_after(&answer.headers, self.clock.now());
             let code = ErrorBody::read(answer.body).await.code;
-            return Err(ShadowError::ListRefused { status, code });
+            return Err(ShadowError::ListRefused { status, code, retry_after });
         }
         let document = collect(answer).await?;
         xml::parse_list_page(&document).map_err(|error| ShadowError::Malformed { reason: error.to_string() })

@@ -367,6 +367,14 @@ async fn a_list_that_fails_is_never_a_shorter_list() {
             matches!(ask(ListFault::Status(500)).await, ShadowError::ListRefused { status: 500, .. }),
             "{subject:?}"
         );
+        let retry_after = Duration::from_secs(7);
+        assert!(
+            matches!(
+                ask(ListFault::Busy { retry_after }).await,
+                ShadowError::ListRefused { status: 503, retry_after: Some(wait), .. } if wait == retry_after
+            ),
+            "{subject:?}"
+        );
         assert!(matches!(ask(ListFault::OutOfOrder).await, ShadowError::Malformed { .. }), "{subject:?}");
         assert!(matches!(ask(ListFault::Malformed).await, ShadowError::Malformed { .. }), "{subject:?}");
         assert!(matches!(ask(ListFault::NoAnswer).await, ShadowError::Timeout), "{subject:?}");

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::mutants::{Mutant, planted};
+
 /// The bounds of one origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -101,13 +103,13 @@ impl Admission {
             return Admitted::Now(ticket);
         }
         if self.waiting >= self.limits.queue {
-            return Admitted::Shed(Shed::QueueFull, self.retry_after());
+            return Admitted::Shed(Shed::QueueFull, self.retry_after(client));
         }
         // One client may hold a quarter of the queue (at least what it may have in flight), so that the
         // others find room.
         let share = (self.limits.queue / 4).max(self.limits.per_client).max(1);
         if own_waiting >= share as usize {
-            return Admitted::Shed(Shed::ClientShare, self.retry_after());
+            return Admitted::Shed(Shed::ClientShare, self.retry_after(client));
         }
         self.next += 1;
         let entry = self.clients.entry(client.clone()).or_default();
@@ -190,12 +192,41 @@ impl Admission {
         go
     }
 
-    /// How long until a new request would have its turn, from the measured service time; whole seconds, at
-    /// least one.
-    pub(crate) fn retry_after(&self) -> Duration {
-        let ahead = f64::from(self.waiting) + self.in_flight.len() as f64;
-        let secs = ahead / f64::from(self.limits.in_flight.max(1)) * self.service_secs;
-        Duration::from_secs_f64(secs.ceil().clamp(1.0, 300.0))
+    /// How long until a new request of `client` would have its turn, from the measured service time; whole
+    /// seconds, at least one.
+    pub(crate) fn retry_after(&self, client: &Arc<str>) -> Duration {
+        let before = self.clients.get(client).map_or(0, |own| own.waiting.len());
+        whole_secs(self.turns(client, before) * self.service_secs)
+    }
+
+    /// How long until a request that waits will have its answer, as [`Admission::retry_after`]; `None` if it
+    /// waits no more.
+    pub(crate) fn answered_after(&self, ticket: Ticket, client: &Arc<str>) -> Option<Duration> {
+        let before = self.clients.get(client)?.waiting.iter().position(|t| *t == ticket)?;
+        Some(whole_secs((self.turns(client, before) + 1.0) * self.service_secs))
+    }
+
+    /// The mean time of an answer; zero before the first.
+    pub(crate) fn mean_service(&self) -> Duration {
+        Duration::from_secs_f64(self.service_secs)
+    }
+
+    /// How many service times pass before a request of `client` has its turn that has `before` others of that
+    /// client in front of it in the queue. Two bounds hold it up, the origin's and the client's own: the later one
+    /// counts.
+    fn turns(&self, client: &Arc<str>, before: usize) -> f64 {
+        // Clients take turns: of each other one at most as many go first as of this one, and one.
+        let others: usize = self
+            .clients
+            .iter()
+            .filter(|(name, _)| *name != client)
+            .map(|(_, other)| other.waiting.len().min(before + 1))
+            .sum();
+        let ahead = (self.in_flight.len() + before + others) as f64;
+        let own = self.clients.get(client).map_or(0, |own| own.in_flight as usize) + before;
+        let by_origin = ahead / f64::from(self.limits.in_flight.max(1));
+        let by_client = own as f64 / f64::from(self.limits.per_client.max(1));
+        if planted(Mutant::OwnBoundForgotten) { by_origin } else { by_origin.max(by_client) }
     }
 
     /// How many wait.
@@ -204,9 +235,14 @@ impl Admission {
     }
 }
 
+fn whole_secs(secs: f64) -> Duration {
+    Duration::from_secs_f64(secs.ceil().clamp(1.0, 300.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::mutants::caught;
 
     fn client(name: &str) -> Arc<str> {
         Arc::from(name)
@@ -291,7 +327,7 @@ mod tests {
     #[test]
     fn retry_after_comes_from_the_measured_rate() {
         let mut a = Admission::new(Limits { in_flight: 1, queue: 10, per_client: 99 });
-        assert_eq!(a.retry_after(), Duration::from_secs(1));
+        assert_eq!(a.retry_after(&client("z")), Duration::from_secs(1));
         let t = now(a.ask(&client("x")));
         a.release(t, Some(Duration::from_secs(2)));
         now(a.ask(&client("x")));
@@ -299,6 +335,30 @@ mod tests {
             queued(a.ask(&client(&format!("c{n}"))));
         }
         // Five ahead at two seconds each.
-        assert_eq!(a.retry_after(), Duration::from_secs(10));
+        assert_eq!(a.retry_after(&client("z")), Duration::from_secs(10));
+    }
+
+    /// One client with one request in flight at a time, at an origin that could take four.
+    #[test]
+    fn retry_after_counts_the_clients_own_bound_and_the_place_in_the_queue() {
+        let waits = || {
+            let mut a = Admission::new(Limits { in_flight: 4, queue: 40, per_client: 1 });
+            let (greedy, modest) = (client("greedy"), client("modest"));
+            let t = now(a.ask(&greedy));
+            a.release(t, Some(Duration::from_secs(8)));
+            let running = now(a.ask(&greedy));
+            let waiting: Vec<_> = (0..3).map(|_| queued(a.ask(&greedy))).collect();
+            let secs = |n| Some(Duration::from_secs(n));
+            // The one in flight, those in front, and its own eight seconds.
+            assert_eq!(a.answered_after(waiting[0], &greedy), secs(16));
+            assert_eq!(a.answered_after(waiting[2], &greedy), secs(32));
+            assert_eq!(a.retry_after(&greedy), Duration::from_secs(32));
+            // Of somebody else's three that wait at most one goes first.
+            assert_eq!(a.retry_after(&modest), Duration::from_secs(4));
+            assert_eq!(a.release(running, None), vec![waiting[0]]);
+            assert_eq!(a.answered_after(waiting[0], &greedy), None, "it waits no more");
+        };
+        waits();
+        assert!(caught(Mutant::OwnBoundForgotten, waits));
     }
 }

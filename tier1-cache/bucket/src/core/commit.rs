@@ -81,7 +81,7 @@ pub(crate) enum FillCommit<D> {
     Superseded,
 }
 
-/// Commits what a fill (or an observation of a fill, such as "absent") found, unless it was superseded.
+/// Commits what a fill or a HEAD found (an object, or an observation such as "absent"), unless it was superseded.
 ///
 /// # Errors
 /// What the ledger says.
@@ -159,31 +159,4 @@ pub(crate) enum ChangeRefused<E, D> {
     Gate,
     /// The ledger failed.
     Failed(E),
-}
-
-/// Commits an observation made outside a fill (what a HEAD said), unless the key was written, filled or
-/// deleted since `base` was read. Supersedes nothing.
-///
-/// # Errors
-/// What the ledger says.
-pub(crate) async fn commit_observation<L: Ledger>(
-    ledger: &L,
-    bucket: &L::Bucket,
-    key: &Key,
-    base: Revision,
-    change: L::Change,
-) -> Result<FillCommit<L::Done>, L::Error> {
-    for _ in 0..MAX_CONFLICTS {
-        let row = ledger.lookup(bucket, key).await?;
-        if L::revision(&row) != base {
-            return Ok(FillCommit::Superseded);
-        }
-        match ledger.submit(bucket, key, &row, change.clone()).await {
-            Ok(done) => return Ok(FillCommit::Stored(done)),
-            Err(Refused::Conflict) => {}
-            Err(Refused::Gate) => return Ok(FillCommit::Superseded),
-            Err(Refused::Failed(error)) => return Err(error),
-        }
-    }
-    Ok(FillCommit::Superseded)
 }

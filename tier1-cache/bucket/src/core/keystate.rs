@@ -63,6 +63,51 @@ pub(crate) fn believed(entry: &Entry, gate_version: u64) -> Option<&EntryState> 
     }
 }
 
+/// What somebody who is about to ask an origin wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The object.
+    Fill,
+    /// Whether the stored object is still good.
+    Revalidate,
+    /// What the object is like.
+    Head,
+}
+
+/// Whether the origin need not be asked any more: between the lookup of a reader, which found `seen`, and `now`
+/// somebody else wrote, deleted or filled the key, or learnt what this one wants to know. The reader then has to
+/// look again.
+pub(crate) fn overtaken(
+    seen: Option<&Entry>,
+    now: Option<&Entry>,
+    gate_version: u64,
+    situation: Situation<'_>,
+    purpose: Purpose,
+) -> bool {
+    let revision = |entry: Option<&Entry>| entry.map(|entry| entry.revision).filter(|r| r.0 > 0);
+    let row = |entry: Option<&Entry>| entry.map(|entry| entry.row_version);
+    if planted(Mutant::AskedThoughSettled) {
+        return false;
+    }
+    if revision(seen) != revision(now) {
+        return true;
+    }
+    if row(seen) == row(now) {
+        return false;
+    }
+    // Observed anew: an absence, a description, or freshness.
+    let state = now.and_then(|entry| believed(entry, gate_version));
+    match (on_get(state, situation), purpose) {
+        // The copy itself is the old one, which its reader has found wanting.
+        (Decision::Serve, Purpose::Fill) => false,
+        (Decision::Serve, Purpose::Revalidate | Purpose::Head) => true,
+        (Decision::Tombstone | Decision::Negative { .. } | Decision::NotHere, _) => true,
+        (Decision::Fill, Purpose::Head) => on_cold_head(state, situation) == ColdHead::Known,
+        (Decision::Fill, Purpose::Fill | Purpose::Revalidate)
+        | (Decision::Revalidate { .. } | Decision::ServeStaleRevalidate, _) => false,
+    }
+}
+
 /// Decides a GET.
 pub(crate) fn on_get(entry: Option<&EntryState>, situation: Situation<'_>) -> Decision {
     let fall = if situation.rule.is_some() { Decision::Fill } else { Decision::NotHere };
@@ -155,9 +200,10 @@ mod tests {
     use std::sync::Arc;
 
     use fallthrough_object::Meta;
-    use fallthrough_store::{BlobRef, ObjectInfo, Stored};
+    use fallthrough_store::{BlobRef, ObjectInfo, Revision, Stored};
 
     use super::*;
+    use crate::core::mutants::caught;
 
     fn stored() -> Stored {
         let info = ObjectInfo {
@@ -253,6 +299,47 @@ mod tests {
             on_get(Some(&EntryState::Written(stored())), at(BucketMode::Cache, 99, None)),
             Decision::Serve
         );
+    }
+
+    /// A row of some revision, version and state, now and as a reader found it.
+    #[test]
+    fn a_reader_is_overtaken_by_whatever_answers_it() {
+        let aged = |fresh| Provenance { fresh_until: Some(Timestamp(fresh)), ..provenance() };
+        let row = |revision, row_version, state| Entry { revision: Revision(revision), row_version, state };
+        let filled = |version, fresh| row(5, version, EntryState::Filled(stored(), aged(fresh)));
+        let known = |version, fresh| row(0, version, EntryState::Known(stored().info, aged(fresh)));
+        let absent = |until| row(0, 9, EntryState::Absent { until: Timestamp(until), invalid: false });
+        let cases = [
+            (None, None, Purpose::Fill, false),
+            // Filled, written, forgotten.
+            (None, Some(filled(9, 200)), Purpose::Fill, true),
+            (None, Some(row(5, 9, EntryState::Written(stored()))), Purpose::Head, true),
+            (Some(filled(8, 10)), None, Purpose::Fill, true),
+            // Somebody else revalidated it; somebody else tried and it is as stale as before.
+            (Some(filled(8, 10)), Some(filled(9, 200)), Purpose::Revalidate, true),
+            (Some(filled(8, 10)), Some(filled(9, 20)), Purpose::Revalidate, false),
+            (Some(filled(8, 10)), Some(filled(8, 10)), Purpose::Revalidate, false),
+            // Whoever fills a damaged copy again is not served by its renewed freshness.
+            (Some(filled(8, 10)), Some(filled(9, 200)), Purpose::Fill, false),
+            (None, Some(absent(200)), Purpose::Fill, true),
+            (None, Some(absent(200)), Purpose::Head, true),
+            (None, Some(absent(10)), Purpose::Fill, false),
+            (None, Some(known(9, 200)), Purpose::Head, true),
+            (Some(known(8, 10)), Some(known(9, 200)), Purpose::Head, true),
+            (None, Some(known(9, 10)), Purpose::Head, false),
+            (None, Some(known(9, 200)), Purpose::Fill, false),
+            // Noted of a shadow that was replaced since.
+            (None, Some(row(0, 3, EntryState::Known(stored().info, aged(200)))), Purpose::Head, false),
+        ];
+        let all = || {
+            for (seen, now, purpose, want) in &cases {
+                let situation = at(BucketMode::Cache, 100, None);
+                let got = overtaken(seen.as_ref(), now.as_ref(), 4, situation, *purpose);
+                assert_eq!(got, *want, "{seen:?} {now:?} {purpose:?}");
+            }
+        };
+        all();
+        assert!(caught(Mutant::AskedThoughSettled, std::panic::AssertUnwindSafe(all)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod fills;
 mod lists;
 mod model;
 mod modes;
+mod protection;
 mod races;
 mod scrub;
 mod shadows;

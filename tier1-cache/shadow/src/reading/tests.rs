@@ -49,6 +49,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Found(_) => "found",
         Outcome::NotModified { .. } => "not-modified",
         Outcome::Absent { .. } => "absent",
+        Outcome::AbsentUnproven { .. } => "absent-unproven",
         Outcome::Invalid => "invalid",
         Outcome::Changed => "changed",
         Outcome::RangeNotSatisfiable { .. } => "range",
@@ -172,6 +173,23 @@ async fn a_403_hides_absence_only_where_the_settings_say_so() {
     assert_eq!(word(&of(401, &[], PLAIN, hides).await), "misconfigured");
     let by_header = of(404, &[("x-minio-error-code", "NoSuchBucket")], HEAD, S3).await;
     assert_eq!(word(&by_header), "misconfigured");
+}
+
+/// An answer to HEAD has no body that could name what is missing.
+#[tokio::test]
+async fn a_providers_404_to_head_proves_nothing_by_itself() {
+    let hides = Dialect::S3 { absent_on_403: true };
+    for (status, headers, dialect, want) in [
+        (404, &[][..], S3, "absent-unproven"),
+        (403, &[], hides, "absent-unproven"),
+        (404, &[("x-amz-error-code", "NoSuchKey")], S3, "absent"),
+        (404, &[("x-amz-error-code", "NoSuchBucket")], S3, "misconfigured"),
+        (403, &[], S3, "misconfigured"),
+        (404, &[], HTTP, "absent"),
+    ] {
+        assert_eq!(word(&of(status, headers, HEAD, dialect).await), want, "{status} {headers:?} {dialect:?}");
+    }
+    assert_eq!(word(&of(404, &[], PLAIN, S3).await), "absent");
 }
 
 #[tokio::test]
