@@ -126,6 +126,8 @@ mutants! {
     OwnBoundForgotten in bucket,
     /// Lists are asked for past the origin's bound of requests in flight.
     ListNotAdmitted in bucket,
+    /// A reader of a passed range may keep the origin waiting for ever.
+    SlowReaderKeepsSlot in bucket,
     /// A purge takes what a client wrote.
     PurgeTakesWritten in bucket,
     /// A page of a list that ends at a deleted key named like a common prefix hides the prefix.

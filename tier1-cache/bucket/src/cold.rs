@@ -185,7 +185,7 @@ impl Read<'_> {
             Outcome::Found(found) => match (found.range, found.size_bytes, found.etag.clone()) {
                 (Some(range), Some(size_bytes), Some(etag)) if !etag.is_weak() => {
                     let info = Arc::new(known_info(&found, Some(etag), size_bytes, asked_at));
-                    let body = crate::pass::bounded(found.body, range.len(), permit, inner.options.stall);
+                    let body = crate::pass::passed(self.engine, found.body, range.len(), permit);
                     answer(report, Ok(whole(info, ObjectBody::Range(range, body))))
                 }
                 // The origin does not seek, or nothing pins the range to one object.

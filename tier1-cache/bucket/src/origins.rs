@@ -281,6 +281,11 @@ impl Permit {
         self.admitted
     }
 
+    /// Whether somebody waits for a place.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.gate.line().admission.queue_len() > 0
+    }
+
     /// The fill ended in the ordinary way: its time says something about the rate.
     pub(crate) fn served(&mut self) {
         self.service = Some(self.gate.clock.monotonic().since(self.admitted));

@@ -1,40 +1,154 @@
 //! A body that is passed from the origin without being kept.
+//!
+//! A task takes it from the origin and is a little ahead of its reader, so that the origin's place is free as soon
+//! as the origin has done its part. A reader that is slower than that keeps the place only as long as nobody waits
+//! for it: then it has to take [`TAKEN_PER_SEC`] on the average, or is broken off and may resume with another
+//! range. Nothing is staged: most readers of a range of a large object take a part of it and hang up.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use fallthrough_object::{Body, BodyError, ByteStream};
 use futures::StreamExt as _;
+use tokio::sync::mpsc;
 
+use crate::core::mutants::{Mutant, planted};
+use crate::engine::Engine;
 use crate::origins::Permit;
 
+/// One piece of the lead.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Pieces that wait for the reader: with the one in hand, this is the memory of a passed range.
+const LEAD_PIECES: usize = 4;
+/// What a reader must take on the average while others wait for its place: half a megabit, less than the slowest
+/// line that somebody would read large objects over.
+const TAKEN_PER_SEC: u64 = 64 * 1024;
+
 /// Passes on exactly `len_bytes` of `body`: fewer end in an error, never cleanly, and more are refused. A
-/// silence of more than `stall` breaks it off. The permit is held until the body ends or is dropped.
-pub(crate) fn bounded(body: Body, len_bytes: u64, permit: Permit, stall: Duration) -> Body {
+/// silence of the origin of more than the engine's `stall` breaks it off, and so does a reader that is too slow.
+/// The permit is held until the origin has given everything, or the reader hangs up.
+pub(crate) fn passed(engine: &Engine, body: Body, len_bytes: u64, permit: Permit) -> Body {
     let pieces: ByteStream = match body {
         Body::Bytes(bytes) => Box::pin(futures::stream::iter([Ok(bytes)])),
         Body::Stream(stream) => stream,
         Body::File(_) => Box::pin(futures::stream::iter([Err(BodyError::Origin)])),
     };
-    let state = (pieces, len_bytes, Some(permit), false);
-    Body::Stream(Box::pin(futures::stream::unfold(
-        state,
-        move |(mut pieces, left, permit, over)| async move {
-            if over {
-                return None;
+    let (lead, reader) = mpsc::channel(LEAD_PIECES);
+    let passing = Passing { engine: engine.clone(), lead, passed_bytes: 0, kept_waiting: Duration::ZERO };
+    engine.inner.tasks.spawn(passing.run(pieces, len_bytes, permit));
+    Body::Stream(Box::pin(futures::stream::unfold((reader, len_bytes, false), next)))
+}
+
+type Piece = Result<Bytes, BodyError>;
+
+/// What the reader sees: the end is clean only after the last byte.
+async fn next(
+    (mut reader, left, over): (mpsc::Receiver<Piece>, u64, bool),
+) -> Option<(Piece, (mpsc::Receiver<Piece>, u64, bool))> {
+    if over {
+        return None;
+    }
+    match reader.recv().await {
+        Some(Ok(piece)) => {
+            let left = left.saturating_sub(piece.len() as u64);
+            Some((Ok(piece), (reader, left, false)))
+        }
+        Some(Err(error)) => Some((Err(error), (reader, left, true))),
+        None if left == 0 => None,
+        None => Some((Err(BodyError::Incomplete), (reader, left, true))),
+    }
+}
+
+struct Passing {
+    engine: Engine,
+    lead: mpsc::Sender<Piece>,
+    passed_bytes: u64,
+    /// How long the reader has kept the origin waiting.
+    kept_waiting: Duration,
+}
+
+/// The reader hung up, is too slow, or was told of an error: nothing more is to be passed.
+struct Over;
+
+impl Passing {
+    async fn run(mut self, pieces: ByteStream, len_bytes: u64, permit: Permit) {
+        let stop = self.engine.inner.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = self.pass(pieces, len_bytes, permit) => {}
+        }
+    }
+
+    async fn pass(&mut self, mut pieces: ByteStream, len_bytes: u64, permit: Permit) -> Result<(), Over> {
+        let mut left = len_bytes;
+        let mut permit = Some(permit);
+        loop {
+            let mut piece = match self.from_origin(&mut pieces).await? {
+                Some(Ok(piece)) if piece.len() as u64 <= left => piece,
+                Some(Ok(_)) => return self.fail(BodyError::TooLong).await,
+                Some(Err(error)) => return self.fail(error).await,
+                None if left == 0 => return Ok(()),
+                None => return self.fail(BodyError::Incomplete).await,
+            };
+            left -= piece.len() as u64;
+            while !piece.is_empty() {
+                let part = piece.split_to(piece.len().min(PIECE_BYTES));
+                self.to_reader(part, permit.as_ref()).await?;
             }
-            let piece = match tokio::time::timeout(stall, pieces.next()).await {
-                Ok(Some(Ok(piece))) if piece.len() as u64 <= left => Ok(piece),
-                Ok(Some(Ok(_))) => Err(BodyError::TooLong),
-                Ok(Some(Err(error))) => Err(error),
-                Ok(None) if left == 0 => return None,
-                Ok(None) => Err(BodyError::Incomplete),
-                Err(_) => Err(BodyError::Stalled),
-            };
-            let (left, over) = match &piece {
-                Ok(piece) => (left - piece.len() as u64, false),
-                Err(_) => (left, true),
-            };
-            Some((piece, (pieces, left, permit, over)))
-        },
-    )))
+            if left == 0 {
+                // What is left to do is between the reader and us.
+                permit = None;
+            }
+        }
+    }
+
+    async fn from_origin(&self, pieces: &mut ByteStream) -> Result<Option<Piece>, Over> {
+        let stall = self.engine.inner.options.stall;
+        tokio::select! {
+            biased;
+            () = self.lead.closed() => Err(Over),
+            piece = tokio::time::timeout(stall, pieces.next()) => {
+                Ok(piece.unwrap_or(Some(Err(BodyError::Stalled))))
+            }
+        }
+    }
+
+    /// Hands a piece to the reader, as soon as it has room for it.
+    async fn to_reader(&mut self, part: Bytes, permit: Option<&Permit>) -> Result<(), Over> {
+        let clock = self.engine.inner.clock.clone();
+        let bytes = part.len() as u64;
+        let began = clock.monotonic();
+        let room = loop {
+            let waited = self.kept_waiting + clock.monotonic().since(began);
+            match tokio::time::timeout(self.patience(waited), self.lead.reserve()).await {
+                Ok(room) => break room.map_err(|_| Over)?,
+                Err(_) => {
+                    let others = permit.is_some_and(Permit::is_awaited);
+                    if others && !planted(Mutant::SlowReaderKeepsSlot) {
+                        tracing::debug!(passed_bytes = self.passed_bytes, "a slow reader is broken off");
+                        return Err(Over);
+                    }
+                }
+            }
+        };
+        room.send(Ok(part));
+        self.kept_waiting += clock.monotonic().since(began);
+        self.passed_bytes += bytes;
+        Ok(())
+    }
+
+    /// How long the reader may take its time before somebody looks whether others wait.
+    fn patience(&self, waited: Duration) -> Duration {
+        let stall = self.engine.inner.options.stall;
+        let earned = Duration::from_secs(self.passed_bytes / TAKEN_PER_SEC);
+        (stall + earned).saturating_sub(waited).max(Duration::from_secs(1))
+    }
+
+    async fn fail(&self, error: BodyError) -> Result<(), Over> {
+        // A reader that does not take it finds the end too early.
+        let stall = self.engine.inner.options.stall;
+        drop(tokio::time::timeout(stall, self.lead.send(Err(error))).await);
+        Err(Over)
+    }
 }

@@ -40,6 +40,7 @@ fn broken_rules_are_found() {
         missed(Mutant::AskedThoughSettled, a_late_reader_finds_the_fill_of_another),
         missed(Mutant::FillLeavesWithClient, all_of_a_clients_keys_are_asked_for),
         missed(Mutant::ListNotAdmitted, lists_are_admitted),
+        missed(Mutant::SlowReaderKeepsSlot, a_slow_reader_gives_way),
     ];
     assert!(missed.iter().all(Option::is_none), "{missed:?}");
 }
@@ -474,6 +475,43 @@ async fn lists_are_admitted() {
 #[tokio::test(start_paused = true)]
 async fn lists_count_against_the_origins_bound() {
     lists_are_admitted().await;
+}
+
+/// A reader that takes nothing of a passed range, while somebody waits for its place.
+async fn a_slow_reader_gives_way() {
+    let options = EngineOptions { max_in_flight: 1, ..EngineOptions::default() };
+    let world = World::with(BucketMode::Migrate, options, |_| ()).await;
+    world.origin.object("large", 50_000_000);
+    world.origin.object("k", 10);
+    let range = Some(RangeSpec::FromTo { first: 0, last: 39_999_999 });
+    let slow = world.ask(GetRequest { range, ..GetRequest::of(key("large")) }).await;
+    let slow = body_of(slow.result.unwrap());
+    // Nobody waits: it may take its time.
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!((world.origin.in_flight(), world.origin.ended("large")), (1, 0));
+    let before = world.now();
+    assert_eq!(world.get("k").await.unwrap().bytes.len(), 10);
+    assert!(world.now().since(before) <= secs(12));
+    assert!(collect(slow).await.is_err(), "it ended early, and not cleanly");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_a_passed_range_does_not_keep_its_place() {
+    a_slow_reader_gives_way().await;
+    // One that fits into the lead is done with at once, whoever takes it and when.
+    let options = EngineOptions { max_in_flight: 1, ..EngineOptions::default() };
+    let world = World::with(BucketMode::Migrate, options, |_| ()).await;
+    let content = world.origin.object("large", 50_000_000);
+    let range = Some(RangeSpec::FromTo { first: 5, last: 100_004 });
+    let slow = world.ask(GetRequest { range, ..GetRequest::of(key("large")) }).await;
+    world.origin.wait_for_ended("large", 1).await;
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(collect(body_of(slow.result.unwrap())).await.unwrap(), content.slice(5, 100_005));
+    // A reader that hangs up ends the request.
+    let range = Some(RangeSpec::FromTo { first: 0, last: 39_999_999 });
+    drop(world.ask(GetRequest { range, ..GetRequest::of(key("large")) }).await);
+    world.settled().await;
+    assert_eq!(world.origin.in_flight(), 0);
 }
 
 /// An origin without a list is not taken for one that has nothing: what is here is listed only if the rule says so.
