@@ -393,3 +393,23 @@ fn exit_codes_and_errors_say_what_to_do() {
     let completion = run(fallthrough(folder.path()).args(["completion", "bash"]));
     assert!(completion.code == 0 && completion.out.contains("fallthrough"), "{}", completion.err);
 }
+
+/// A server that comes up with defaults where its user meant something else must say so.
+#[test]
+fn every_server_warns_of_variables_that_only_look_like_settings() {
+    for server in [
+        &["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"][..],
+        &["avatar", "serve", "--listen", "127.0.0.1:0"],
+        &["model", "serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = fallthrough(folder.path());
+        command.args(server).env("FALLTHROUGH_S3_LISTEN", "127.0.0.1:1");
+        // A variable of `model serve`, and no miss.
+        command.env("FALLTHROUGH_MODEL_PASSWORD", "secret");
+        let served =
+            Served::start_command(folder.path(), command).unwrap_or_else(|ran| panic!("{}", ran.err));
+        served.wait_until_told("did you mean FALLTHROUGH_S3__LISTEN?");
+        assert!(!served.told().contains("FALLTHROUGH_MODEL"), "{server:?}: {}", served.told());
+    }
+}

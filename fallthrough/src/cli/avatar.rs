@@ -10,7 +10,7 @@ use fallthrough_object::OsEntropy;
 use crate::cli::Globals;
 use crate::cli::engine_flags::{EngineFlags, secret_from};
 use crate::failure::Failure;
-use crate::settings::Secret;
+use crate::settings::{Secret, Settings, warn_of_near_misses};
 use crate::wiring::avatar::AvatarPlan;
 use crate::wiring::ready_file::{ReadyFields, ReadyFile};
 use crate::wiring::stop::StopSignals;
@@ -64,7 +64,9 @@ fn side(text: &str) -> Result<u32, String> {
 /// Does what the verb says.
 pub(crate) async fn run(command: AvatarCommand, globals: &Globals) -> Result<(), Failure> {
     let AvatarCommand::Serve(args) = command;
-    logging::start(&globals.settings()?.log)?;
+    let layers = globals.layers();
+    logging::start(&Settings::load(&layers)?.log)?;
+    warn_of_near_misses(&layers.environment);
     let mut signals = StopSignals::catch()?;
     let made_now = !args.anonymous && args.access_key.is_none();
     let running = AvatarPlan {

@@ -10,7 +10,7 @@ use fallthrough_object::OsEntropy;
 use crate::cli::Globals;
 use crate::cli::engine_flags::{EngineFlags, secret_from};
 use crate::failure::Failure;
-use crate::settings::{Secret, parse_duration};
+use crate::settings::{Secret, Settings, parse_duration, warn_of_near_misses};
 use crate::wiring::model::ModelPlan;
 use crate::wiring::ready_file::{ReadyFields, ReadyFile};
 use crate::wiring::stop::StopSignals;
@@ -57,7 +57,9 @@ pub(crate) struct ModelServeArgs {
 /// Does what the verb says.
 pub(crate) async fn run(command: ModelCommand, globals: &Globals) -> Result<(), Failure> {
     let ModelCommand::Serve(args) = command;
-    logging::start(&globals.settings()?.log)?;
+    let layers = globals.layers();
+    logging::start(&Settings::load(&layers)?.log)?;
+    warn_of_near_misses(&layers.environment);
     let basic = basic(&args)?;
     if basic.is_none() && !args.anonymous && !args.listen.ip().is_loopback() {
         return Err(Failure::usage(

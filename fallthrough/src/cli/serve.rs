@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::Globals;
 use crate::failure::Failure;
-use crate::settings::{Settings, near_misses};
+use crate::settings::{Settings, warn_of_near_misses};
 use crate::wiring::bucket_tier::{BucketTierPlan, RunningBucketTier};
 use crate::wiring::logging;
 use crate::wiring::ready_file::ReadyFile;
@@ -42,9 +42,7 @@ pub(crate) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), Failur
         .flag("--log", "process.log", args.log);
     let settings = Settings::load(&layers)?;
     let log = logging::start(&settings.log)?;
-    for (name, meant) in near_misses(&layers.environment) {
-        tracing::warn!("{name} is no setting and has no effect; did you mean {meant}?");
-    }
+    warn_of_near_misses(&layers.environment);
     let data = settings.store.data.clone();
     let (mut signals, mut hangups) = (StopSignals::catch()?, ReloadSignals::catch()?);
     let sources = Some(Sources { layers, log });

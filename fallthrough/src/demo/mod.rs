@@ -23,7 +23,9 @@ pub(crate) use args::DemoArgs;
 
 use crate::cli::Globals;
 use crate::failure::Failure;
-use crate::settings::{BucketDeclaration, ModelSettings, Secret, Settings, Txt2imgSettings, parse_url};
+use crate::settings::{
+    BucketDeclaration, ModelSettings, Secret, Settings, Txt2imgSettings, parse_url, warn_of_near_misses,
+};
 use crate::wiring::avatar::{AvatarPlan, RunningAvatar};
 use crate::wiring::bucket_tier::{BucketTierPlan, RunningBucketTier};
 use crate::wiring::logging;
@@ -64,8 +66,10 @@ struct Third {
 pub(crate) async fn run(args: DemoArgs, globals: &Globals) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let started = clock.monotonic();
-    let mut settings = Settings::load(&args.layers(globals))?;
+    let layers = args.layers(globals);
+    let mut settings = Settings::load(&layers)?;
     logging::start(&settings.log)?;
+    warn_of_near_misses(&layers.environment);
     if args.share {
         // The port stays; every address of this machine is listened on.
         settings.s3.listen.set_ip(Ipv4Addr::UNSPECIFIED.into());

@@ -12,12 +12,13 @@ use crate::settings::tree::{self, Node, Place, SourceFile};
 pub(crate) const PREFIX: &str = "FALLTHROUGH_";
 
 /// Variables that are no settings: flags of the command line have them.
-pub(crate) const RESERVED: [&str; 5] = [
+pub(crate) const RESERVED: [&str; 6] = [
     "FALLTHROUGH_CONFIG",
     "FALLTHROUGH_DATA",
     "FALLTHROUGH_ADMIN",
     "FALLTHROUGH_ADMIN_TOKEN",
     "FALLTHROUGH_ADMIN_TOKEN_FILE",
+    "FALLTHROUGH_MODEL_PASSWORD",
 ];
 
 /// The file that is read if none is named, in this order.
@@ -210,4 +211,12 @@ pub(crate) fn near_misses(environment: &[(OsString, OsString)]) -> Vec<(String, 
             Some((name.to_owned(), meant))
         })
         .collect()
+}
+
+/// Warns of [`near_misses`] in the log: a server that starts with defaults where its user meant something else
+/// must say so.
+pub(crate) fn warn_of_near_misses(environment: &[(OsString, OsString)]) {
+    for (name, meant) in near_misses(environment) {
+        tracing::warn!("{name} is no setting and has no effect; did you mean {meant}?");
+    }
 }
