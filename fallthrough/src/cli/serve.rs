@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use fallthrough_gateway::Strangers;
 
 use crate::cli::Globals;
 use crate::failure::Failure;
@@ -46,7 +47,8 @@ pub(crate) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), Failur
     let data = settings.store.data.clone();
     let (mut signals, mut hangups) = (StopSignals::catch()?, ReloadSignals::catch()?);
     let sources = Some(Sources { layers, log });
-    let running = BucketTierPlan { settings, pages: None, sources }.start().await?;
+    let running =
+        BucketTierPlan { settings, pages: None, strangers: Strangers::AsOthers, sources }.start().await?;
     let ready = args.ready_file.map(|path| ReadyFile::write(&path, running.ready_fields())).transpose();
     let ready = match ready {
         Ok(ready) => ready,

@@ -98,7 +98,7 @@ fn share(text: &mut String, address: SocketAddr, colors: bool) {
     let url = format!("http://{address}/_demo");
     let _ = writeln!(
         text,
-        "\n  On other devices in this network: {url}   (avatars only; writing needs the keys above)\n"
+        "\n  On other devices in this network: {url}   (avatars only; keys are taken from this machine alone)\n"
     );
     // Black on white whatever the terminal's own colours are: not every camera reads an inverted code.
     let (on, off) = if colors { ("\x1b[38;5;16;48;5;231m", "\x1b[0m") } else { ("", "") };

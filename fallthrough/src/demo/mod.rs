@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use fallthrough_avatar::AvatarSettings;
 use fallthrough_bucket::{BucketMode, PublicAccess, PublicFill, ShadowRule, ShadowTarget};
+use fallthrough_gateway::Strangers;
 use fallthrough_object::{BucketName, Clock, Entropy, OsEntropy, SystemClock};
 
 pub(crate) use args::DemoArgs;
@@ -70,10 +71,13 @@ pub(crate) async fn run(args: DemoArgs, globals: &Globals) -> Result<(), Failure
     let mut settings = Settings::load(&layers)?;
     logging::start(&settings.log)?;
     warn_of_near_misses(&layers.environment);
-    if args.share {
+    let strangers = if args.share {
         // The port stays; every address of this machine is listened on.
         settings.s3.listen.set_ip(Ipv4Addr::UNSPECIFIED.into());
-    }
+        Strangers::ReadAnonymously
+    } else {
+        Strangers::AsOthers
+    };
     let data = settings.store.data.clone();
     let mut signals = StopSignals::catch()?;
 
@@ -88,7 +92,8 @@ pub(crate) async fn run(args: DemoArgs, globals: &Globals) -> Result<(), Failure
         model: third.url(),
         engine: third.engine.to_owned(),
     });
-    let bucket_tier = BucketTierPlan { settings, pages: Some(pages), sources: None }.start().await?;
+    let bucket_tier =
+        BucketTierPlan { settings, pages: Some(pages), strangers, sources: None }.start().await?;
 
     let (s3, admin, root) = (bucket_tier.s3_url(), bucket_tier.admin_url(), &bucket_tier.root.account);
     let shared = args.share.then(|| share::address_in_network(bucket_tier.s3.port()));

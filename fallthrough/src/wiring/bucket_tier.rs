@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fallthrough_bucket::{Engine, EngineOptions};
 use fallthrough_gateway::admin::{AdminApi, AdminParts, AdminToken, Declarations};
-use fallthrough_gateway::{Gateway, GatewayOptions, PageHandler};
+use fallthrough_gateway::{Gateway, GatewayOptions, PageHandler, Strangers};
 use fallthrough_object::{Clock, Entropy, OsEntropy, SystemClock};
 use fallthrough_store::{Store, StoreError, StoreOptions};
 use tokio::net::TcpListener;
@@ -37,6 +37,8 @@ pub(crate) struct BucketTierPlan {
     pub(crate) settings: Settings,
     /// Pages on the S3 listener below `/_demo`.
     pub(crate) pages: Option<PageHandler>,
+    /// What S3 clients on other machines may do.
+    pub(crate) strangers: Strangers,
     /// Where the settings can be read again from while it runs.
     pub(crate) sources: Option<Sources>,
 }
@@ -106,6 +108,7 @@ impl BucketTierPlan {
             domains: settings.s3.domains.clone(),
             drain: settings.grace,
             pages: self.pages,
+            strangers: self.strangers,
             ..GatewayOptions::default()
         };
         let gateway = Gateway::new(engine.clone(), options, Arc::clone(&clock), &entropy);

@@ -93,13 +93,15 @@ impl Sender {
     }
 }
 
-/// Verifies a request.
+/// Verifies a request. Unless it `may_sign`, one that claims to be from somebody is refused, whether or not it could
+/// prove that: so nobody learns which keys there are.
 ///
 /// # Errors
 /// What S3 answers to a request whose authentication is broken, unknown, wrong or out of time; a broken one
 /// is never taken for anonymous.
 pub(crate) async fn authenticate(
     parts: &Parts,
+    may_sign: bool,
     keys: &KeyCache,
     engine: &Engine,
     clock: &dyn Clock,
@@ -109,6 +111,11 @@ pub(crate) async fn authenticate(
     let now = clock.now();
     let presented = Presented::parse(&parts.method, uri.path(), uri.query(), &parts.headers, now, policy);
     let Some(presented) = presented.map_err(refuse)? else { return Ok(Sender::Anonymous) };
+    if !may_sign {
+        let message = "From other machines this server takes only requests that are not signed.";
+        let error = S3Error::with_message(S3Code::AccessDenied, message);
+        return Err(Refusal::for_auth(error, AuthFailure::Denied));
+    }
     let Some(key) = keys.get(presented.access_key(), engine, clock).await? else {
         let error = S3Error::new(S3Code::InvalidAccessKeyId).and("AWSAccessKeyId", presented.access_key());
         return Err(Refusal::for_auth(error, AuthFailure::UnknownKey));

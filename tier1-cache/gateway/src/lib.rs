@@ -31,5 +31,5 @@ mod telemetry;
 mod unset;
 mod upload;
 
-pub use options::{GatewayOptions, PageHandler, PageResponse};
+pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
 pub use server::{Drained, Gateway};

@@ -46,6 +46,16 @@ impl fmt::Debug for PageHandler {
     }
 }
 
+/// What those may do who connect from elsewhere than this machine, whatever keys they have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strangers {
+    /// What their keys allow.
+    #[default]
+    AsOthers,
+    /// Only what anybody may read without a key: a signed request is refused before its signature is looked at.
+    ReadAnonymously,
+}
+
 /// Settings of the S3 listener. Every default is what a machine of its own should run with.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
@@ -72,6 +82,8 @@ pub struct GatewayOptions {
     pub max_cached_keys: usize,
     /// Pages below `/_demo`, wherever the host names no bucket.
     pub pages: Option<PageHandler>,
+    /// What those may do who connect from other machines.
+    pub strangers: Strangers,
 }
 
 impl Default for GatewayOptions {
@@ -88,6 +100,7 @@ impl Default for GatewayOptions {
             key_ttl: Duration::from_secs(30),
             max_cached_keys: 10_000,
             pages: None,
+            strangers: Strangers::default(),
         }
     }
 }

@@ -130,7 +130,8 @@ impl Gateway {
         let options = &self.service.options;
         let trace = SharedTrace::new(options.max_head_bytes);
         let socket = Watched::new(socket, trace.clone(), options.write_timeout);
-        let peer = Peer { address: Arc::from(peer.ip().to_canonical().to_string()) };
+        let ip = peer.ip().to_canonical();
+        let peer = Peer { address: Arc::from(ip.to_string()), is_local: ip.is_loopback() };
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let smuggled = trace.smuggled(request.headers(), !request.body().is_end_stream());
             let (service, trace, peer) = (&self.service, &trace, &peer);

@@ -27,7 +27,7 @@ use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
-use crate::options::GatewayOptions;
+use crate::options::{GatewayOptions, Strangers};
 use crate::outgoing::{Outgoing, Watch};
 use crate::refusal::Refusal;
 use crate::report::{Reported, write};
@@ -73,6 +73,8 @@ pub(crate) struct Service {
 pub(crate) struct Peer {
     /// Its address without the port: whose share of fills an unsigned request counts against.
     pub(crate) address: Arc<str>,
+    /// It is on this machine.
+    pub(crate) is_local: bool,
 }
 
 /// What is known of a request while it is handled, for its answer, metrics and log.
@@ -175,7 +177,9 @@ impl Service {
         let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
         let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
         seen.operation = operation;
-        let sender = authenticate(parts, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
+        let sender =
+            authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
         seen.signed = sender.is_signed();
         let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
         self.perform(&exchange, body).await

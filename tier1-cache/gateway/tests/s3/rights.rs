@@ -1,9 +1,17 @@
 //! Who may do what, over the wire.
 
-use fallthrough_bucket::{Grant, Right};
-use fallthrough_object::Timestamp;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::world::{ALT, World, key_row};
+use fallthrough_bucket::{Grant, Right};
+use fallthrough_gateway::{GatewayOptions, Strangers};
+use fallthrough_object::Timestamp;
+use fallthrough_wire::sigv4::Credentials;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::client::Client;
+use crate::world::{ALT, MAIN, World, key_row};
 
 fn grant(bucket: &str, right: Right) -> Option<Vec<Grant>> {
     Some(vec![Grant { bucket: bucket.to_owned(), right }])
@@ -115,4 +123,83 @@ async fn anonymous_answers_are_harmless_in_a_browser() {
         assert_eq!(preflight(bucket, method).await.status, 403, "{bucket} {method}");
     }
     assert_eq!(anyone.call("OPTIONS", "/public/page").send().await.status, 400);
+}
+
+/// What a server takes that is shown around in a network, whatever keys somebody has got hold of.
+#[tokio::test]
+async fn strangers_read_anonymously_where_nothing_else_is_allowed() {
+    let options = GatewayOptions { strangers: Strangers::ReadAnonymously, ..GatewayOptions::default() };
+    let world = World::with(options, Default::default()).await;
+    world.bucket("private").await;
+    world.public_bucket("public").await;
+    let near = world.main();
+    near.put("/private/k", b"mine").await;
+    near.put("/public/k", b"everybody's").await;
+
+    let far = from_elsewhere(&world, "192.168.1.20:5000").await;
+    let of = |key: (&str, &str)| Client::new(far, Some(Credentials::new(key.0, key.1)), world.clock.now());
+    let anyone = Client::new(far, None, world.clock.now());
+    assert_eq!(anyone.get("/public/k").await.body, b"everybody's");
+    assert_eq!(anyone.head("/public/k").await.status, 200);
+    for (method, path) in [
+        ("PUT", "/public/k"),
+        ("DELETE", "/public/k"),
+        ("GET", "/public"),
+        ("GET", "/private/k"),
+        ("GET", "/"),
+        ("PUT", "/made"),
+    ] {
+        assert_eq!(anyone.call(method, path).send().await.code(), "AccessDenied", "{method} {path}");
+    }
+    // Right keys, wrong ones and unknown ones look alike.
+    for key in [MAIN, (MAIN.0, "not-the-secret"), ("FTNOBODY", "x")] {
+        let client = of(key);
+        for (method, path) in [
+            ("GET", "/public/k"),
+            ("GET", "/private/k"),
+            ("PUT", "/private/k"),
+            ("DELETE", "/public/k"),
+            ("GET", "/"),
+            ("PUT", "/made"),
+        ] {
+            let reply = client.call(method, path).send().await;
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (403, "AccessDenied"),
+                "{key:?} {method} {path}"
+            );
+        }
+        let target = client.presign("GET", "/private/k", "", Duration::from_secs(60));
+        let reply = anyone.raw(&format!("GET {target} HTTP/1.1\r\nhost: {{host}}\r\n\r\n")).await;
+        assert_eq!((reply.status, reply.code().as_str()), (403, "AccessDenied"), "{key:?} presigned");
+    }
+    // This machine is no stranger, by whichever of its addresses.
+    for here in ["127.0.0.1:5000", "127.3.2.1:5000", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {
+        let address = from_elsewhere(&world, here).await;
+        let client = Client::new(address, Some(Credentials::new(MAIN.0, MAIN.1)), world.clock.now());
+        assert_eq!(client.get("/private/k").await.body, b"mine", "{here}");
+    }
+    // Where it was not asked for, strangers are as others.
+    let open = World::new().await;
+    open.bucket("private").await;
+    let far = from_elsewhere(&open, "192.168.1.20:5000").await;
+    let client = Client::new(far, Some(Credentials::new(MAIN.0, MAIN.1)), open.clock.now());
+    assert_eq!(client.put("/private/k", b"x").await.status, 200);
+}
+
+/// Another door to the gateway, which takes everybody who comes through it for somebody at `peer`.
+async fn from_elsewhere(world: &World, peer: &str) -> SocketAddr {
+    let peer: SocketAddr = peer.parse().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (gateway, shutdown) = (world.gateway.clone(), world.shutdown.clone());
+    let connections = TaskTracker::new();
+    let tasks = connections.clone();
+    connections.spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            tasks.spawn(async move { gateway.serve_connection(socket, peer, shutdown).await });
+        }
+    });
+    address
 }
