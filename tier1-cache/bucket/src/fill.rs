@@ -313,8 +313,10 @@ impl FillRun {
             }
             Fetched::Overtaken(error) => {
                 // What was known of the object is of one that is gone.
-                self.forget_or_note(None, false).await;
-                self.say(Stage::Overtaken(error));
+                match self.forget_or_note(None, false).await {
+                    Ok(()) => self.say(Stage::Overtaken(error)),
+                    Err(error) => self.say(Stage::Failed(error)),
+                }
                 OVERTAKEN
             }
             Fetched::Failed(error) => {
