@@ -7,6 +7,7 @@ mod bench;
 mod browser;
 mod clients;
 mod command;
+mod fuzz;
 mod licences;
 mod mutants;
 mod page;
@@ -27,10 +28,11 @@ cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
 cargo xtask bench [--quick] [--write]         measure the built program beside nginx
 cargo xtask mutants [NAME]...                 run the tests against each planted bug
+cargo xtask fuzz [--seconds N] [TARGET]...    drive fuzz targets on, each for a minute or N seconds
 cargo xtask torture --minutes N               the long forms of the tests; writes docs/reliability.md
 cargo xtask layers                            list the layers
 
---full         also the planted bugs, and the tests marked #[ignore = \"...\"]
+--full         also the planted bugs, the fuzz targets, and the tests marked #[ignore = \"...\"]
 --only LAYER   this layer only; may be repeated
 --no-install   use what is here: install no Python and no npm package
 --quick        a tenth of the requests
@@ -74,6 +76,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "lint", about: "clippy, warnings denied", run: rust::lint },
     Layer { name: "test", about: "unit, property, race and end-to-end tests", run: rust::test },
     Layer { name: "mutants", about: "planted bugs, each to be found", run: mutants::layer },
+    Layer { name: "fuzz", about: "fuzz targets driven on by libFuzzer", run: fuzz::layer },
     Layer { name: "docs", about: "rustdoc, warnings denied", run: rust::docs },
     Layer { name: "deny", about: "licences, bans, sources", run: licences::layer },
     Layer { name: "clients", about: "S3 clients that we did not write", run: clients::layer },
@@ -96,7 +99,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let mut args = args.into_iter();
     let task = args.next().unwrap_or_default();
     let (mut full, mut install, mut only, mut names) = (false, true, Vec::new(), Vec::new());
-    let mut minutes = 30;
+    let (mut minutes, mut seconds) = (30, 60);
     let mut wish = bench::Wish { quick: false, write: false };
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -104,16 +107,21 @@ fn run(args: Vec<String>) -> Result<bool, String> {
             "--minutes" if task == "torture" => {
                 minutes = args.next().and_then(|text| text.parse().ok()).ok_or("--minutes needs a number")?;
             }
+            "--seconds" if task == "fuzz" => {
+                seconds = args.next().and_then(|text| text.parse().ok()).ok_or("--seconds needs a number")?;
+            }
             "--no-install" => install = false,
             "--quick" if task == "bench" => wish.quick = true,
             "--write" if task == "bench" => wish.write = true,
             "--only" => only.push(args.next().ok_or("--only needs the name of a layer")?),
-            name if task == "mutants" && !name.starts_with('-') => names.push(name.to_owned()),
+            name if matches!(task.as_str(), "mutants" | "fuzz") && !name.starts_with('-') => {
+                names.push(name.to_owned())
+            }
             other => return Err(format!("unknown argument {other:?}\n\n{HELP}")),
         }
     }
     match task.as_str() {
-        "test" | "bench" | "mutants" | "torture" => {}
+        "test" | "bench" | "mutants" | "fuzz" | "torture" => {}
         "tidy" => only = vec!["tidy".to_owned()],
         "layers" => {
             for layer in LAYERS {
@@ -143,6 +151,9 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     }
     if task == "mutants" {
         return mutants::run(&context, &names);
+    }
+    if task == "fuzz" {
+        return fuzz::run(&context, seconds, &names);
     }
     if task == "torture" {
         return torture::run(&context, minutes);

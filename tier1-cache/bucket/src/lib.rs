@@ -14,6 +14,9 @@ mod engine;
 mod explain;
 mod fetch;
 mod fill;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod head;
 mod ledger;

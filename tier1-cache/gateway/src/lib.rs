@@ -14,12 +14,17 @@ mod connection;
 mod cors;
 mod delete_objects;
 mod exchange;
+mod flow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod keys;
 mod list;
 mod operation;
 mod options;
 mod outgoing;
+mod patience;
 mod put;
 mod refusal;
 mod report;

@@ -104,7 +104,7 @@ fn url_encoded(raw: Option<&str>) -> Result<bool, S3Error> {
     }
 }
 
-fn read_token(raw: &str) -> Result<ListCursor, S3Error> {
+pub(crate) fn read_token(raw: &str) -> Result<ListCursor, S3Error> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(raw).ok()?).ok()?;
         let (is_shown_prefix, name) = match text.strip_prefix(AFTER_PREFIX) {
@@ -119,7 +119,7 @@ fn read_token(raw: &str) -> Result<ListCursor, S3Error> {
     })
 }
 
-fn write_token(cursor: &ListCursor) -> String {
+pub(crate) fn write_token(cursor: &ListCursor) -> String {
     let kind = match cursor.is_shown_prefix && !planted(Mutant::TokenForgetsPrefix) {
         true => AFTER_PREFIX,
         false => AFTER_KEY,

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fallthrough_object::{ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Meta, Timestamp};
 use fallthrough_wire::date::parse_http;
+use fallthrough_wire::digest::parse_checksum;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, RETRY_AFTER, VARY,
@@ -116,7 +117,12 @@ pub(crate) fn last_modified(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// Content-Length.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    lenient(headers, &CONTENT_LENGTH)?.parse().ok()
+    number(lenient(headers, &CONTENT_LENGTH)?)
+}
+
+/// Decimal digits alone: `str::parse` would take a sign, which HTTP's numbers never have.
+fn number(text: &str) -> Option<u64> {
+    if text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 /// What a Content-Range says (RFC 9110 §14.4).
@@ -130,12 +136,12 @@ pub(crate) struct ContentRange {
 /// Content-Range, if it is one of bytes and makes sense.
 pub(crate) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let (range, size) = lenient(headers, &CONTENT_RANGE)?.strip_prefix("bytes ")?.trim().split_once('/')?;
-    let size_bytes = if size == "*" { None } else { Some(size.parse().ok()?) };
+    let size_bytes = if size == "*" { None } else { Some(number(size)?) };
     if range == "*" {
         return Some(ContentRange { range: None, size_bytes });
     }
     let (first, last) = range.split_once('-')?;
-    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let (first, last) = (number(first)?, number(last)?);
     let end = last.checked_add(1)?;
     let fits = first < end && size_bytes.is_none_or(|size| end <= size);
     fits.then_some(ContentRange { range: Some(ByteRange { start: first, end }), size_bytes })
@@ -293,22 +299,12 @@ fn s3_checksums(headers: &HeaderMap) -> Result<Vec<Checksum>, Refusal> {
         let name = format!("x-amz-checksum-{}", algorithm.header_suffix());
         let name = HeaderName::try_from(name).expect("the names of checksum algorithms fit a header name");
         let Some(raw) = single(headers, &name)? else { continue };
-        // `-` is not in the alphabet of base64: what follows it is the number of parts.
-        let (value, parts) = match raw.trim().split_once('-') {
-            Some((value, parts)) => {
-                (value, Some(parts.parse().map_err(|_| format!("its {name} is no checksum"))?))
-            }
-            None => (raw.trim(), None),
-        };
-        let value = BASE64.decode(value).ok().filter(|v| v.len() == algorithm.len_bytes());
-        let value = value.ok_or_else(|| format!("its {name} is no checksum"))?;
-        let kind = match parts {
-            Some(parts) => ChecksumKind::Composite { parts },
+        let checksum = parse_checksum(algorithm, &raw).ok_or_else(|| format!("its {name} is no checksum"))?;
+        match checksum.kind {
             // Over parts whose number is unknown: neither to verify nor to keep.
-            None if composite => continue,
-            None => ChecksumKind::FullObject,
-        };
-        checksums.push(Checksum { algorithm, kind, value });
+            ChecksumKind::FullObject if composite => {}
+            ChecksumKind::FullObject | ChecksumKind::Composite { .. } => checksums.push(checksum),
+        }
     }
     Ok(checksums)
 }

@@ -61,12 +61,22 @@ impl Endpoint {
         if authority.host().is_empty() || (authority.as_str().ends_with(':')) {
             return Err(unusable(form));
         }
+        // The URI's own reader lets any digits pass, and would then say that there is no port.
+        let behind = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        if !behind.is_empty()
+            && authority.port_u16().is_none_or(|port| port == 0 || behind != format!(":{port}"))
+        {
+            return Err(unusable("its port is not a number from 1 to 65535"));
+        }
         let path = parts.path_and_query;
         if path.as_ref().is_some_and(|p| p.query().is_some()) || raw.contains('#') {
             return Err(unusable("it may have no query and no fragment"));
         }
         let base_path = path.as_ref().map_or("", |p| p.path()).trim_end_matches('/').to_owned();
         let endpoint = Self { scheme, authority, base_path };
+        if endpoint.host().starts_with('[') && endpoint.literal().is_none() {
+            return Err(unusable("what stands in brackets is no IPv6 address"));
+        }
         if let Some(address) = endpoint.literal() {
             policy.check(address).map_err(|why| SettingsError::Forbidden { reason: why.to_string() })?;
         }
@@ -147,9 +157,22 @@ mod tests {
 
     #[test]
     fn unusable_endpoints_say_what_to_do() {
-        for raw in
-            ["", "example.com", "ftp://a", "http://", "http://u:secret@a", "http://a?q", "http://a/#f", "/x"]
-        {
+        for raw in [
+            "",
+            "example.com",
+            "ftp://a",
+            "http://",
+            "http://u:secret@a",
+            "http://a?q",
+            "http://a/#f",
+            "/x",
+            // Not the port that is usual: the one that is written, or none.
+            "http://a:99999",
+            "https://a:0/",
+            // The URI's own reader takes these.
+            "http://[::1]2:80",
+            "http://[:1:8]:80",
+        ] {
             let error = Endpoint::parse(raw, OPEN).unwrap_err();
             assert!(matches!(error, SettingsError::Endpoint { .. }), "{raw}");
             assert!(!error.to_string().contains("secret"));

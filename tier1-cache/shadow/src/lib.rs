@@ -8,6 +8,9 @@ mod answer_headers;
 mod client;
 mod endpoint;
 mod error_body;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http_shadow;
 mod network;
 mod outcome;

@@ -151,7 +151,7 @@ fn list_query(query: &ListQuery, token: Option<&str>) -> String {
 }
 
 /// Drops what is not after `start_after`, and refuses what is out of order or was not asked for.
-fn checked(query: &ListQuery, page: xml::ListPage) -> Result<ListedPage, ShadowError> {
+pub(crate) fn checked(query: &ListQuery, page: xml::ListPage) -> Result<ListedPage, ShadowError> {
     let malformed = |reason: &str| ShadowError::Malformed { reason: reason.to_owned() };
     let names = || page.objects.iter().map(|o| o.key.as_str());
     let prefixes = || page.common_prefixes.iter().map(String::as_str);

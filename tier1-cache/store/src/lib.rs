@@ -18,6 +18,9 @@ mod disk;
 mod entry;
 mod entry_code;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hot;
 mod kv;
 mod mutants;

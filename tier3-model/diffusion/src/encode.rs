@@ -183,30 +183,39 @@ pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), EncodeError> {
 }
 
 /// Whether a file holds nothing but its picture. Unknown parts count as metadata, and so does
-/// anything that cannot be read.
+/// anything that cannot be read and anything behind the picture.
 #[must_use]
 pub fn is_bare(bytes: &[u8]) -> bool {
     match Format::sniff(bytes) {
         Some(Format::Jpeg) => is_bare_jpeg(bytes),
         Some(Format::Png) => is_bare_png(&bytes[8..]),
-        // The simple layouts have one chunk; the extended one, VP8X, exists for metadata.
-        Some(Format::Webp) => bytes.get(12..16).is_some_and(|chunk| chunk == b"VP8 " || chunk == b"VP8L"),
+        Some(Format::Webp) => is_bare_webp(bytes),
         None => false,
     }
 }
 
-/// Walks the segments up to the picture's data (ITU-T T.81, annex B): only JFIF's header (APP0),
-/// tables and frame headers may stand before it.
+/// Walks the segments up to the end of the picture (ITU-T T.81, annex B): only JFIF's header (APP0),
+/// tables, frame headers and scans may stand in it.
 fn is_bare_jpeg(bytes: &[u8]) -> bool {
     let mut at = 2;
-    while let Some([0xFF, marker, high, low]) = bytes.get(at..at + 4) {
-        match marker {
-            0xDA => return true,
-            0xE0 | 0xC0..=0xCF | 0xDB | 0xDD => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+    loop {
+        match bytes.get(at..) {
+            Some([0xFF, 0xD9]) => return true,
+            Some([0xFF, marker @ (0xE0 | 0xC0..=0xCF | 0xDA | 0xDB | 0xDD), high, low, ..]) => {
+                at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
+                if *marker == 0xDA {
+                    at += scan_len(bytes.get(at..).unwrap_or_default());
+                }
+            }
             _ => return false,
         }
     }
-    false
+}
+
+/// Length of a scan's data: up to a marker that is neither a stuffed zero nor a restart.
+fn scan_len(bytes: &[u8]) -> usize {
+    let ends = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7);
+    bytes.windows(2).position(ends).unwrap_or(bytes.len())
 }
 
 /// Walks the chunks after the signature (PNG, section 5.3).
@@ -214,13 +223,25 @@ fn is_bare_png(mut chunks: &[u8]) -> bool {
     while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
         let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         match &head[4..] {
-            b"IEND" => return true,
+            // Nothing in it, and behind it only its checksum.
+            b"IEND" => return len == 0 && rest.len() == 4,
             b"IHDR" | b"PLTE" | b"IDAT" | b"tRNS" => {}
             _ => return false,
         }
         chunks = rest.get(len.saturating_add(4)..).unwrap_or_default();
     }
     false
+}
+
+/// The simple layouts have one chunk, which ends with the file; the extended one, VP8X, exists for metadata.
+fn is_bare_webp(bytes: &[u8]) -> bool {
+    let number = |at: usize| bytes.get(at..)?.first_chunk().map(|raw| u32::from_le_bytes(*raw) as usize);
+    let (Some(riff), Some(chunk)) = (number(4), number(16)) else { return false };
+    let is_simple = matches!(&bytes[12..16], b"VP8 " | b"VP8L");
+    // A chunk of odd length is followed by a byte that fills it up.
+    is_simple
+        && riff.checked_add(8) == Some(bytes.len())
+        && (chunk + chunk % 2).checked_add(20) == Some(bytes.len())
 }
 
 fn write_png(out: &mut Vec<u8>, pixels: &[u8], width: u32, height: u32) -> Result<(), EncodeError> {
@@ -252,7 +273,9 @@ mod tests {
             assert_eq!(Format::from_extension(format.extension()), Some(format));
             assert_eq!(dimensions(&bytes).unwrap(), (64, 48));
             assert!(is_bare(&bytes));
-            assert!(!is_bare(&bytes[..20]) || format == Format::Webp);
+            assert!(!is_bare(&bytes[..20]) && !is_bare(&bytes[..bytes.len() - 1]));
+            // What follows the picture is nobody's picture: a place for what must not be told.
+            assert!(!is_bare(&[&bytes[..], b"prompt"].concat()));
         }
     }
 

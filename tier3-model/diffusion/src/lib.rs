@@ -9,6 +9,9 @@
 mod admission;
 mod credentials;
 pub mod encode;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod model;
 pub mod painter;
 mod prompt;

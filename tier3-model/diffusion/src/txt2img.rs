@@ -208,9 +208,7 @@ impl Txt2ImgClient {
                 "the backend answered with model {hash:?} instead of {model:?} ({expected})"
             )));
         }
-        let image = answer.images.get(info.index_of_first_image);
-        let image = image.ok_or_else(|| ModelError::Internal("an answer without a picture".to_owned()))?;
-        let (bytes, format) = picture(image, request, job.format)?;
+        let (bytes, format) = picture(first(&answer, info.index_of_first_image)?, request, job.format)?;
         let version = info.version.unwrap_or_default();
         let fingerprint = Fingerprint { engine: "txt2img".to_owned(), version, model_hash: hash };
         Ok(Picture { bytes, format, fingerprint })
@@ -295,7 +293,7 @@ impl ImageModel for Txt2ImgClient {
 }
 
 /// The request's JSON. Settings that change pictures are pinned, and restored afterwards.
-fn body(request: &Txt2Img, model: Option<&str>, format: Format) -> Value {
+pub(crate) fn body(request: &Txt2Img, model: Option<&str>, format: Format) -> Value {
     let mut settings = json!({
         "samples_format": format.extension(),
         "randn_source": request.noise.name(),
@@ -328,6 +326,20 @@ fn body(request: &Txt2Img, model: Option<&str>, format: Format) -> Value {
         body["scheduler"] = request.scheduler.as_str().into();
     }
     body
+}
+
+/// The picture of an answer, in base64; those before it are grids.
+fn first(answer: &Answer, index: usize) -> Result<&str, ModelError> {
+    let image = answer.images.get(index);
+    image.map(String::as_str).ok_or_else(|| ModelError::Internal("an answer without a picture".to_owned()))
+}
+
+/// Reads an answer as [`Txt2ImgClient`] does, whatever its model.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_answer(body: &[u8], request: &Txt2Img, wish: Format) -> Option<(Bytes, Format)> {
+    let answer: Answer = parse(body).ok()?;
+    let info: Info = parse(answer.info.as_bytes()).ok()?;
+    picture(first(&answer, info.index_of_first_image).ok()?, request, wish).ok()
 }
 
 /// Decodes a picture from base64, checks its size, and makes sure that no metadata is left.

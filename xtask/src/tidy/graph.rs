@@ -33,6 +33,7 @@ const AVATAR: &str = "fallthrough-avatar";
 const DIFFUSION: &str = "fallthrough-diffusion";
 const SIM: &str = "fallthrough-sim";
 const SIMULATION: &str = "fallthrough-simulation";
+const FUZZ: &str = "fallthrough-fuzz-targets";
 const SERVER: &str = "fallthrough-server";
 
 /// The whole graph. A member that is not listed is a finding, so that a new crate is a decision.
@@ -49,6 +50,7 @@ const GRAPH: &[Rule] = &[
     rule(SIM, &[SHADOW, WIRE, OBJECT], false),
     rule(SIMULATION, &[GATEWAY, BUCKET, STORE, SHADOW, SIM, WIRE, OBJECT], false),
     rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], true),
+    rule(FUZZ, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], false),
     rule("xtask", &[WIRE, OBJECT], false),
 ];
 

@@ -46,6 +46,8 @@ pub use objects::{ObjectView, PurgeAnswer};
 pub use probe::{ProbeLine, ProbeReport, ShadowProber};
 pub use rule::Rule;
 pub use scrub::{QuarantinePage, QuarantinedView, ScrubCount, ScrubView};
+#[cfg(feature = "fuzzing")]
+pub(crate) use scrub::{name as blob_name, parse_blob};
 pub use shadow::{ShadowAnswer, ShadowBody};
 pub use token::AdminToken;
 pub use view::{BucketChange, BucketPage, BucketView, Difference, NewBucketBody, Status};

@@ -203,12 +203,14 @@ fn shown(found: &Quarantined) -> QuarantinedView {
 }
 
 /// A blob's id as its file is named.
-fn name(blob: BlobId) -> String {
+pub(crate) fn name(blob: BlobId) -> String {
     format!("{:016x}-{:016x}", blob.epoch, blob.number)
 }
 
-fn parse_blob(text: &str) -> Result<BlobId, ApiError> {
-    let hex = |raw: &str| if raw.len() == 16 { u64::from_str_radix(raw, 16).ok() } else { None };
+pub(crate) fn parse_blob(text: &str) -> Result<BlobId, ApiError> {
+    // Digits alone: the number's own reader would take a sign.
+    let digits = |raw: &str| raw.len() == 16 && raw.bytes().all(|c| c.is_ascii_hexdigit());
+    let hex = |raw: &str| if digits(raw) { u64::from_str_radix(raw, 16).ok() } else { None };
     text.split_once('-')
         .and_then(|(epoch, number)| Some(BlobId { epoch: hex(epoch)?, number: hex(number)? }))
         .ok_or_else(|| {
@@ -238,6 +240,7 @@ mod tests {
         assert_eq!(name(id), "0000000000000003-00000000000000ab");
         assert_eq!(parse_blob(&name(id)).expect("it reads"), id);
         assert!(parse_blob("3-ab").is_err() && parse_blob("../../etc/passwd").is_err());
+        assert!(parse_blob("+000000000000003-00000000000000ab").is_err());
         assert_eq!(before(id), Some(BlobId { epoch: 3, number: 0xaa }));
         assert_eq!(before(BlobId { epoch: 3, number: 0 }), Some(BlobId { epoch: 2, number: u64::MAX }));
         assert_eq!(before(BlobId { epoch: 0, number: 0 }), None);

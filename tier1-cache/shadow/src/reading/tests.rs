@@ -346,7 +346,7 @@ async fn a_missing_content_type_is_s3s_default_or_https() {
 #[tokio::test]
 async fn headers_that_cannot_be_passed_on_safely_are_refused() {
     let long = "x".repeat(17_000);
-    let rows: [Headers<'_>; 10] = [
+    let rows: [Headers<'_>; 12] = [
         &[("x-amz-meta-a", "tab\there")],
         &[("content-type", "a/b"), ("content-type", "c/d")],
         &[("x-amz-meta-a", "\u{85}")],
@@ -355,6 +355,8 @@ async fn headers_that_cannot_be_passed_on_safely_are_refused() {
         &[("content-md5", "AAAA")],
         &[("x-amz-checksum-crc32", "AAAA")],
         &[("x-amz-checksum-crc32", "AAAAAA==-x")],
+        &[("x-amz-checksum-crc32", "AAAAAA==-0")],
+        &[("x-amz-checksum-crc32", "AAAAAA==-+3")],
         &[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), ("repr-digest", "md5=:XUFAKrxLKna5cZ2REBfFkg==:")],
         &[
             ("x-amz-checksum-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
@@ -428,9 +430,16 @@ async fn a_part_carries_its_range_and_promises_only_its_length() {
     let outcome = of(206, &[("content-range", "bytes 2-4/*")], RANGE, HTTP).await;
     let Outcome::Found(found) = outcome else { panic!("{outcome:?}") };
     assert_eq!((found.size_bytes, found.expected.length_bytes), (None, Some(3)));
-    for bad in
-        ["bytes 4-2/10", "bytes 2-10/10", "items 2-4/10", "bytes */10", "bytes 2-18446744073709551615/*", "x"]
-    {
+    for bad in [
+        "bytes 4-2/10",
+        "bytes 2-10/10",
+        "items 2-4/10",
+        "bytes */10",
+        "bytes 2-18446744073709551615/*",
+        "bytes +2-4/10",
+        "bytes 2-4/+10",
+        "x",
+    ] {
         assert_eq!(word(&of(206, &[("content-range", bad)], RANGE, S3).await), "unacceptable", "{bad}");
     }
     let lie = of(206, &[("content-range", "bytes 2-4/10"), ("content-length", "4")], RANGE, S3).await;
@@ -447,6 +456,8 @@ async fn a_head_tells_the_size_and_has_no_body() {
     let Outcome::Found(found) = outcome else { panic!("{outcome:?}") };
     assert_eq!((found.size_bytes, found.expected.length_bytes), (Some(7), None));
     assert!(matches!(found.body, Body::Bytes(ref bytes) if bytes.is_empty()));
+    // No number of HTTP's has a sign.
+    assert_eq!(self::found(&[("content-length", "+7")], S3).await.size_bytes, None);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::files::{FileBlobs, make_folders};
 use super::memory::MemoryBlobs;
-use super::seal::{BlockSums, OpenBlob};
+use super::seal::{BlockSums, OpenBlob, checksum};
 use super::*;
 use crate::disk::Disk;
 use crate::disk::lossy::LossyDisk;
@@ -120,4 +120,20 @@ fn a_blob_under_another_name_is_refused() {
     let (file, len) = blobs.open(id(1)).unwrap().unwrap();
     assert!(OpenBlob::open(file.clone(), len, id(2)).is_err());
     assert!(OpenBlob::open(file, len - 1, id(1)).is_err());
+}
+
+#[test]
+fn a_trailer_that_is_sound_and_absurd_is_refused() {
+    // As no release writes it: two to the sixty-first blocks of a byte, whose checksums no number can count.
+    let blobs = MemoryBlobs::default();
+    let mut trailer = BlockSums::new().finish(id(1));
+    trailer[24..32].copy_from_slice(&(1u64 << 61).to_le_bytes());
+    trailer[32..36].copy_from_slice(&1u32.to_le_bytes());
+    let sum = checksum(&trailer[..40]);
+    trailer[40..].copy_from_slice(&sum.to_le_bytes());
+    let mut writer = blobs.create(id(1)).unwrap();
+    writer.append(&trailer).unwrap();
+    writer.finish().unwrap();
+    let (file, len) = blobs.open(id(1)).unwrap().unwrap();
+    assert!(matches!(OpenBlob::open(file, len, id(1)), Err(StoreError::Corrupt { .. })));
 }

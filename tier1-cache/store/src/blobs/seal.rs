@@ -116,7 +116,8 @@ impl OpenBlob {
             return Err(damaged(id, "its trailer belongs to another blob"));
         }
         let blocks = len.div_ceil(block_bytes);
-        if len.checked_add(blocks * 8 + TRAILER_BYTES as u64) != Some(file_len) {
+        let seal = blocks.checked_mul(8).and_then(|sums| sums.checked_add(TRAILER_BYTES as u64));
+        if seal.and_then(|seal| seal.checked_add(len)) != Some(file_len) {
             return Err(damaged(id, "its length is wrong"));
         }
         let words = usize::try_from(blocks.div_ceil(64)).map_err(|_| damaged(id, "its length is wrong"))?;

@@ -36,6 +36,15 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// How long running jobs may take to end after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Reads the body of a txt2img request, with how many pictures it asks for.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_call(body: &[u8]) -> Option<(crate::Txt2Img, u32)> {
+    use crate::ImageModel as _;
+    let card = crate::painter::Painter::new().card();
+    let object = jobs::read_object(Ok(bytes::Bytes::copy_from_slice(body))).ok()?;
+    call::Call::read(&object, &card, 4).ok().map(|call| (call.request, call.pictures))
+}
+
 /// What an operator chooses about a txt2img server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
