@@ -79,6 +79,8 @@ pub(crate) struct S3Settings {
     pub(crate) listen: SocketAddr,
     /// Names for virtual-host style.
     pub(crate) domains: Vec<String>,
+    /// Connections open at once.
+    pub(crate) max_connections: u32,
 }
 
 /// The admin listener.
@@ -187,7 +189,7 @@ impl S3Settings {
                 );
             }
         }
-        Some(Self { listen: listen?, domains })
+        Some(Self { listen: listen?, domains, max_connections: section.count("max-connections")? })
     }
 }
 

@@ -10,7 +10,11 @@ impl Settings {
     /// All that holds, defaults included, with secrets left out.
     pub(crate) fn show(&self) -> Value {
         json!({
-            "s3": { "listen": self.s3.listen.to_string(), "domains": self.s3.domains },
+            "s3": {
+                "listen": self.s3.listen.to_string(),
+                "domains": self.s3.domains,
+                "max-connections": self.s3.max_connections,
+            },
             "admin": {
                 "listen": self.admin.listen.to_string(),
                 "token": self.admin.token.as_ref().map(|_| "(set)"),

@@ -25,7 +25,7 @@ use crate::wiring::ready_file::ReadyFields;
 use crate::wiring::reload::{self, Reloader, Sources};
 use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::{DeclaredOrigins, Shadows};
-use crate::wiring::{listen, metrics, scrubber, sweeper, token};
+use crate::wiring::{descriptors, listen, metrics, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -106,6 +106,7 @@ impl BucketTierPlan {
         );
         let options = GatewayOptions {
             domains: settings.s3.domains.clone(),
+            max_connections: descriptors::connections(settings.s3.max_connections, descriptors::raise()),
             drain: settings.grace,
             pages: self.pages,
             strangers: self.strangers,

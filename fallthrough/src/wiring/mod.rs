@@ -20,6 +20,7 @@ pub(crate) mod avatar;
 pub(crate) mod bucket_tier;
 mod clients;
 mod declared;
+mod descriptors;
 mod in_process;
 pub(crate) mod listen;
 pub(crate) mod logging;

@@ -52,6 +52,17 @@ impl Client {
         Self { address: Self::of(served).address, ..self }
     }
 
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A signed request's head, to be sent by whoever wants to send the body in a way of their own. The connection
+    /// may carry another request after it.
+    pub(crate) fn head(&self, method: &Method, path: &str, length: u64) -> Vec<u8> {
+        self.signed(method, path, None, length, "").into_bytes()
+    }
+
     /// Whether somebody listens at the server's address.
     pub(crate) fn is_listening(&self) -> bool {
         TcpStream::connect(&self.address).is_ok()
@@ -110,6 +121,21 @@ impl Client {
         Ok(true)
     }
 
+    fn signed(&self, method: &Method, path: &str, query: Option<&str>, length: u64, more: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_str(&self.address).unwrap());
+        self.signer
+            .sign_headers(method, path, query, &mut headers, PayloadMode::Unsigned, self.clock.now())
+            .unwrap();
+        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        let mut head = format!("{method} {target} HTTP/1.1\r\n{more}content-length: {length}\r\n");
+        for (name, value) in &headers {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        }
+        head.push_str("\r\n");
+        head
+    }
+
     fn begin(
         &self,
         method: &Method,
@@ -118,18 +144,7 @@ impl Client {
         length: u64,
         send: impl FnOnce(&mut TcpStream) -> std::io::Result<()>,
     ) -> std::io::Result<Answer> {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_str(&self.address).unwrap());
-        self.signer
-            .sign_headers(method, path, query, &mut headers, PayloadMode::Unsigned, self.clock.now())
-            .unwrap();
-        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let mut head =
-            format!("{method} {target} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
-        for (name, value) in &headers {
-            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-        }
-        head.push_str("\r\n");
+        let head = self.signed(method, path, query, length, "connection: close\r\n");
         let mut socket = TcpStream::connect(&self.address)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         socket.write_all(head.as_bytes())?;

@@ -1,9 +1,12 @@
 //! Reading a stored file for a client: in large blocks, from the page cache where that needs no waiting,
 //! otherwise on the blocking pool and one block ahead of the client.
+//!
+//! Memory is bounded whatever the clients do: so many large blocks are lent at one time, and who comes when all are
+//! with others (clients that take nothing, mostly) reads in small ones, none ahead.
 
 use std::io::{self, IoSliceMut};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,18 +20,49 @@ pub(crate) const BLOCK_BYTES: usize = 256 * 1024;
 /// Blocks kept for the next reader: 16 MiB.
 const SPARE_BLOCKS: usize = 64;
 
+/// Blocks of [`BLOCK_BYTES`] that are with readers at one time: 32 MiB, enough for every fast client that a
+/// machine can serve at once.
+const LENT_BLOCKS: usize = 128;
+
+/// Bytes read at a time by whoever finds all of those lent.
+const SMALL_BLOCK_BYTES: usize = 32 * 1024;
+
 /// Memory blocks that are used again, since zeroing and faulting in 256 KiB costs as much as reading them.
 #[derive(Debug, Default)]
-pub(crate) struct BlockPool(Mutex<Vec<Box<[u8]>>>);
+pub(crate) struct BlockPool(Mutex<Blocks>);
+
+#[derive(Debug, Default)]
+struct Blocks {
+    spare: Vec<Box<[u8]>>,
+    /// Large blocks that are with readers.
+    lent: usize,
+}
 
 impl BlockPool {
+    fn lock(&self) -> MutexGuard<'_, Blocks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A large block, or a small one if all large ones are lent.
     fn take(self: &Arc<Self>) -> Block {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Block {
-            bytes: spare.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice()),
+        self.take_large().unwrap_or_else(|| Block {
+            bytes: vec![0; SMALL_BLOCK_BYTES].into_boxed_slice(),
             len: 0,
             pool: Arc::clone(self),
-        }
+        })
+    }
+
+    fn take_large(self: &Arc<Self>) -> Option<Block> {
+        let spare = {
+            let mut blocks = self.lock();
+            if blocks.lent == LENT_BLOCKS {
+                return None;
+            }
+            blocks.lent += 1;
+            blocks.spare.pop()
+        };
+        let bytes = spare.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice());
+        Some(Block { bytes, len: 0, pool: Arc::clone(self) })
     }
 }
 
@@ -40,6 +74,13 @@ struct Block {
     pool: Arc<BlockPool>,
 }
 
+impl Block {
+    /// What it is to hold of a range with so many bytes left.
+    fn len_of(&self, left: u64) -> usize {
+        usize::try_from(left).map_or(self.bytes.len(), |left| left.min(self.bytes.len()))
+    }
+}
+
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
@@ -48,9 +89,13 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut spare = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_BLOCKS {
-            spare.push(std::mem::take(&mut self.bytes));
+        if self.bytes.len() < BLOCK_BYTES {
+            return;
+        }
+        let mut blocks = self.pool.lock();
+        blocks.lent -= 1;
+        if blocks.spare.len() < SPARE_BLOCKS {
+            blocks.spare.push(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -89,7 +134,8 @@ impl FileBody {
             None => match self.read_cached() {
                 Some(block) => block,
                 None => {
-                    self.ahead = Some(self.start_read(self.range.offset, self.range.len));
+                    let block = self.pool.take();
+                    self.ahead = Some(self.start_read(block, self.range.offset, self.range.len));
                     return self.poll_block(cx);
                 }
             },
@@ -100,9 +146,11 @@ impl FileBody {
                     Ok(block) => {
                         // The disk was needed, so it will be for the next block too.
                         let read = block.len as u64;
-                        if self.range.len > read {
+                        if self.range.len > read
+                            && let Some(next) = self.pool.take_large()
+                        {
                             let (offset, left) = (self.range.offset + read, self.range.len - read);
-                            self.ahead = Some(self.start_read(offset, left));
+                            self.ahead = Some(self.start_read(next, offset, left));
                         }
                         block
                     }
@@ -122,7 +170,7 @@ impl FileBody {
     /// The next block of what is in memory anyway.
     fn read_here(&self) -> io::Result<Block> {
         let mut block = self.pool.take();
-        block.len = block_len(self.range.len);
+        block.len = block.len_of(self.range.len);
         let len = block.len;
         self.range.file.read_exact_at(&mut block.bytes[..len], self.range.offset)?;
         Ok(block)
@@ -132,7 +180,7 @@ impl FileBody {
     fn read_cached(&self) -> Option<Block> {
         let file = self.range.file.as_file()?;
         let mut block = self.pool.take();
-        let want = block_len(self.range.len);
+        let want = block.len_of(self.range.len);
         let mut parts = [IoSliceMut::new(&mut block.bytes[..want])];
         match rustix::io::preadv2(file, &mut parts, self.range.offset, ReadWriteFlags::NOWAIT) {
             Ok(read) if read > 0 => {
@@ -145,20 +193,16 @@ impl FileBody {
         }
     }
 
-    fn start_read(&self, offset: u64, left: u64) -> JoinHandle<io::Result<Block>> {
-        let (file, mut block): (Arc<dyn ReadAt>, _) = (Arc::clone(&self.range.file), self.pool.take());
+    fn start_read(&self, mut block: Block, offset: u64, left: u64) -> JoinHandle<io::Result<Block>> {
+        let file: Arc<dyn ReadAt> = Arc::clone(&self.range.file);
         // Owned by this body; one dropped in mid-read ends with the read, a block later at most.
         tokio::task::spawn_blocking(move || {
-            block.len = block_len(left);
+            block.len = block.len_of(left);
             let len = block.len;
             file.read_exact_at(&mut block.bytes[..len], offset)?;
             Ok(block)
         })
     }
-}
-
-fn block_len(left: u64) -> usize {
-    usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES))
 }
 
 #[cfg(test)]
@@ -217,7 +261,36 @@ mod tests {
                 assert_eq!(got, bytes[at..at + usize::try_from(len).unwrap()], "{offset} {len}");
             }
         }
-        assert!(pool.0.lock().unwrap().len() <= 3, "blocks are used again");
+        let blocks = pool.lock();
+        assert!(blocks.spare.len() <= 3, "blocks are used again");
+        assert_eq!(blocks.lent, 0);
+    }
+
+    #[tokio::test]
+    async fn readers_that_take_nothing_leave_small_blocks_to_others() {
+        let bytes = pattern(BLOCK_BYTES * 3 + 17);
+        let whole = bytes.len() as u64;
+        let memory: Arc<dyn ReadAt> = Arc::new(Memory { good: whole, bytes: bytes.clone() });
+        let range = || FileRange { file: Arc::clone(&memory), offset: 0, len: whole };
+        let pool = Arc::new(BlockPool::default());
+        let mut held = Vec::new();
+        for _ in 0..LENT_BLOCKS * 2 {
+            let mut body = FileBody::new(range(), Arc::clone(&pool));
+            let block = poll_fn(|cx| body.poll_block(cx)).await.unwrap().unwrap();
+            held.push((body, block));
+        }
+        let sizes = |size: usize| held.iter().filter(|(_, block)| block.len() == size).count();
+        let (large, small) = (sizes(BLOCK_BYTES), sizes(SMALL_BLOCK_BYTES));
+        // Half of the large ones were read ahead.
+        assert_eq!((large, small), (LENT_BLOCKS / 2, LENT_BLOCKS * 3 / 2));
+        assert_eq!(pool.lock().lent, LENT_BLOCKS);
+        assert_eq!(read(FileBody::new(range(), Arc::clone(&pool))).await.unwrap(), bytes);
+        for (body, block) in held {
+            let rest = read(body).await.unwrap();
+            assert!([&block[..], &rest].concat() == bytes);
+        }
+        // A block that was read ahead goes back when its reader and the read are done.
+        assert_eq!(pool.lock().lent, 0);
     }
 
     #[tokio::test]

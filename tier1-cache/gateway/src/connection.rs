@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use fallthrough_object::{Mutant, planted};
 use http::HeaderMap;
-use http::header::TRANSFER_ENCODING;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::flow::Flow;
 
 /// What is kept of the bytes that may hold a head.
 #[derive(Debug, Default)]
@@ -25,6 +27,17 @@ pub(crate) struct HeadTrace {
     /// A body is being read, which is not kept.
     paused: bool,
 }
+
+impl HeadTrace {
+    /// Forgets the bytes; and their memory, if it is more than most heads need.
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+    }
+}
+
+/// What a trace keeps of its memory between requests.
+const KEPT_BYTES: usize = 1024;
 
 /// The trace of one connection, shared by its two halves: the socket below hyper and the service above it.
 #[derive(Clone, Debug)]
@@ -42,7 +55,7 @@ impl SharedTrace {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(&self, bytes: &[u8]) {
+    pub(crate) fn record(&self, bytes: &[u8]) {
         let mut trace = self.lock();
         if trace.paused || trace.overflowed {
             return;
@@ -61,9 +74,9 @@ impl SharedTrace {
     pub(crate) fn smuggled(&self, headers: &HeaderMap, body_follows: bool) -> bool {
         let mut trace = self.lock();
         let smuggled = headers.contains_key(TRANSFER_ENCODING)
-            && (trace.overflowed || held_content_length(&trace.bytes).unwrap_or(true))
+            && (trace.overflowed || held_content_length(&trace.bytes, headers.len()).unwrap_or(true))
             && !planted(Mutant::SmuggledAccepted);
-        trace.bytes.clear();
+        trace.forget();
         trace.overflowed = false;
         trace.paused = body_follows;
         smuggled
@@ -75,19 +88,59 @@ impl SharedTrace {
     }
 }
 
-/// Whether the head at the front of `bytes` has a Content-Length; `None` if there is no whole head.
-fn held_content_length(bytes: &[u8]) -> Option<bool> {
-    let mut found = false;
-    for (at, line) in bytes.split_inclusive(|c| *c == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\n")?;
+/// Whether a head with Transfer-Encoding and `others` headers besides Content-Length had that, too; `None` if it
+/// is not found in `bytes`.
+///
+/// The bytes begin wherever recording did. Behind another request that may be within the head: then too few of its
+/// lines are there. Or within a body that nobody read, whose sender chose it: so what looks like the head at the
+/// front is not believed alone, and anything behind it that may be the head counts, too.
+fn held_content_length(bytes: &[u8], others: usize) -> Option<bool> {
+    let mut held = None;
+    let mut head = HeadLines::default();
+    for line in bytes.split_inclusive(|c| *c == b'\n') {
+        // The last line, if it has no end.
+        let Some(line) = line.strip_suffix(b"\n") else { break };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() && at > 0 {
-            return Some(found);
+        if !line.is_empty() {
+            head.take(line);
+        } else if head.has_request_line.is_some() {
+            let head = std::mem::take(&mut head);
+            let may_be_it = head.is_encoded && head.others >= others;
+            held = match held {
+                None if may_be_it && head.has_request_line == Some(true) => Some(head.has_length),
+                None => return None,
+                Some(before) => Some(before || may_be_it && head.has_length),
+            };
+        }
+    }
+    held
+}
+
+/// Lines up to an empty one.
+#[derive(Debug, Default)]
+struct HeadLines {
+    /// Whether the first line is one; `None` before it.
+    has_request_line: Option<bool>,
+    is_encoded: bool,
+    has_length: bool,
+    /// Headers that are not Content-Length.
+    others: usize,
+}
+
+impl HeadLines {
+    fn take(&mut self, line: &[u8]) {
+        if self.has_request_line.is_none() {
+            self.has_request_line = Some(line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"));
+            return;
         }
         let name = line.split(|c| *c == b':').next().unwrap_or(line);
-        found |= name.eq_ignore_ascii_case(b"content-length");
+        if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
+            self.has_length = true;
+        } else {
+            self.others += 1;
+            self.is_encoded |= name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str().as_bytes());
+        }
     }
-    None
 }
 
 /// A socket whose reads are traced and whose writes must make progress.
@@ -95,14 +148,15 @@ fn held_content_length(bytes: &[u8]) -> Option<bool> {
 pub(crate) struct Watched<S> {
     socket: S,
     trace: SharedTrace,
+    flow: Flow,
     patience: Duration,
     /// Runs while the client takes nothing.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(socket: S, trace: SharedTrace, patience: Duration) -> Self {
-        Self { socket, trace, patience, stuck: None }
+    pub(crate) fn new(socket: S, trace: SharedTrace, flow: Flow, patience: Duration) -> Self {
+        Self { socket, trace, flow, patience, stuck: None }
     }
 
     fn progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -151,7 +205,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        self.progress(cx, flushed)
+        let flushed = self.progress(cx, flushed);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.flow.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -170,6 +228,8 @@ mod tests {
         headers
     }
 
+    const BOTH: &str = "PUT /a HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+
     #[test]
     fn both_framings_are_seen_in_any_order_and_case() {
         let rows = [
@@ -177,7 +237,10 @@ mod tests {
             ("PUT /a HTTP/1.1\r\ncontent-LENGTH:3\r\ntransfer-encoding: chunked\r\n\r\nabc", true),
             ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 3\r\n", false),
             ("PUT /Content-Length: HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", false),
-            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX: Content-Length: 3\r\n\r\n", false),
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked ; Content-Length: 3\r\n\r\n", false),
+            // hyper skips empty lines before a request.
+            (&format!("\r\n\r\n{BOTH}"), true),
+            ("\r\n\n\r\nPUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", false),
             // Not whole: cannot be told, so it is refused.
             ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", true),
         ];
@@ -187,6 +250,32 @@ mod tests {
                 trace.record(piece);
             }
             assert_eq!(trace.smuggled(&chunked(), true), want, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_came_in_part_with_the_request_before_it_is_not_believed() {
+        for cut in 0..=BOTH.len() {
+            let trace = SharedTrace::new(4096);
+            trace.record(b"GET / HTTP/1.1\r\n\r\n");
+            trace.record(&BOTH.as_bytes()[..cut]);
+            assert!(!trace.smuggled(&HeaderMap::new(), false));
+            trace.resume();
+            trace.record(&BOTH.as_bytes()[cut..]);
+            assert!(trace.smuggled(&chunked(), true), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_head_within_a_body_that_nobody_read_does_not_hide_the_next_one() {
+        let pretended = "PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for between in ["", "x", "x\r\n", "\r\n\r\n", "x\r\n\r\n"] {
+            let trace = SharedTrace::new(4096);
+            trace.record(b"GET / HTTP/1.1\r\nContent-Length: 99\r\n\r\n");
+            assert!(!trace.smuggled(&HeaderMap::new(), true));
+            trace.resume();
+            trace.record(format!("{pretended}{between}{BOTH}").as_bytes());
+            assert!(trace.smuggled(&chunked(), true), "{between:?}");
         }
     }
 

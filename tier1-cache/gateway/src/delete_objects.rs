@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
 use crate::outgoing::Outgoing;
+use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 use crate::upload::Upload;
@@ -31,7 +32,7 @@ pub(crate) async fn objects(
     exchange: &Exchange<'_>,
     engine: &Engine,
     body: &mut Option<Incoming>,
-    patience: std::time::Duration,
+    patience: Patience,
 ) -> Result<Reported, Refusal> {
     let upload = Upload::of(&exchange.parts.headers, exchange.query, exchange.sender, BODY_BYTES_MAX);
     let upload = upload.map_err(|error| match error.code {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
 
+use crate::patience::Patience;
+
 /// The answer of a page: whatever axum can make a body of.
 pub type PageResponse = http::Response<axum::body::Body>;
 
@@ -72,7 +74,13 @@ pub struct GatewayOptions {
     pub head_timeout: Duration,
     /// Longest silence of a client in the middle of sending a body.
     pub body_timeout: Duration,
-    /// Longest time in which a client takes not one byte of its answer.
+    /// Longest wait for each [`GatewayOptions::body_pace_bytes`] of a body, or for what is left of it if that is
+    /// less: the sum of its silences, none of which needs to be long.
+    pub body_pace: Duration,
+    /// What a client has to send in [`GatewayOptions::body_pace`]. By default a seventh of what the slowest
+    /// mobile networks carry.
+    pub body_pace_bytes: u64,
+    /// Longest time in which a client takes nothing of its answer. Over TCP that is seen in steps of some 32 KiB.
     pub write_timeout: Duration,
     /// How long running requests may go on after shutdown was asked for.
     pub drain: Duration,
@@ -95,6 +103,8 @@ impl Default for GatewayOptions {
             max_head_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
+            body_pace: Duration::from_secs(60),
+            body_pace_bytes: 16 * 1024,
             write_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(20),
             key_ttl: Duration::from_secs(30),
@@ -102,5 +112,12 @@ impl Default for GatewayOptions {
             pages: None,
             strangers: Strangers::default(),
         }
+    }
+}
+
+impl GatewayOptions {
+    /// What a client that sends a body may take its time over.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { silence: self.body_timeout, pace: self.body_pace, pace_bytes: self.body_pace_bytes }
     }
 }

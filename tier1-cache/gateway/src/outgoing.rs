@@ -14,6 +14,7 @@ use fallthrough_object::{Body, BodyError, ByteStream, Clock, Monotonic, Mutant, 
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::blocks::{BlockPool, FileBody};
+use crate::flow::Flow;
 use crate::operation::Operation;
 use crate::telemetry::Telemetry;
 
@@ -21,6 +22,7 @@ use crate::telemetry::Telemetry;
 pub(crate) struct Outgoing {
     kind: Kind,
     watch: Option<Box<Watch>>,
+    flow: Option<Flow>,
 }
 
 enum Kind {
@@ -53,17 +55,17 @@ impl Drop for Watch {
 
 impl Outgoing {
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, watch: None }
+        Self { kind: Kind::Empty, watch: None, flow: None }
     }
 
     pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) };
-        Self { kind, watch: None }
+        Self { kind, watch: None, flow: None }
     }
 
     pub(crate) fn page(body: axum::body::Body) -> Self {
-        Self { kind: Kind::Page(body), watch: None }
+        Self { kind: Kind::Page(body), watch: None, flow: None }
     }
 
     /// An object's bytes. `len`: how many they must be, as promised to the client.
@@ -72,9 +74,11 @@ impl Outgoing {
             Body::Bytes(bytes) => Self::bytes(bytes),
             Body::File(range) if range.len == 0 => Self::empty(),
             Body::File(range) => {
-                Self { kind: Kind::File(FileBody::new(range, Arc::clone(blocks))), watch: None }
+                Self { kind: Kind::File(FileBody::new(range, Arc::clone(blocks))), watch: None, flow: None }
             }
-            Body::Stream(stream) => Self { kind: Kind::Stream { stream, left: len }, watch: None },
+            Body::Stream(stream) => {
+                Self { kind: Kind::Stream { stream, left: len }, watch: None, flow: None }
+            }
         }
     }
 
@@ -88,7 +92,19 @@ impl Outgoing {
         self
     }
 
+    /// The same body, each piece of it made when the one before has gone into the socket.
+    pub(crate) fn paced(mut self, flow: &Flow) -> Self {
+        match self.kind {
+            Kind::Empty | Kind::Bytes(_) => {}
+            Kind::File(_) | Kind::Stream { .. } | Kind::Page(_) => self.flow = Some(flow.clone()),
+        }
+        self
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(flow) = &self.flow {
+            ready!(flow.poll_clear(cx));
+        }
         match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Bytes(bytes) => {
@@ -128,7 +144,11 @@ impl http_body::Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let piece = ready!(self.poll_piece(cx));
         match &piece {
-            Some(Ok(_)) => {}
+            Some(Ok(_)) => {
+                if let Some(flow) = &self.flow {
+                    flow.handed_out();
+                }
+            }
             Some(Err(error)) => {
                 // Nothing may follow an error, or the client could take the rest for a whole.
                 self.kind = Kind::Empty;

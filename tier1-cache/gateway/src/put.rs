@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
 use crate::outgoing::Outgoing;
+use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 use crate::upload::{PUT_BYTES_MAX, Upload};
@@ -44,7 +45,7 @@ pub(crate) async fn object(
     exchange: &Exchange<'_>,
     engine: &Engine,
     body: &mut Option<Incoming>,
-    patience: std::time::Duration,
+    patience: Patience,
 ) -> Result<Reported, Refusal> {
     let headers = &exchange.parts.headers;
     exchange.check_version()?;

@@ -12,18 +12,30 @@ use hyper::body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::{SharedTrace, Watched};
+use crate::flow::Flow;
 use crate::options::GatewayOptions;
 use crate::service::{Peer, Service};
 
-/// What hyper may buffer of one connection in each direction, in bytes.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// What hyper may read ahead of one connection, in bytes; an idle one keeps it after a large body.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// What the kernel may hold of an answer that it has not sent, in bytes. By itself it takes megabytes where the
+/// network was fast once, of which a slow client then holds as much, and tells of a client's progress only in
+/// thirds of that: one that takes its answer steadily, but slowly, would look as if it took nothing.
+const UNSENT_BYTES: u32 = 64 * 1024;
+/// Connections that are being refused at one time; beyond that they are closed without a word.
+const REFUSALS_MAX: usize = 64;
+/// How long a refused client may take to hear so.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// What it may say meanwhile.
+const REFUSAL_BYTES: usize = 64 * 1024;
 /// How long to wait when the process has no descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,10 +81,11 @@ impl Gateway {
     /// At most [`GatewayOptions::max_connections`] are open at once. Returns after the last connection is
     /// closed or [`GatewayOptions::drain`] is over. Dropping the future cuts all connections off.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Drained {
-        let connections = TaskTracker::new();
+        let (connections, refusals) = (TaskTracker::new(), TaskTracker::new());
         let cut = CancellationToken::new();
         let _cut_when_dropped = cut.clone().drop_guard();
         let places = Arc::new(Semaphore::new(self.service.options.max_connections));
+        let refused_at_once = Arc::new(Semaphore::new(REFUSALS_MAX));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -88,8 +101,13 @@ impl Gateway {
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 self.service.telemetry.connections_refused.increment(1);
-                // Best effort: a client that cannot take it finds the connection closed.
-                let _ = socket.try_write(TOO_MANY);
+                if let Ok(turn) = Arc::clone(&refused_at_once).try_acquire_owned() {
+                    let cut = cut.clone();
+                    refusals.spawn(async move {
+                        cut.run_until_cancelled(refuse(socket)).await;
+                        drop(turn);
+                    });
+                }
                 continue;
             };
             let (gateway, shutdown, cut) = (self.clone(), shutdown.clone(), cut.clone());
@@ -102,15 +120,20 @@ impl Gateway {
         }
         drop(listener);
         connections.close();
+        refusals.close();
         let all_ended = tokio::time::timeout(self.service.options.drain, connections.wait()).await.is_ok();
         let cut_off = if all_ended { 0 } else { connections.len() };
         cut.cancel();
         connections.wait().await;
+        refusals.wait().await;
         Drained { cut_off }
     }
 
     async fn serve_socket(&self, socket: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
-        if let Err(error) = socket.set_nodelay(true) {
+        let set_up = socket
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES));
+        if let Err(error) = set_up {
             // The other end has gone already.
             tracing::debug!(%error, "a connection cannot be set up");
             return;
@@ -129,16 +152,17 @@ impl Gateway {
     ) {
         let options = &self.service.options;
         let trace = SharedTrace::new(options.max_head_bytes);
-        let socket = Watched::new(socket, trace.clone(), options.write_timeout);
+        let flow = Flow::default();
+        let socket = Watched::new(socket, trace.clone(), flow.clone(), options.write_timeout);
         let ip = peer.ip().to_canonical();
         let peer = Peer { address: Arc::from(ip.to_string()), is_local: ip.is_loopback() };
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let smuggled = trace.smuggled(request.headers(), !request.body().is_end_stream());
-            let (service, trace, peer) = (&self.service, &trace, &peer);
+            let (service, trace, flow, peer) = (&self.service, &trace, &flow, &peer);
             async move {
                 let response = service.answer(peer, smuggled, request).await;
                 trace.resume();
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| body.paced(flow)))
             }
         });
         self.service.telemetry.connections.increment(1.0);
@@ -164,6 +188,25 @@ impl Gateway {
         }
         drop(counted);
     }
+}
+
+/// Tells a client that there is no place for it. Best effort: one that does not listen finds the connection closed.
+async fn refuse(mut socket: TcpStream) {
+    let farewell = async {
+        socket.write_all(TOO_MANY).await?;
+        socket.shutdown().await?;
+        // A connection that is closed while something on it is unread is reset, and the answer may be lost with it.
+        let (mut some, mut left) = ([0; 1024], REFUSAL_BYTES);
+        while left > 0 {
+            match socket.read(&mut some).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whether it was heard or not, there is no place.
+    let _ = tokio::time::timeout(REFUSAL_TIME, farewell).await;
 }
 
 /// Takes a connection out of the gauge however it ends.

@@ -253,7 +253,7 @@ impl Service {
         exchange: &Exchange<'_>,
         body: &mut Option<Incoming>,
     ) -> Result<Reported, Refusal> {
-        let patience = self.options.body_timeout;
+        let patience = self.options.patience();
         let gone = || Refusal::from(S3Code::InternalError);
         match exchange.operation {
             Operation::GetObject | Operation::HeadObject => {
@@ -312,7 +312,7 @@ impl Service {
         }
         let upload =
             Upload::of(&exchange.parts.headers, exchange.query, exchange.sender, DOCUMENT_BYTES_MAX)?;
-        Ok(Box::pin(upload.collect(body, self.options.body_timeout)).await?)
+        Ok(Box::pin(upload.collect(body, self.options.patience())).await?)
     }
 
     fn finish(&self, parts: &Parts, seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {

@@ -7,7 +7,6 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fallthrough_object::{BodyError, ByteStream, Checksum, ChecksumAlgorithm};
@@ -21,9 +20,9 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use crate::authentication::Sender;
+use crate::patience::{Patience, Waiting};
 
 /// The largest object that one PUT may bring: 5 GiB.
 pub(crate) const PUT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
@@ -110,12 +109,11 @@ impl Upload {
     }
 
     /// The decoded body. Asks `body` for bytes only when it is itself asked.
-    pub(crate) fn stream(self, body: Incoming, patience: Duration) -> (ByteStream, Verdict) {
+    pub(crate) fn stream(self, body: Incoming, patience: Patience) -> (ByteStream, Verdict) {
         let verdict = Verdict::default();
         let stream = Decoded {
             body: Some(body),
-            patience,
-            silence: None,
+            waiting: Waiting::new(patience),
             input: Bytes::new(),
             decoder: self.decoder,
             promises: self.promises,
@@ -130,7 +128,7 @@ impl Upload {
 
     /// The whole decoded body in memory, its MD5 verified as well. Only for bodies that [`Upload::of`] was
     /// told to keep small.
-    pub(crate) async fn collect(mut self, body: Incoming, patience: Duration) -> Result<Bytes, S3Error> {
+    pub(crate) async fn collect(mut self, body: Incoming, patience: Patience) -> Result<Bytes, S3Error> {
         let md5 = self.content_md5;
         self.computed = if md5.is_some() { self.computed.and_md5() } else { self.computed };
         let mut all = BytesMut::with_capacity(usize::try_from(self.length_bytes).unwrap_or(0));
@@ -217,9 +215,7 @@ fn given(promises: &Promises, announced: &[String]) -> Vec<ChecksumAlgorithm> {
 struct Decoded {
     /// Taken when this is dropped.
     body: Option<Incoming>,
-    patience: Duration,
-    /// Runs while nothing comes.
-    silence: Option<Pin<Box<Sleep>>>,
+    waiting: Waiting,
     /// Encoded bytes that have not been decoded.
     input: Bytes,
     decoder: Option<ChunkedDecoder>,
@@ -260,11 +256,13 @@ impl Decoded {
             }
             let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
             match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => return self.poll_silence(cx),
+                Poll::Pending => {
+                    return self.waiting.poll_over(cx).map(|()| Err(plain(BodyError::Stalled)));
+                }
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.silence = None;
                     // HTTP's own trailers say nothing that S3 knows.
                     self.input = frame.into_data().unwrap_or_default();
+                    self.waiting.came(self.input.len());
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(plain(BodyError::Incomplete))),
                 Poll::Ready(None) => return Poll::Ready(self.finish().map(|()| None)),
@@ -289,12 +287,6 @@ impl Decoded {
             digests.update(&piece);
         }
         Ok(Some(piece))
-    }
-
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
-        let until = Instant::now() + self.patience;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        silence.as_mut().poll(cx).map(|()| Err(plain(BodyError::Stalled)))
     }
 
     /// At the end: was every promise kept?

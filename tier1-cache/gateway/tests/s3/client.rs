@@ -10,7 +10,7 @@ use fallthrough_wire::sigv4::{ChunkChain, Credentials, Signer};
 use fallthrough_wire::uri::encode_path;
 use fallthrough_wire::xml::{ErrorDocument, parse_error_document};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longest wait for anything in these tests: a bug then shows as a failure, not as a hang.
@@ -335,13 +335,14 @@ pub(crate) fn checksum(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> String {
 }
 
 impl Reply {
-    pub(crate) async fn read(socket: &mut TcpStream, head_only: bool) -> Self {
+    pub(crate) async fn read(socket: &mut (impl AsyncRead + Unpin), head_only: bool) -> Self {
         tokio::time::timeout(PATIENCE, Self::read_patiently(socket, head_only))
             .await
             .expect("an answer in time")
     }
 
-    async fn read_patiently(socket: &mut TcpStream, head_only: bool) -> Self {
+    /// However long it takes.
+    pub(crate) async fn read_patiently(socket: &mut (impl AsyncRead + Unpin), head_only: bool) -> Self {
         let mut reader = Reader { socket, buffer: Vec::new() };
         let (status, headers) = loop {
             let head = reader.head().await.expect("an answer");
@@ -381,12 +382,12 @@ impl Reply {
     }
 }
 
-struct Reader<'a> {
-    socket: &'a mut TcpStream,
+struct Reader<'a, S> {
+    socket: &'a mut S,
     buffer: Vec<u8>,
 }
 
-impl Reader<'_> {
+impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// False at the end, however it came.
     async fn more(&mut self) -> bool {
         matches!(self.socket.read_buf(&mut self.buffer).await, Ok(read) if read > 0)

@@ -10,6 +10,7 @@ mod falls;
 mod hostile;
 mod lists;
 mod objects;
+mod patience;
 mod rights;
 mod serving;
 mod world;

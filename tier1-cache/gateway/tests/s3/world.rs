@@ -13,6 +13,7 @@ use fallthrough_shadow::{NetworkPolicy, Outbound, S3Settings, S3Shadow, Shadow};
 use fallthrough_sim::{Script, ScriptedShadow};
 use fallthrough_store::{Store, StoreOptions};
 use fallthrough_wire::sigv4::Credentials;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,14 @@ impl World {
 
     pub(crate) fn anonymous(&self) -> Client {
         Client::new(self.address, None, self.clock.now())
+    }
+
+    /// A connection that is no socket, so that its time can be a test's own.
+    pub(crate) fn pipe(&self, bytes: usize) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(bytes);
+        let (gateway, shutdown, peer) = (self.gateway.clone(), self.shutdown.clone(), self.address);
+        TaskTracker::new().spawn(async move { gateway.serve_connection(theirs, peer, shutdown).await });
+        ours
     }
 
     /// An empty plain bucket of the main account.
