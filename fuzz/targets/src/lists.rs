@@ -24,6 +24,7 @@ pub fn list_page(bytes: &[u8]) {
         timeout: Duration::ZERO,
         hops: 0,
         request_id: String::new(),
+        trace: None,
     };
     let choices = input.byte();
     input.bytes();

@@ -49,6 +49,12 @@ pub fn answer(bytes: &[u8]) {
             assert!(freshness.fresh_for.is_none_or(|time| time <= YEAR));
             write_meta(&meta, &mut HeaderMap::new()).expect("what is kept can be sent");
         }
+        Outcome::AbsentUnproven { ttl, forbidden } => {
+            assert!(has(3) && asked.head, "a body would have told");
+            let code = if forbidden { StatusCode::FORBIDDEN } else { StatusCode::NOT_FOUND };
+            assert!(status == code && (absent_on_403 || !forbidden));
+            assert!(ttl.is_none_or(|time| time <= YEAR));
+        }
         Outcome::Absent { ttl } => {
             let hidden = status == StatusCode::FORBIDDEN && absent_on_403;
             assert!(hidden || matches!(status.as_u16(), 404 | 410), "{status} is told as absence");

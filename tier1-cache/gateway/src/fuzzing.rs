@@ -7,7 +7,7 @@ use fallthrough_wire::uri::Query;
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::address::{Address, Domains};
+use crate::address::{Address, Domains, host_of};
 use crate::connection::SharedTrace;
 use crate::operation::Operation;
 use crate::{admin, list};
@@ -20,7 +20,7 @@ pub type Named = (Option<BucketName>, Option<Key>);
 /// # Errors
 /// What the client would be told.
 pub fn address(domains: &[String], parts: &Parts) -> Result<(Named, &'static str), S3Error> {
-    let address = Domains::new(domains).resolve(parts)?;
+    let address = Domains::new(domains).resolve(host_of(parts)?, parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
     let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
     let named = match address {

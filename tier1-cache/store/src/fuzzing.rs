@@ -42,7 +42,8 @@ pub fn row_key_again(key: &[u8]) -> Option<Vec<u8>> {
         }
         b'f' => rows::counted(key).map(rows::count),
         b'q' => rows::quarantined(key).map(rows::quarantine),
-        b'x' => rows::removed_id(key).ok().map(rows::removed),
+        b'x' => rows::swept_id(key).ok().map(rows::removed),
+        b'd' => rows::swept_id(key).ok().map(rows::cleared),
         _ => None,
     }
 }
