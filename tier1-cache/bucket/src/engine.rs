@@ -322,6 +322,7 @@ impl Engine {
                     // The gate has moved already, so no old fill can commit; this lets new readers
                     // start afresh at once.
                     self.inner.fills.with(|fills| fills.supersede_bucket(before.id));
+                    self.inner.heads.with(|heads| heads.supersede_bucket(before.id));
                 }
                 Ok(Some(changed))
             }

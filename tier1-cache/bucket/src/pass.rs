@@ -84,7 +84,7 @@ impl Passing {
         let mut left = len_bytes;
         let mut permit = Some(permit);
         loop {
-            let mut piece = match self.take_from_origin(&mut pieces).await? {
+            let mut piece = match self.fetch_piece(&mut pieces).await? {
                 Some(Ok(piece)) if piece.len() as u64 <= left => piece,
                 Some(Ok(_)) => return self.fail(BodyError::TooLong).await,
                 Some(Err(error)) => return self.fail(error).await,
@@ -94,7 +94,7 @@ impl Passing {
             left -= piece.len() as u64;
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(PIECE_BYTES));
-                self.hand_to_reader(part, permit.as_ref()).await?;
+                self.hand_over(part, permit.as_ref()).await?;
             }
             if left == 0 {
                 // What is left to do is between the reader and us.
@@ -103,7 +103,7 @@ impl Passing {
         }
     }
 
-    async fn take_from_origin(&self, pieces: &mut ByteStream) -> Result<Option<Piece>, Over> {
+    async fn fetch_piece(&self, pieces: &mut ByteStream) -> Result<Option<Piece>, Over> {
         let stall = self.engine.inner.options.stall;
         tokio::select! {
             biased;
@@ -115,7 +115,7 @@ impl Passing {
     }
 
     /// Hands a piece to the reader, as soon as it has room for it.
-    async fn hand_to_reader(&mut self, part: Bytes, permit: Option<&Permit>) -> Result<(), Over> {
+    async fn hand_over(&mut self, part: Bytes, permit: Option<&Permit>) -> Result<(), Over> {
         let clock = self.engine.inner.clock.clone();
         let bytes = part.len() as u64;
         let began = clock.monotonic();

@@ -303,6 +303,29 @@ async fn a_purge_supersedes_a_head_on_its_way() {
     assert_eq!(world.state("k").await, "known");
 }
 
+/// Nobody is answered by what was asked of a shadow that was replaced since.
+#[tokio::test(start_paused = true)]
+async fn another_shadow_supersedes_a_head_on_its_way() {
+    let world = World::new(BucketMode::Migrate).await;
+    world.origin.object("k", 10);
+    world.origin.hold("k", At::Headers);
+    let (_, ()) = tokio::join!(world.head("k"), async {
+        world.origin.wait_for_held("k", At::Headers).await;
+        world.another_origin().object("k", 20);
+        let set = |settings: &mut crate::BucketSettings| settings.shadow[0].edition = Some("two".into());
+        world.engine.set_bucket(&world.name, &set).await.unwrap();
+        // Who may not fill may join, but not this one.
+        let nobody = Caller { may_fill: false, ..caller() };
+        let request = GetRequest { head: true, ..GetRequest::of(key("k")) };
+        let refused = world.engine.get(&world.bucket().await, &nobody, request).await.result;
+        assert!(matches!(refused, Err(BucketError::FillDenied)), "{refused:?}");
+        assert_eq!(world.head("k").await.unwrap().object.size_bytes, Some(20));
+        world.origin.release("k");
+    });
+    world.settled().await;
+    assert_eq!(world.head("k").await.unwrap().object.size_bytes, Some(20));
+}
+
 fn matching(etag: &str) -> GetRequest {
     let conditions = Conditions { if_match: Some(TagList::parse(etag)), ..Conditions::default() };
     GetRequest { conditions, ..GetRequest::of(key("k")) }

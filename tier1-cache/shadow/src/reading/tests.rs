@@ -86,7 +86,7 @@ async fn every_status_has_its_meaning_in_both_dialects() {
         (402, PLAIN, "unacceptable", "unacceptable"),
         (403, PLAIN, "misconfigured", "misconfigured"),
         (404, PLAIN, "absent", "absent"),
-        (404, HEAD, "absent", "absent"),
+        (404, HEAD, "absent-unproven", "absent"),
         (405, HEAD, "not-offered", "not-offered"),
         (407, PLAIN, "misconfigured", "misconfigured"),
         (408, PLAIN, "failing", "failing"),
