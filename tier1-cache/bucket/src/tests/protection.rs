@@ -236,7 +236,7 @@ async fn heads_of_one_key_are_one() {
     world.origin.fault("k", Fault::DelayHeaders(Duration::from_millis(500)));
     // They come one after the other while the first is on its way, and some as it ends.
     let heads = join_all((0..100).map(async |n| {
-        tokio::time::sleep(Duration::from_millis(6 * n)).await;
+        tokio::time::sleep(Duration::from_millis(6 * n)).await; // Virtual time.
         world.head("k").await
     }))
     .await;
@@ -338,7 +338,7 @@ async fn conditional_gets_are_one_fill() {
     world.origin.fault("k", Fault::DelayHeaders(Duration::from_millis(500)));
     let etag = world.origin.etag("k").unwrap();
     let got = join_all((0..20).map(async |n| {
-        tokio::time::sleep(Duration::from_millis(120 * n)).await;
+        tokio::time::sleep(Duration::from_millis(120 * n)).await; // Virtual time.
         world.read(matching(&etag)).await
     }))
     .await;
@@ -456,7 +456,7 @@ async fn the_retry_joins_the_fill_that_waits() {
     world.origin.object("stuck", 10);
     world.origin.hold("stuck", At::Headers);
     assert!(world.get("stuck").await.is_err() && world.get("late").await.is_err());
-    tokio::time::sleep(secs(61)).await;
+    tokio::time::sleep(secs(61)).await; // Virtual time.
     assert_eq!((world.engine.fills_in_flight(), world.origin.calls("late")), (1, 0));
 }
 
@@ -528,7 +528,7 @@ async fn a_slow_reader_of_a_passed_range_does_not_keep_its_place() {
     let range = Some(RangeSpec::FromTo { first: 5, last: 100_004 });
     let slow = world.ask(GetRequest { range, ..GetRequest::of(key("large")) }).await;
     world.origin.wait_for_ended("large", 1).await;
-    tokio::time::sleep(secs(100)).await;
+    tokio::time::sleep(secs(100)).await; // Virtual time.
     assert_eq!(collect(body_of(slow.result.unwrap())).await.unwrap(), content.slice(5, 100_005));
     // A reader that hangs up ends the request.
     let range = Some(RangeSpec::FromTo { first: 0, last: 39_999_999 });

@@ -21,7 +21,7 @@ async fn a_fill_of_the_old_shadow_is_not_joined_though_nobody_superseded_it() {
     world.origin.fault("k", Fault::DelayHeaders(Duration::from_secs(5)));
     let reader = world.get("k");
     let change = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await; // Virtual time.
         let new = world.another_origin();
         let content = new.object("k", 2_000);
         // As if whoever asked for the change had gone away after the commit was ordered.
@@ -77,7 +77,7 @@ async fn negative_answers_leave_nothing_behind() {
         world.settled().await;
         assert_eq!(rows().await, 80);
         world.put("nothing/7", "now there is").await.unwrap();
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await; // Virtual time.
         assert_eq!(rows().await, 1, "what was written meanwhile");
         assert_eq!(world.get("nothing/7").await.unwrap().bytes, "now there is");
         // Asked again, since it is not believed any more; and noted once more.

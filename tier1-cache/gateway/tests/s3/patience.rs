@@ -45,7 +45,7 @@ async fn a_head_must_be_whole_in_time_however_it_drips() {
             if writing.write_all(&[*byte]).await.is_err() {
                 return;
             }
-            sleep(5 * SECOND).await;
+            sleep(5 * SECOND).await; // Virtual time.
         }
     };
     let mut told = Vec::new();
@@ -83,7 +83,7 @@ async fn a_body_that_pauses_is_waited_for_and_then_given_up() {
         let mut pipe = world.pipe(PIPE_BYTES);
         pipe.write_all(&put(&client, 40_000)).await.unwrap();
         pipe.write_all(&[b'x'; 30_000]).await.unwrap();
-        sleep(pause).await;
+        sleep(pause).await; // Virtual time.
         // Whoever was given up finds the connection closed.
         let _ = pipe.write_all(&[b'x'; 10_000]).await;
         let reply = Reply::read(&mut pipe, false).await;
@@ -130,7 +130,7 @@ async fn a_body_may_be_slow_but_not_stand_still_by_drops() {
             let mut left = len;
             while left > 0 && writing.write_all(&vec![b'x'; piece.min(left)]).await.is_ok() {
                 left -= piece.min(left);
-                sleep(every).await;
+                sleep(every).await; // Virtual time.
             }
             std::future::pending::<()>().await;
         };
@@ -169,7 +169,7 @@ async fn a_reader_may_be_slow_but_must_take_something() {
     pipe.write_all(&head).await.unwrap();
     let mut taken = Vec::new();
     while !taken.ends_with(&body) {
-        sleep(limit - SECOND).await;
+        sleep(limit - SECOND).await; // Virtual time.
         let mut some = [0; 1000];
         let read = pipe.read(&mut some).await.unwrap();
         assert!(read > 0, "cut off after {} bytes", taken.len());
@@ -178,7 +178,7 @@ async fn a_reader_may_be_slow_but_must_take_something() {
 
     let mut pipe = world.pipe(PIPE_BYTES);
     pipe.write_all(&head).await.unwrap();
-    sleep(limit + SECOND).await;
+    sleep(limit + SECOND).await; // Virtual time.
     let (got, took) = rest(&mut pipe, Instant::now()).await;
     assert_eq!((got.len(), took.as_secs()), (PIPE_BYTES, 0), "what was on its way, and then the end");
 }
