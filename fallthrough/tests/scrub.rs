@@ -49,6 +49,8 @@ async fn doctor_finds_rot_heals_copies_and_keeps_what_was_written_aside() {
         assert_eq!(client.send(&Method::PUT, "/photos/mine", &mine).unwrap().0, 200);
         assert_eq!(client.send(&Method::PUT, "/photos/small", b"a small one").unwrap().0, 200);
         assert!(get(&client, "copy") == (200, copy.to_vec()));
+        // Its reader did not wait until the copy was committed; whoever looks at what is here does.
+        assert_eq!(served.json(&["object", "stat", "s3://photos/copy"])["state"], "filled");
 
         // Sound: nothing was scrubbed, then everything.
         let before = served.json(&["doctor", "scrub", "--status"]);
@@ -75,7 +77,7 @@ async fn doctor_finds_rot_heals_copies_and_keeps_what_was_written_aside() {
             ran.out
         );
         assert!(ran.out.contains("s3://photos/copy\tfilled\thealed"), "{}", ran.out);
-        assert!(served.told().contains("the bytes of a stored object are damaged"), "{}", served.told());
+        served.wait_until_told("the bytes of a stored object are damaged");
         assert!(get(&client, "copy") == (200, copy.to_vec()), "healed");
         let (status, answer) = get(&client, "mine");
         assert_eq!(status, 500, "never 404, never wrong bytes: {}", String::from_utf8_lossy(&answer));

@@ -35,6 +35,9 @@ impl InProcess {
             .uri(path)
             .header("x-fallthrough-request-id", &request.request_id)
             .header("x-fallthrough-attempt", request.attempt);
+        if let Some(trace) = request.trace {
+            builder = builder.header("traceparent", trace.as_str());
+        }
         if let Some(range) = request.range {
             builder = builder.header(http::header::RANGE, range_header(range));
         }
@@ -92,7 +95,7 @@ impl Shadow for InProcess {
 mod tests {
     use std::time::Duration;
 
-    use fallthrough_object::Key;
+    use fallthrough_object::{Key, TraceParent};
     use fallthrough_origin::{Answer, OriginError};
 
     use super::*;
@@ -114,6 +117,17 @@ mod tests {
             body.extend_from_slice(&piece.unwrap());
         }
         (answer.status.as_u16(), body)
+    }
+
+    #[test]
+    fn it_is_told_what_it_would_be_over_a_socket() {
+        let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let request = Request {
+            trace: TraceParent::parse(text.as_bytes()),
+            ..Request::get(Key::parse("k").unwrap(), Duration::from_secs(5))
+        };
+        let asked = InProcess::new("avatar", hello).request(&request).unwrap();
+        assert_eq!(asked.headers()["traceparent"], text);
     }
 
     #[tokio::test]
