@@ -63,12 +63,27 @@ pub(crate) fn test(context: &Context) -> Vec<Check> {
         }
     }
     tests.env("FALLTHROUGH_SKIPS", &skips);
+    if context.full {
+        tests.envs(LONG.iter().copied());
+    }
     let examples = ["test", "--release", "--locked", "--workspace", "--doc"];
     let mut checks = vec![Check::new("test", watch(&mut tests))];
     checks.extend(skipped(&skips));
     checks.push(Check::new("examples in the documentation", watch(cargo(&context.root).args(examples))));
     checks
 }
+
+/// The long forms of tests, for `--full`.
+const LONG: &[(&str, &str)] = &[
+    ("FALLTHROUGH_SEEDS", "10000"),
+    ("FALLTHROUGH_CASES", "30000"),
+    ("FALLTHROUGH_KILLS", "500"),
+    ("FALLTHROUGH_EXACT_KILLS", "300"),
+    ("FALLTHROUGH_IO_ERRORS", "500"),
+    ("FALLTHROUGH_FLIPS", "2000"),
+    ("FALLTHROUGH_SLOW_READERS", "500"),
+    ("FALLTHROUGH_LARGE", "1"),
+];
 
 /// An empty folder, where tests that could not run here say so.
 fn empty_folder(folder: &Path) -> Result<(), String> {
