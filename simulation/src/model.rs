@@ -288,6 +288,8 @@ impl Model {
             }
             Did::Purge => match state.local {
                 Local::Open(_) | Local::Filled(_) => vec![with(Local::Open(0))],
+                // Without a shadow a tombstone is swept at some time, after which there is nothing to refuse.
+                Local::Tombstone if state.attached.is_none() => vec![with(Local::Open(0))],
                 Local::Written(_) | Local::Tombstone => Vec::new(),
             },
             Did::PurgeRefused => match state.local {

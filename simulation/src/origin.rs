@@ -213,7 +213,8 @@ impl WatchedShadow {
         let changing = watch.changing.get(&key).is_some_and(|changing| *changing > 0);
         let changed = watch.changed.get(&key).copied().unwrap_or_default();
         let fills = watch.fills.entry(key).or_default();
-        let twice = !changing && fills.iter().any(|other| *other > changed);
+        // What something has superseded goes on for the readers that it has.
+        let twice = !changing && began > changed && fills.iter().any(|other| *other > changed);
         let others = fills.len();
         fills.push(began);
         drop(watch);
