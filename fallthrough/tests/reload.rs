@@ -8,7 +8,7 @@ use std::path::Path;
 use fallthrough_sim::FaultyOrigin;
 use http::Method;
 use served::client::Client;
-use served::{Served, signal};
+use served::{SERVE, Served, signal};
 
 /// What stands in the file.
 struct Config<'a> {
@@ -46,7 +46,10 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
         let config =
             |origin: &str, secret: &str, more: &str| Config { origin, secret, more }.write(folder.path());
         config(&first, SECRET, "");
-        let served = Served::serve(folder.path(), &["--log", "info"]);
+        // All that `serve` is usually told but what it is to log.
+        let mut arguments = SERVE[..SERVE.len() - 2].to_vec();
+        arguments.extend(["--log", "info"]);
+        let served = Served::start(folder.path(), &arguments);
         let client = Client::of(&served);
         let get = Method::GET;
         assert_eq!(status(&client, &get, "/photos/both"), 200);

@@ -31,8 +31,13 @@ impl Engine {
         entry: &Entry,
         what: &str,
     ) -> Result<bool, BucketError> {
+        let known = self.inner.store.in_quarantine(entry).await?;
         if !self.inner.store.quarantine(bucket, key, entry, what).await? {
             return Ok(false);
+        }
+        if known {
+            // The alarm was raised when it was found.
+            return Ok(true);
         }
         let state = if matches!(entry.state, EntryState::Written(_)) { "written" } else { "filled" };
         tracing::error!(bucket = %bucket.name, %key, state, what, "the bytes of a stored object are damaged");

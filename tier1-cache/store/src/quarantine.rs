@@ -169,6 +169,20 @@ impl Store {
         Ok(true)
     }
 
+    /// Whether the bytes of an entry are known to be damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn in_quarantine(&self, entry: &Entry) -> Result<bool, StoreError> {
+        match entry.state.stored().map(|stored| stored.blob) {
+            Some(BlobRef::File(id) | BlobRef::Row(id)) => self.inner.is_quarantined(id).await,
+            Some(BlobRef::Empty) | None => Ok(false),
+        }
+    }
+
     /// Moves the bytes of a blob whose row is in the quarantine already.
     async fn move_aside(&self, blob: BlobRef) -> Result<(), StoreError> {
         let inner = self.inner.clone();
