@@ -58,18 +58,18 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
         // What is wrong is told with its place, and nothing of the rest is taken.
         config(&second, SECRET, "[bucket.news]\nmode = \"plain\"\nquota = 3\n");
         let refused = served.ctl(&["config", "reload"]);
-        assert_eq!(refused.code, 4, "{}{}", refused.out, refused.err);
+        assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
         assert!(
-            refused.err.contains("fallthrough.toml:18:1") && refused.err.contains("quota"),
+            refused.err.contains("fallthrough.toml:21:1") && refused.err.contains("quota"),
             "{}",
             refused.err
         );
         config(&second, SECRET, "[bucket.news]\nmode = \"migrate\"\nshadow = { origin = \"nobody\" }\n");
         let refused = served.ctl(&["config", "reload"]);
-        assert!(refused.code == 4 && refused.err.contains("nobody"), "{}", refused.err);
+        assert!(refused.code == 1 && refused.err.contains("nobody"), "{}", refused.err);
         config(&second, SECRET, "[bucket.news]\nmode = \"plain\"\n\n[fill]\nstall = \"3s\"\n");
         let refused = served.ctl(&["config", "reload"]);
-        assert!(refused.code == 4 && refused.err.contains("only a start reads [fill]"), "{}", refused.err);
+        assert!(refused.code == 1 && refused.err.contains("only a start reads [fill]"), "{}", refused.err);
         assert_eq!(status(&client, &get, "/photos/only-second"), 404, "still the first");
         assert_eq!(status(&client, &Method::HEAD, "/news"), 404, "no new bucket");
 

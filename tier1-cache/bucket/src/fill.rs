@@ -260,7 +260,8 @@ impl FillRun {
                 return "shed";
             }
         };
-        if self.is_for_nobody() {
+        if self.is_superseded() {
+            // Who waits for it looks again, and joins the fill that has taken its place: one request for the key.
             self.say(Stage::Overtaken(BucketError::Conflict));
             return OVERTAKEN;
         }
@@ -326,15 +327,10 @@ impl FillRun {
         }
     }
 
-    /// Whether it was superseded while it waited, and nobody waits for it: it could store nothing. (Whoever is about
-    /// to listen looks again.)
-    fn is_for_nobody(&self) -> bool {
-        let running = self
-            .engine
-            .inner
-            .fills
-            .with(|fills| fills.get(&self.order.slot).is_some_and(|running| running.id == self.fill.id));
-        !running && self.fill.progress.listeners() == 0
+    /// Whether it was superseded while it waited: it could store nothing.
+    fn is_superseded(&self) -> bool {
+        let (slot, id) = (&self.order.slot, self.fill.id);
+        self.engine.inner.fills.with(|fills| fills.get(slot).is_none_or(|running| running.id != id))
     }
 
     async fn is_overtaken(&self) -> bool {
