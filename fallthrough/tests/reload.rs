@@ -14,16 +14,17 @@ use served::{SERVE, Served, signal};
 struct Config<'a> {
     origin: &'a str,
     secret: &'a str,
+    log: &'a str,
     more: &'a str,
 }
 
 impl Config<'_> {
     fn write(&self, folder: &Path) {
         let text = format!(
-            "[network]\nallow-private-origins = true\n\n[[account]]\nid = \"main\"\naccess-key = \"FTMAIN\"\nsecret-key = \"{}\"\n\n\
+            "[network]\nallow-private-origins = true\n\n[process]\nlog = \"{}\"\n\n[[account]]\nid = \"main\"\naccess-key = \"FTMAIN\"\nsecret-key = \"{}\"\n\n\
              [origin.old]\nkind = \"s3\"\nendpoint = \"{}\"\nname = \"old\"\nregion = \"us-east-1\"\n\n\
              [bucket.photos]\nmode = \"migrate\"\nshadow = {{ origin = \"old\" }}\n\n{}",
-            self.secret, self.origin, self.more
+            self.log, self.secret, self.origin, self.more
         );
         std::fs::write(folder.join("fallthrough.toml"), text).unwrap();
     }
@@ -43,13 +44,12 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     tokio::task::spawn_blocking(move || {
         let (first, second) = (first.url(), second.url());
-        let config =
-            |origin: &str, secret: &str, more: &str| Config { origin, secret, more }.write(folder.path());
+        let config = |origin: &str, secret: &str, more: &str| {
+            Config { origin, secret, log: "info", more }.write(folder.path());
+        };
         config(&first, SECRET, "");
-        // All that `serve` is usually told but what it is to log.
-        let mut arguments = SERVE[..SERVE.len() - 2].to_vec();
-        arguments.extend(["--log", "info"]);
-        let served = Served::start(folder.path(), &arguments);
+        // What is logged is told by the file: a flag would stand above it.
+        let served = Served::start(folder.path(), &SERVE[..SERVE.len() - 2]);
         let client = Client::of(&served);
         let get = Method::GET;
         assert_eq!(status(&client, &get, "/photos/both"), 200);
@@ -60,7 +60,7 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
         let refused = served.ctl(&["config", "reload"]);
         assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
         assert!(
-            refused.err.contains("fallthrough.toml:21:1") && refused.err.contains("quota"),
+            refused.err.contains("fallthrough.toml:24:1") && refused.err.contains("quota"),
             "{}",
             refused.err
         );
@@ -92,7 +92,8 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
         assert!(managed.code != 0 && managed.err.contains("declared"), "{}", managed.err);
 
         // The same by signal; what is no longer declared stays and can be changed.
-        config(&second, "another-secret-for-main", "[process]\nlog = \"debug\"\n");
+        let secret = "another-secret-for-main";
+        Config { origin: &second, secret, log: "debug", more: "" }.write(folder.path());
         signal(served.id(), "-HUP");
         served.wait_until_told("configuration: process.log is debug");
         assert!(
@@ -118,11 +119,11 @@ async fn an_origin_that_was_declared_anew_while_the_server_was_down_is_asked_ane
     let other = second.object("only-second", 1000).bytes();
     let folder = tempfile::tempdir().unwrap();
     tokio::task::spawn_blocking(move || {
-        Config { origin: &first.url(), secret: SECRET, more: "" }.write(folder.path());
+        Config { origin: &first.url(), secret: SECRET, log: "warn", more: "" }.write(folder.path());
         let served = Served::serve(folder.path(), &[]);
         assert_eq!(status(&Client::of(&served), &Method::GET, "/photos/only-second"), 404);
         assert_eq!(served.stop("-TERM"), 0);
-        Config { origin: &second.url(), secret: SECRET, more: "" }.write(folder.path());
+        Config { origin: &second.url(), secret: SECRET, log: "warn", more: "" }.write(folder.path());
         let served = Served::serve(folder.path(), &[]);
         let got = Client::of(&served).send(&Method::GET, "/photos/only-second", b"").unwrap();
         assert!(got == (200, other.to_vec()), "{}", got.0);

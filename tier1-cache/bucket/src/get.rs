@@ -51,16 +51,28 @@ impl Engine {
     /// Safe: a fill that this read started goes on for the next one.
     pub async fn get(&self, bucket: &Arc<Bucket>, caller: &Caller, request: GetRequest) -> Answer<Object> {
         let mut answer = failed(CacheWord::Miss, OVERTAKEN, BucketError::Conflict);
+        let mut bucket = bucket.clone();
         for _ in 0..MAX_CONFLICTS {
             let entry = match self.inner.store.lookup(bucket.id, &request.key).await {
                 Ok(entry) => entry,
                 Err(error) => return failed(CacheWord::Miss, "store", error.into()),
             };
-            let read =
-                Read { engine: self, bucket, caller, request: &request, entry, own_trace: OnceLock::new() };
+            let read = Read {
+                engine: self,
+                bucket: &bucket,
+                caller,
+                request: &request,
+                entry,
+                own_trace: OnceLock::new(),
+            };
             answer = read.run().await;
             if answer.report.detail != OVERTAKEN {
                 break;
+            }
+            // What overtook it may have been another shadow: that is the one to ask then.
+            match self.bucket(&bucket.name).await {
+                Ok(now) if now.id == bucket.id => bucket = now,
+                Ok(_) | Err(_) => {}
             }
         }
         metrics::counter!("fallthrough_cache_lookups_total",
