@@ -1,7 +1,7 @@
 //! The whole of tier 1 in one thread, under virtual time: real clients, gateway, engine and store, a disk that loses
 //! what was not synced, and origins that misbehave. One seed is one run is one history.
 //!
-//! [`run`] plays a seed and judges it: every key's history must be linearizable with respect to [`model`], LIST
+//! [`run`] plays a seed and judges it: every key's history must be linearizable with respect to [`Model`], LIST
 //! included, with "whatever the shadow has" as the initial value; no body may be a mix; no key may be fetched twice
 //! at once; nothing may be left at the end. It does not measure speed, and knows nothing of operating systems: the
 //! tests that kill the real process do.

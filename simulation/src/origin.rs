@@ -36,8 +36,8 @@ pub(crate) type Timeline = Vec<(u64, Option<VersionId>)>;
 /// Fills under way, and what may let a second one of the same key begin.
 #[derive(Debug, Default)]
 struct Watch {
-    /// By bucket key: when each began.
-    fills: BTreeMap<usize, Vec<Moment>>,
+    /// By origin and key: when each began.
+    fills: BTreeMap<(usize, usize), Vec<Moment>>,
     /// When the first attempt of each fill began, by its key and its request's id.
     first: BTreeMap<(usize, String), Moment>,
     /// Changes of a key under way, and when the last one ended.
@@ -168,7 +168,7 @@ impl ShadowFactory for Factory {
         let number = name.strip_prefix('o').and_then(|n| n.parse::<usize>().ok());
         let number = number.ok_or_else(|| ShadowRefused("no such origin".to_owned()))?;
         let inner = ScriptedShadow::of(self.0.scripts[number].clone());
-        Ok(Arc::new(WatchedShadow { inner, origins: self.0.clone() }))
+        Ok(Arc::new(WatchedShadow { inner, origin: number, origins: self.0.clone() }))
     }
 }
 
@@ -176,20 +176,21 @@ impl ShadowFactory for Factory {
 #[derive(Debug)]
 struct WatchedShadow {
     inner: ScriptedShadow,
+    origin: usize,
     origins: Arc<Origins>,
 }
 
 /// Counts a fill out when its answer is over.
 struct FillUnderWay {
     watch: Arc<Mutex<Watch>>,
-    key: usize,
+    of: (usize, usize),
     began: Moment,
 }
 
 impl Drop for FillUnderWay {
     fn drop(&mut self) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fills) = watch.fills.get_mut(&self.key) {
+        if let Some(fills) = watch.fills.get_mut(&self.of) {
             let one = fills.iter().position(|began| *began == self.began);
             one.map(|one| fills.remove(one));
         }
@@ -212,7 +213,9 @@ impl WatchedShadow {
         watch.first.insert(first, began);
         let changing = watch.changing.get(&key).is_some_and(|changing| *changing > 0);
         let changed = watch.changed.get(&key).copied().unwrap_or_default();
-        let fills = watch.fills.entry(key).or_default();
+        // Another origin is another shadow: a reader who saw the one before may still be served from that.
+        let of = (self.origin, key);
+        let fills = watch.fills.entry(of).or_default();
         // What something has superseded goes on for the readers that it has.
         let twice = !changing && began > changed && fills.iter().any(|other| *other > changed);
         let others = fills.len();
@@ -221,7 +224,7 @@ impl WatchedShadow {
         if twice {
             origins.journal.violation(format!("key {key} is fetched while {others} fills of it run"));
         }
-        Some(FillUnderWay { watch: origins.watch.clone(), key, began })
+        Some(FillUnderWay { watch: origins.watch.clone(), of, began })
     }
 
     /// Decides what goes wrong with this request.

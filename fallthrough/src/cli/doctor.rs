@@ -43,7 +43,7 @@ pub(crate) struct ScrubArgs {
     /// Begin at the beginning, also if a pass is under way
     #[arg(long)]
     restart: bool,
-    /// Bytes to read per second, such as 64MiB; 0 for as fast as the disk [default: [store] scrub-rate]
+    /// Bytes to read per second, such as 64MiB; 0 for as fast as the disk; as configured if not given
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     rate: Option<u64>,
 }
