@@ -82,7 +82,7 @@ async fn doctor_finds_rot_heals_copies_and_keeps_what_was_written_aside() {
         let (status, answer) = get(&client, "mine");
         assert_eq!(status, 500, "never 404, never wrong bytes: {}", String::from_utf8_lossy(&answer));
         assert_eq!(get(&client, "small"), (200, b"a small one".to_vec()));
-        let (_, page) = http_get(served.text("admin"), "/metrics");
+        let (_, page) = served.admin("/metrics");
         for line in [
             "fallthrough_quarantined_blobs 1",
             "fallthrough_scrub_repaired_total 1",
@@ -126,16 +126,4 @@ async fn doctor_finds_rot_heals_copies_and_keeps_what_was_written_aside() {
     })
     .await
     .unwrap();
-}
-
-/// GET without a token: what the admin listener shows to everybody.
-fn http_get(base: &str, path: &str) -> (u16, String) {
-    use std::io::{Read, Write};
-    let address = base.strip_prefix("http://").unwrap();
-    let mut socket = std::net::TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap();
-    (status, answer)
 }

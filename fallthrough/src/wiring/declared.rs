@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use fallthrough_bucket::{
     AccessKeyRow, Bucket, BucketError, BucketSettings, Engine, NewBucket, ShadowFactory, ShadowTarget,
@@ -114,17 +115,9 @@ pub(crate) async fn origins(
             ShadowTarget::S3 { .. } | ShadowTarget::Http { .. } => false,
         })
     };
-    let mut after = None;
-    loop {
-        let page = engine.buckets(after.as_ref(), PAGE).await.map_err(store_failed)?;
-        for bucket in page.iter().filter(|bucket| is_concerned(bucket)) {
-            engine.renew_shadow(&bucket.name).await.map_err(store_failed)?;
-            tracing::info!(bucket = %bucket.name, "what it falls through to was declared anew");
-        }
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
-            Some(_) | None => break,
-        }
+    for bucket in every_bucket(engine).await?.iter().filter(|bucket| is_concerned(bucket)) {
+        engine.renew_shadow(&bucket.name).await.map_err(store_failed)?;
+        tracing::info!(bucket = %bucket.name, "what it falls through to was declared anew");
     }
     // Names that are gone are kept: they may come back as something else.
     if now != before {
@@ -192,24 +185,16 @@ pub(crate) async fn heirs(
     let is_declared =
         |id: &String| *id == root.id || settings.accounts.iter().any(|account| account.id == *id);
     let inherits = |id: &String| !is_declared(id) && made.as_ref() == Some(id);
-    let mut after = None;
-    loop {
-        let page = engine.buckets(after.as_ref(), PAGE).await.map_err(store_failed)?;
-        for bucket in &page {
-            let owner = &bucket.settings.owner;
-            if inherits(owner) {
-                let moved = engine
-                    .set_bucket(&bucket.name, &|now: &mut BucketSettings| root.id.clone_into(&mut now.owner))
-                    .await;
-                moved.map_err(|error| refused(&bucket.name, error))?;
-                tracing::info!(bucket = %bucket.name, owner = root.id, "a bucket of the account that was made at the first start has a new owner");
-            } else if !is_declared(owner) {
-                tracing::warn!(bucket = %bucket.name, owner, "the owner of a bucket is not declared: declare it, or name another with `fallthrough bucket set --owner`");
-            }
-        }
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
-            Some(_) | None => break,
+    for bucket in every_bucket(engine).await? {
+        let owner = &bucket.settings.owner;
+        if inherits(owner) {
+            let moved = engine
+                .set_bucket(&bucket.name, &|now: &mut BucketSettings| root.id.clone_into(&mut now.owner))
+                .await;
+            moved.map_err(|error| refused(&bucket.name, error))?;
+            tracing::info!(bucket = %bucket.name, owner = root.id, "a bucket of the account that was made at the first start has a new owner");
+        } else if !is_declared(owner) {
+            tracing::warn!(bucket = %bucket.name, owner, "the owner of a bucket is not declared: declare it, or name another with `fallthrough bucket set --owner`");
         }
     }
     let mut after = None;
@@ -229,31 +214,37 @@ pub(crate) async fn heirs(
 }
 
 async fn set_free(engine: &Engine, settings: &Settings) -> Result<(), Failure> {
-    let mut after = None;
-    loop {
-        let page = engine.buckets(after.as_ref(), PAGE).await.map_err(store_failed)?;
-        for bucket in &page {
-            if bucket.settings.managed && !settings.buckets.contains_key(&bucket.name) {
-                let freed =
-                    engine.set_bucket(&bucket.name, &|now: &mut BucketSettings| now.managed = false).await;
-                match freed {
-                    Ok(_) => {
-                        tracing::info!(bucket = %bucket.name, "a bucket is no longer declared and can be changed freely");
-                    }
-                    // What it falls through to is no longer declared either. Its shadow is not cleared for
-                    // that: keys that are not here yet would look as if they did not exist.
-                    Err(BucketError::InvalidSettings { reason }) => tracing::warn!(
-                        bucket = %bucket.name,
-                        reason,
-                        "a bucket is no longer declared, and what it falls through to cannot be had; set or clear its shadow"
-                    ),
-                    Err(other) => return Err(store_failed(other)),
+    for bucket in every_bucket(engine).await? {
+        if bucket.settings.managed && !settings.buckets.contains_key(&bucket.name) {
+            let freed =
+                engine.set_bucket(&bucket.name, &|now: &mut BucketSettings| now.managed = false).await;
+            match freed {
+                Ok(_) => {
+                    tracing::info!(bucket = %bucket.name, "a bucket is no longer declared and can be changed freely");
                 }
+                // What it falls through to is no longer declared either. Its shadow is not cleared for
+                // that: keys that are not here yet would look as if they did not exist.
+                Err(BucketError::InvalidSettings { reason }) => tracing::warn!(
+                    bucket = %bucket.name,
+                    reason,
+                    "a bucket is no longer declared, and what it falls through to cannot be had; set or clear its shadow"
+                ),
+                Err(other) => return Err(store_failed(other)),
             }
         }
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
-            Some(_) | None => return Ok(()),
+    }
+    Ok(())
+}
+
+/// All buckets, as they are now.
+async fn every_bucket(engine: &Engine) -> Result<Vec<Arc<Bucket>>, Failure> {
+    let mut all: Vec<Arc<Bucket>> = Vec::new();
+    loop {
+        let page = engine.buckets(all.last().map(|last| &last.name), PAGE).await.map_err(store_failed)?;
+        let is_last = page.len() < PAGE;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
         }
     }
 }

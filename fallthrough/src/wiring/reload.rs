@@ -40,12 +40,7 @@ struct Inner {
     sources: Option<Sources>,
     /// One reload at a time.
     running: Mutex<Running>,
-    engine: Engine,
-    gateway: Gateway,
-    shadows: Arc<Shadows>,
-    declarations: Declarations,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    parts: Parts,
     tasks: TaskTracker,
 }
 
@@ -105,10 +100,8 @@ pub(crate) async fn take_over(
 impl Reloader {
     /// Begins with what `running` says.
     pub(crate) fn new(sources: Option<Sources>, running: Settings, parts: Parts) -> Self {
-        let Parts { engine, gateway, shadows, declarations, clock, entropy } = parts;
         let running = Mutex::new(Running { settings: running, untold: BTreeSet::new() });
-        let tasks = TaskTracker::new();
-        let inner = Inner { sources, running, engine, gateway, shadows, declarations, clock, entropy, tasks };
+        let inner = Inner { sources, running, parts, tasks: TaskTracker::new() };
         Self(Arc::new(inner))
     }
 
@@ -162,24 +155,17 @@ impl Inner {
             ));
         }
         logging::parse(&settings.log)?;
-        let before = self.shadows.now();
+        let parts = &self.parts;
+        let before = parts.shadows.now();
         let now = before.renewed(&settings)?;
         declared::check_buckets(&now, &settings)?;
-        let root = root::load_or_make(&settings, &*self.entropy)?.account;
+        let root = root::load_or_make(&settings, &*parts.entropy)?.account;
 
         let changed = changes(&running.settings, &settings);
         running.untold.extend(now.changed_since(&before));
-        self.shadows.replace(now);
-        let parts = Parts {
-            engine: self.engine.clone(),
-            gateway: self.gateway.clone(),
-            shadows: Arc::clone(&self.shadows),
-            declarations: self.declarations.clone(),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-        };
-        self.declarations.replace(declarations(&settings, &root));
-        let taken = take_over(&parts, &settings, &root, &running.untold).await;
+        parts.shadows.replace(now);
+        parts.declarations.replace(declarations(&settings, &root));
+        let taken = take_over(parts, &settings, &root, &running.untold).await;
         taken.map_err(|failure| Failure {
             message: format!("a part of it was taken over, then: {}", failure.message),
             mend: format!("{}, and reload again", failure.mend),

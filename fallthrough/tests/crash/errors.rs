@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fallthrough_object::{Entropy, SeededEntropy};
 use http::Method;
 
-use crate::ground::{Ground, admin, await_that};
+use crate::ground::{Ground, await_that};
 use crate::load::{End, Load};
 use crate::served::client::Client;
 use crate::served::{Served, signal};
@@ -197,8 +197,8 @@ fn read_stored(
             Ok((status, body)) => panic!("{key}: {status} {when}: {}", String::from_utf8_lossy(&body)),
             Err(error) => panic!("{key}: {error} {when}"),
         }
-        seen.unready += u64::from(admin(served, "/readyz").0 == 503);
-        let metrics = admin(served, "/metrics").1;
+        seen.unready += u64::from(served.admin("/readyz").0 == 503);
+        let metrics = served.admin("/metrics").1;
         seen.unwritable += u64::from(metrics.lines().any(|line| line == "fallthrough_store_writable 0"));
         if ended.load(Ordering::Relaxed) {
             break;
@@ -217,5 +217,5 @@ fn recover(served: &Served, when: &str) {
         assert_eq!(client.send(&Method::GET, "/photos/recovered", &[]).unwrap(), (200, body.to_vec()));
     }
     assert_eq!(client.send(&Method::DELETE, "/photos/recovered", &[]).unwrap().0, 204);
-    assert_eq!(admin(served, "/readyz").0, 200, "after {when}");
+    assert_eq!(served.admin("/readyz").0, 200, "after {when}");
 }

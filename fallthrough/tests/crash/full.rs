@@ -8,7 +8,7 @@ use std::process::Command;
 use fallthrough_sim::Content;
 use http::Method;
 
-use crate::ground::{Ground, admin, await_that, cold};
+use crate::ground::{Ground, await_that, cold};
 use crate::served::client::Client;
 use crate::served::{Served, signal};
 use crate::skip::skipped;
@@ -211,13 +211,13 @@ fn works_while_full(ground: &Ground, served: &Served, fillers: &[(String, Conten
         .unwrap();
     }
     await_that("what was passed on to be gone", || ground.files() == files).unwrap();
-    assert_eq!(admin(served, "/readyz").0, 200);
+    assert_eq!(served.admin("/readyz").0, 200);
     tells(served, "fallthrough_store_accepts_fills 0");
 }
 
 fn tells(served: &Served, line: &str) {
     // The figure of free space may be half a second old.
-    await_that(line, || admin(served, "/metrics").1.lines().any(|told| told == line)).unwrap();
+    await_that(line, || served.admin("/metrics").1.lines().any(|told| told == line)).unwrap();
 }
 
 /// With no byte free: what is here is read, what is not kept is passed on as far as memory holds it, and nothing

@@ -1,19 +1,18 @@
 //! Where a run takes place: a folder, an origin behind the bucket, and the journal of every writer.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use fallthrough_object::{Clock, Entropy, SeededEntropy, SystemClock};
+use fallthrough_object::{Entropy, SeededEntropy};
 use fallthrough_sim::{Content, FaultyOrigin};
 use http::Method;
 
 use crate::expected::Expected;
 use crate::load::{End, Load};
 use crate::served::Served;
+use crate::served::asking::await_within;
 use crate::served::client::Client;
 use crate::tally::Tally;
 
@@ -226,35 +225,13 @@ fn files(data: &Path) -> (usize, usize) {
 /// Waits until the sweep of this start has finished, as its metric says.
 fn await_sweep(served: &Served) {
     let swept = |line: &str| line.starts_with("fallthrough_store_sweeps_total") && !line.ends_with(" 0");
-    await_that("a sweep to finish", || admin(served, "/metrics").1.lines().any(swept)).unwrap();
+    await_that("a sweep to finish", || served.admin("/metrics").1.lines().any(swept)).unwrap();
 }
 
-/// Asks again and again, since what runs in another process wakes nobody here; an error after 30 s.
-pub(crate) fn await_that(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
-    let clock = SystemClock::new();
-    let began = clock.monotonic();
-    while !is_so() {
-        if clock.monotonic().since(began) > Duration::from_secs(30) {
-            return Err(format!("waited in vain for {what}"));
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// Status and body of a GET of the admin API.
-pub(crate) fn admin(served: &Served, path: &str) -> (u16, String) {
-    let address = served.text("admin").strip_prefix("http://").unwrap();
-    let mut socket = TcpStream::connect(address).unwrap();
-    let token = served.text("admin_token");
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+/// As [`await_within`] 30 s.
+///
+/// # Errors
+/// It did not become so.
+pub(crate) fn await_that(what: &str, is_so: impl FnMut() -> bool) -> Result<(), String> {
+    await_within(Duration::from_secs(30), what, is_so)
 }

@@ -1,16 +1,14 @@
 //! Where a test takes place: a folder, an origin, and a server that anybody may read from.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fallthrough_object::{Clock, SystemClock};
 use fallthrough_sim::FaultyOrigin;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::served::Served;
+use crate::served::asking::await_within;
 
 /// Longest wait for what has to happen in another process: a bug then shows as a failure, not as a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,42 +62,18 @@ fn count(folder: &Path) -> usize {
     std::fs::read_dir(folder).map_or(0, |entries| entries.flatten().count())
 }
 
-/// Asks again and again, since what runs in another process wakes nobody here.
+/// As [`await_within`] what such a wait may take here.
 ///
 /// # Errors
 /// It did not become so.
-pub(crate) fn await_that(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
-    let clock = SystemClock::new();
-    let began = clock.monotonic();
-    while !is_so() {
-        if clock.monotonic().since(began) > PATIENCE {
-            return Err(format!("waited in vain for {what}"));
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-    Ok(())
+pub(crate) fn await_that(what: &str, is_so: impl FnMut() -> bool) -> Result<(), String> {
+    await_within(PATIENCE, what, is_so)
 }
 
 /// A value of `/metrics`, the sum over its labels; 0 if it is not there.
 pub(crate) fn metric(served: &Served, name: &str) -> f64 {
-    let lines = admin(served, "/metrics");
+    let (_, lines) = served.admin("/metrics");
     let of_name =
         lines.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
     of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-/// The body of a GET of the admin API.
-fn admin(served: &Served, path: &str) -> String {
-    let address = served.text("admin").strip_prefix("http://").unwrap();
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let token = served.text("admin_token");
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }

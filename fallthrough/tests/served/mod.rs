@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
+pub(crate) mod asking;
 pub(crate) mod client;
 
 use std::io::{BufRead, BufReader};
