@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fallthrough_object::{
-    Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Timestamp, TraceParent,
+    Acl, Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Tag, Timestamp, TraceParent,
 };
 use fallthrough_store::{Bucket, ObjectInfo};
 use fallthrough_wire::conditions::{Conditions, IfRange, WriteConditions};
@@ -143,12 +143,27 @@ impl CacheReport {
     }
 }
 
+/// What an object gets besides its bytes and its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// The account that owns it, if that is not the bucket's owner.
+    pub owner: Option<String>,
+    /// Its ACL; `None`: private to its owner.
+    pub acl: Option<Acl>,
+    /// Where a website sends who asks for it.
+    pub website_redirect: Option<String>,
+}
+
 /// A write of one object.
 pub struct PutRequest {
     /// The object.
     pub key: Key,
     /// Its headers.
     pub meta: Meta,
+    /// What else it gets.
+    pub attributes: Attributes,
     /// Its bytes. The stream ends with an error if a signature, checksum or length was not kept; nothing is
     /// stored then.
     pub body: Body,

@@ -8,6 +8,7 @@ mod api;
 mod ask;
 mod attach;
 mod cold;
+mod configure;
 mod core;
 mod delete;
 mod engine;
@@ -35,8 +36,8 @@ mod tests;
 mod verify;
 
 pub use api::{
-    Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,
-    ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
+    Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest,
+    ListCursor, ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
 };
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,

@@ -49,7 +49,11 @@ impl Engine {
             meta: request.meta,
             checksums: request.checksums.get().cloned().unwrap_or_default(),
             md5: Some(md5),
-            part_sizes: Vec::new(),
+            tags: request.attributes.tags,
+            owner: request.attributes.owner,
+            acl: request.attributes.acl,
+            website_redirect: request.attributes.website_redirect,
+            ..ObjectInfo::default()
         };
         let sealed = staging.seal().await?;
         let shown = Arc::new(info.clone());

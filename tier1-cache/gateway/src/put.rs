@@ -4,7 +4,7 @@
 //! object must give back what it was given; and a refused body must keep its reason, which would be lost in
 //! the boxed error of its stream.
 
-use fallthrough_bucket::{BucketError, Engine, PutRequest};
+use fallthrough_bucket::{Attributes, BucketError, Engine, PutRequest};
 use fallthrough_object::Body;
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::write_checksum_headers;
@@ -61,6 +61,7 @@ pub(crate) async fn object(
     let request = PutRequest {
         key: exchange.key()?.clone(),
         meta,
+        attributes: Attributes::default(),
         body: Body::Stream(stream),
         length_bytes: Some(length_bytes),
         content_md5,
