@@ -74,6 +74,11 @@ impl Engine {
         Ok(self.get(bucket, caller, request).await.result?.info)
     }
 
+    /// A body as a stream, whatever it is.
+    pub fn pieces(&self, body: fallthrough_object::Body) -> fallthrough_object::ByteStream {
+        self.inner.store.pieces(body)
+    }
+
     /// What is stored here of an object, if it is here: nobody is asked.
     ///
     /// # Errors

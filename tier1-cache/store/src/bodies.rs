@@ -23,6 +23,11 @@ use crate::store::{Inner, Store};
 const PIECE_BYTES: u64 = 256 << 10;
 
 impl Store {
+    /// A body as a stream, whatever it is; pieces are at most 256 KiB where they are read from a file.
+    pub fn pieces(&self, body: Body) -> ByteStream {
+        in_pieces(body, self.inner.blobs.blocks())
+    }
+
     /// Opens `range` of an object for reading: bytes if it is small, a file range if every block of it was
     /// verified since start, else a stream that verifies as it reads. The first piece is verified here.
     ///
@@ -86,34 +91,36 @@ async fn open_parts(
         return Err(StoreError::Superseded);
     }
     let body = open_file(inner.clone(), first.id, first.size_bytes, within).await?;
+    let blocks = inner.blobs.blocks();
     let rest = stream::iter(pieces).then(move |(part, within)| {
         let inner = pin.inner();
         async move {
             match open_file(inner, part.id, part.size_bytes, within).await {
-                Ok(body) => Ok(in_pieces(body)),
+                Ok(body) => Ok(in_pieces(body, blocks)),
                 Err(error) => Err(body_error(error)),
             }
         }
     });
-    Ok(Body::Stream(Box::pin(in_pieces(body).chain(rest.try_flatten()))))
+    Ok(Body::Stream(Box::pin(in_pieces(body, blocks).chain(rest.try_flatten()))))
 }
 
 /// A body as a stream, whatever it is.
-fn in_pieces(body: Body) -> ByteStream {
+fn in_pieces(body: Body, blocks: bool) -> ByteStream {
     match body {
         Body::Bytes(bytes) => Box::pin(stream::once(std::future::ready(Ok(bytes)))),
         Body::Stream(pieces) => pieces,
-        Body::File(file) => Box::pin(unfold(file, |file| async move {
+        Body::File(file) => Box::pin(unfold(file, move |file| async move {
             if file.len == 0 {
                 return None;
             }
             let len = file.len.min(PIECE_BYTES);
             let (reader, offset) = (file.file.clone(), file.offset);
-            let read = off_thread(true, move || {
+            let read = off_thread(blocks, move || {
                 let mut out = vec![0; len as usize];
                 reader.read_exact_at(&mut out, offset).map(|()| Bytes::from(out))
             });
             let piece = read.await.and_then(|read| read).map_err(BodyError::Io);
+            // After a failure nothing follows.
             let left = if piece.is_ok() { file.len - len } else { 0 };
             Some((piece, FileRange { offset: file.offset + len, len: left, ..file }))
         })),
