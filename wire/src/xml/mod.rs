@@ -3,17 +3,23 @@
 //! What is written is always well-formed, whatever names it holds. What is read is bounded, has no
 //! document type and no entities but the five of XML itself.
 
+mod acl;
 mod bucket;
 mod delete;
 mod error_document;
 mod list;
+mod tagging;
 pub(crate) mod tree;
+mod versions;
 pub mod write;
 
+pub use acl::{AccessControlPolicy, NamedGrant};
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 pub use error_document::{ErrorDocument, parse_error_document};
 pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
+pub use tagging::{parse_tagging, tagging};
+pub use versions::ListVersions;
 
 /// Namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
