@@ -4,6 +4,7 @@
 //! requests and answers are plain types. What must be right under every interleaving (the state of
 //! a key, the table of running fills, admission, the breaker) is pure and lives in `core`.
 
+mod accounts;
 mod api;
 mod ask;
 mod attach;
@@ -36,15 +37,16 @@ mod tests;
 mod verify;
 
 pub use api::{
-    Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest,
-    ListCursor, ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
+    Admission, Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation,
+    GetRequest, ListCursor, ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome,
+    PutRequest,
 };
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use fallthrough_store::{
-    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, ObjectInfo,
-    Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
-    ShadowRule, ShadowTarget, Treat403As,
+    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom,
+    ObjectInfo, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally,
+    ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
 };
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

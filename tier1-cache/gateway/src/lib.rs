@@ -7,12 +7,15 @@
 pub mod admin;
 
 mod access;
+mod acl;
 mod address;
+mod attributes;
 mod authentication;
 mod blocks;
 mod connection;
 mod cors;
 mod delete_objects;
+mod document;
 mod exchange;
 mod flow;
 #[cfg(feature = "fuzzing")]
@@ -25,6 +28,7 @@ mod operation;
 mod options;
 mod outgoing;
 mod patience;
+mod people;
 mod put;
 mod refusal;
 mod report;
@@ -32,9 +36,11 @@ mod request_id;
 mod s3s_front;
 mod server;
 mod service;
+mod tagging;
 mod telemetry;
 mod unset;
 mod upload;
+mod versions;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
 pub use server::{Drained, Gateway};

@@ -4,7 +4,7 @@
 //! object must give back what it was given; and a refused body must keep its reason, which would be lost in
 //! the boxed error of its stream.
 
-use fallthrough_bucket::{Attributes, BucketError, Engine, PutRequest};
+use fallthrough_bucket::{BucketError, Engine, PutRequest};
 use fallthrough_object::Body;
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::write_checksum_headers;
@@ -14,6 +14,7 @@ use http::header::ETAG;
 use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 
+use crate::attributes::attributes_of_request;
 use crate::exchange::Exchange;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
@@ -22,8 +23,7 @@ use crate::report::Reported;
 use crate::upload::{PUT_BYTES_MAX, Upload};
 
 /// Headers that ask for what is not offered. Ignoring one would acknowledge something that was not done.
-const REFUSED_HEADERS: [&str; 13] = [
-    "x-amz-tagging",
+const REFUSED_HEADERS: [&str; 12] = [
     "x-amz-website-redirect-location",
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
@@ -50,10 +50,10 @@ pub(crate) async fn object(
     let headers = &exchange.parts.headers;
     exchange.check_version()?;
     exchange.refuse_headers(&REFUSED_HEADERS)?;
-    check_acl(exchange)?;
     check_storage_class(exchange)?;
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
+    let attributes = attributes_of_request(exchange, headers, engine).await?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
     let incoming = body.take().ok_or(S3Code::InternalError)?;
@@ -61,7 +61,7 @@ pub(crate) async fn object(
     let request = PutRequest {
         key: exchange.key()?.clone(),
         meta,
-        attributes: Attributes::default(),
+        attributes,
         body: Body::Stream(stream),
         length_bytes: Some(length_bytes),
         content_md5,
@@ -85,15 +85,6 @@ pub(crate) async fn object(
     }
     write_checksum_headers(&outcome.info.checksums, headers);
     Ok(response.into())
-}
-
-/// ACLs are not offered, except for those that say what is the case anyway.
-pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
-    let granted = exchange.parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
-    match exchange.header("x-amz-acl") {
-        None | Some("private" | "bucket-owner-full-control") if !granted => Ok(()),
-        None | Some(_) => Err(S3Error::new(S3Code::AccessControlListNotSupported)),
-    }
 }
 
 fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {
