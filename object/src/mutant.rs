@@ -63,6 +63,14 @@ mutants! {
     GrantsIgnored in gateway,
     /// An account may do everything with other accounts' buckets.
     OwnerIgnored in gateway,
+    /// Whatever an object's ACL says, who may ask for it gets it.
+    ObjectAclIgnored in gateway,
+    /// Who may not list a bucket is told which keys do not exist.
+    AbsenceToldToStrangers in gateway,
+    /// An account is believed to exist because a grant names it.
+    UnknownGranteeAccepted in gateway,
+    /// What another account writes belongs to the bucket's owner.
+    WriterNotNoted in gateway,
     /// Everybody may write to a public bucket.
     PublicMayWrite in gateway,
     /// Content-Length beside Transfer-Encoding is accepted.
@@ -80,6 +88,8 @@ mutants! {
     NoSupersession in bucket,
     /// A fill commits without looking at what is there now.
     NoRevisionCheck in bucket,
+    /// Who may have only what is here has keys asked for that are not.
+    ColdKeysForAnybody in bucket,
     /// A tombstone is read as a miss.
     NoTombstoneCheck in bucket,
     /// A fill is handed on although its digest differs.

@@ -81,6 +81,7 @@ codes! {
     InvalidToken "InvalidToken" 400 "The provided token is malformed or otherwise not valid.";
     InvalidUri "InvalidURI" 400 "The specified URI could not be parsed.";
     KeyTooLong "KeyTooLongError" 400 "Your key is too long.";
+    MalformedAcl "MalformedACLError" 400 "The ACL that you provided was not well formed or did not validate against our published schema.";
     MalformedPolicy "MalformedPolicy" 400 "Your policy contains a principal or a statement that is not valid.";
     MalformedPostRequest "MalformedPOSTRequest" 400 "The body of your POST request is not well-formed multipart/form-data.";
     MalformedTrailer "MalformedTrailerError" 400 "The request contained trailing data that was not well-formed or did not conform to our published schema.";
@@ -120,6 +121,8 @@ codes! {
     SlowDown "SlowDown" 503 "Please reduce your request rate.";
     TemporaryRedirect "TemporaryRedirect" 307 "You are being redirected to the bucket while the DNS server is being updated.";
     TooManyBuckets "TooManyBuckets" 400 "You have attempted to create more buckets than are allowed.";
+    UnexpectedContent "UnexpectedContent" 400 "This request does not support content.";
+    UnresolvableGrantByEmail "UnresolvableGrantByEmailAddress" 400 "The email address you provided does not match any account on record.";
     UnsupportedArgument "UnsupportedArgument" 400 "The request contained an unsupported argument.";
     UriTooLong "URITooLong" 414 "The request URI is too long.";
     XAmzContentSha256Mismatch "XAmzContentSHA256Mismatch" 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";

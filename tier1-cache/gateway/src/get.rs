@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fallthrough_bucket::{Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo};
+use fallthrough_bucket::{Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo};
 use fallthrough_object::ByteRange;
 use fallthrough_wire::conditions::{Conditions, IfRange};
 use fallthrough_wire::date::format_http;
@@ -16,10 +16,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::attributes::part_checksum;
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::multipart::part_number;
+use crate::object_attributes::part_checksum;
 use crate::operation::Operation;
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
@@ -31,6 +31,8 @@ const REFUSED_HEADERS: [&str; 3] = [
     "x-amz-server-side-encryption-customer-key",
     "x-amz-server-side-encryption-customer-key-md5",
 ];
+
+const X_AMZ_TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// Query parameters with which a signed request replaces headers of the answer.
 const OVERRIDES: [(&str, HeaderName); 6] = [
@@ -64,7 +66,10 @@ pub(crate) async fn object(
         if_range: IfRange::from_headers(headers),
         conditions: Conditions::from_headers(headers),
     };
-    let Answer { report, result } = engine.get(bucket, &exchange.caller, request).await;
+    let read = async |admission: Admission<'_>| {
+        engine.get_admitted(bucket, &exchange.caller, request, admission).await
+    };
+    let Answer { report, result } = exchange.admitted(read).await?;
     match result {
         Ok(object) => {
             let mut response = respond(exchange, object, blocks);
@@ -73,7 +78,10 @@ pub(crate) async fn object(
             }
             Ok(Reported { response, report: Some(report) })
         }
-        Err(error) => Err(Refusal::reported(error, report)),
+        Err(error) => {
+            let (refusal, tells) = exchange.refusal(error);
+            Err(if tells { refusal.with(report) } else { refusal })
+        }
     }
 }
 
@@ -161,6 +169,9 @@ fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
     insert(headers, LAST_MODIFIED, format_http(info.last_modified));
     if let Some(etag) = &info.etag {
         insert(headers, ETAG, etag.to_string());
+    }
+    if !info.tags.is_empty() {
+        headers.insert(X_AMZ_TAGGING_COUNT, HeaderValue::from(info.tags.len()));
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod admin;
 
 mod access;
+mod acl;
 mod address;
 mod attributes;
 mod authentication;
@@ -15,6 +16,7 @@ mod connection;
 mod copy;
 mod cors;
 mod delete_objects;
+mod document;
 mod exchange;
 mod flow;
 #[cfg(feature = "fuzzing")]
@@ -25,10 +27,12 @@ mod keys;
 mod list;
 mod list_uploads;
 mod multipart;
+mod object_attributes;
 mod operation;
 mod options;
 mod outgoing;
 mod patience;
+mod people;
 mod put;
 mod refusal;
 mod report;
@@ -36,9 +40,11 @@ mod request_id;
 mod s3s_front;
 mod server;
 mod service;
+mod tagging;
 mod telemetry;
 mod unset;
 mod upload;
+mod versions;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
 pub use server::{Drained, Gateway};

@@ -4,7 +4,7 @@
 //! object must give back what it was given; and a refused body must keep its reason, which would be lost in
 //! the boxed error of its stream.
 
-use fallthrough_bucket::{Attributes, BucketError, Engine, PutRequest};
+use fallthrough_bucket::{BucketError, Engine, PutRequest};
 use fallthrough_object::Body;
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::write_checksum_headers;
@@ -14,6 +14,7 @@ use http::header::ETAG;
 use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 
+use crate::attributes::attributes_of_request;
 use crate::exchange::Exchange;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
@@ -50,7 +51,7 @@ pub(crate) async fn object(
     check_storage_class(exchange)?;
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
-    let attributes = attributes(exchange, engine).await?;
+    let attributes = attributes_of_request(exchange, headers, engine).await?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
     let incoming = body.take().ok_or(S3Code::InternalError)?;
@@ -87,26 +88,6 @@ pub(crate) async fn object(
 /// Refuses what asks for encryption or locks that are not offered.
 pub(crate) fn refuse_encryption(exchange: &Exchange<'_>) -> Result<(), S3Error> {
     exchange.refuse_headers(&REFUSED_HEADERS)
-}
-
-/// What the object gets besides its bytes and its headers.
-///
-/// # Errors
-/// What is not offered, or cannot be read.
-pub(crate) async fn attributes(exchange: &Exchange<'_>, _engine: &Engine) -> Result<Attributes, Refusal> {
-    exchange.refuse_headers(&["x-amz-tagging"])?;
-    check_acl(exchange)?;
-    let website_redirect = exchange.header("x-amz-website-redirect-location").map(str::to_owned);
-    Ok(Attributes { website_redirect, ..Attributes::default() })
-}
-
-/// ACLs are not offered, except for those that say what is the case anyway.
-pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
-    let granted = exchange.parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
-    match exchange.header("x-amz-acl") {
-        None | Some("private" | "bucket-owner-full-control") if !granted => Ok(()),
-        None | Some(_) => Err(S3Error::new(S3Code::AccessControlListNotSupported)),
-    }
 }
 
 pub(crate) fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {

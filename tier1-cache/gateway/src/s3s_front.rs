@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fallthrough_bucket::{Bucket, BucketError, BucketSettings, Caller, Engine, NewBucket};
-use fallthrough_object::{BucketName, Key};
+use fallthrough_object::{Acl, BucketConfiguration, BucketName, Key};
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::uri::{encode_path, encode_query};
 use fallthrough_wire::xml::parse_error_document;
@@ -25,13 +25,14 @@ use s3s::validation::NameValidation;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::access::{Identity, Place, decide};
+use crate::acl::{Owners, acl_of_request};
 use crate::address::Address;
 use crate::authentication::Sender;
 use crate::exchange::Exchange;
 use crate::keys::Principal;
 use crate::operation::{Need, Operation};
 use crate::outgoing::Outgoing;
-use crate::put::check_acl;
+use crate::people::People;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -41,7 +42,10 @@ const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 const BUCKETS_MAX: usize = 10_000;
 
 /// `s3s`, with our engine behind it.
-pub(crate) struct S3sFront(S3Service);
+pub(crate) struct S3sFront {
+    service: S3Service,
+    engine: Engine,
+}
 
 impl fmt::Debug for S3sFront {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,21 +55,23 @@ impl fmt::Debug for S3sFront {
 
 impl S3sFront {
     pub(crate) fn new(engine: Engine, region: &str) -> Self {
-        let mut builder = S3ServiceBuilder::new(Operations { engine, region: region.to_owned() });
+        let operations = Operations { engine: engine.clone(), region: region.to_owned() };
+        let mut builder = S3ServiceBuilder::new(operations);
         builder.set_validation(AlreadyChecked);
-        Self(builder.build())
+        Self { service: builder.build(), engine }
     }
 
     /// Answers the exchange. `body`: what came with it, decoded and verified.
     pub(crate) async fn call(&self, exchange: &Exchange<'_>, body: Bytes) -> Result<Reported, Refusal> {
         exchange.check_version()?;
+        let mut ticket = Ticket::of(exchange)?;
         if exchange.operation == Operation::CreateBucket {
-            check_acl(exchange)?;
+            let owners = Owners { owner: &ticket.principal.account, bucket_owner: None };
+            ticket.acl = acl_of_request(&exchange.parts.headers, owners, &self.engine).await?;
         }
-        let ticket = Ticket::of(exchange)?;
         let request = rewrite(exchange, &ticket, body)?;
         let internal = || Refusal::from(S3Code::InternalError);
-        let response = self.0.call(request).await.map_err(|_| internal())?;
+        let response = self.service.call(request).await.map_err(|_| internal())?;
         if let Some(refusal) = ticket.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(refusal);
         }
@@ -98,6 +104,8 @@ struct Ticket {
     name: Option<BucketName>,
     bucket: Option<Arc<Bucket>>,
     key: Option<Key>,
+    /// The ACL of a bucket that is to be created.
+    acl: Option<Acl>,
     /// Why it was not done, in our own words.
     refused: Arc<Mutex<Option<Refusal>>>,
 }
@@ -115,6 +123,7 @@ impl Ticket {
                 Address::Object(_, key) => Some(key.clone()),
                 Address::Service | Address::Bucket(_) => None,
             },
+            acl: None,
             refused: Arc::default(),
         })
     }
@@ -208,6 +217,7 @@ impl Ticket {
             name: bucket.name.as_str(),
             owner: &bucket.settings.owner,
             public: fallthrough_bucket::PublicAccess::None,
+            acl: None,
         };
         [Need::ReadBucket, Need::Write].into_iter().any(|need| decide(identity, need, place).is_ok())
     }
@@ -261,11 +271,12 @@ impl S3 for Operations {
             }
         }
         let continuation_token = found.last().and_then(|last| last.name.clone()).filter(|_| more);
-        let account = ticket.principal.account.clone();
+        let owner = People::new(&self.engine).owner(&ticket.principal.account).await;
+        let owner = owner.map_err(|refusal| ticket.refuse(refusal))?;
         Ok(S3Response::new(dto::ListBucketsOutput {
             buckets: Some(found),
             continuation_token,
-            owner: Some(dto::Owner { id: Some(account.clone()), display_name: Some(account) }),
+            owner: Some(dto::Owner { id: Some(owner.id), display_name: Some(owner.display_name) }),
             prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),
         }))
     }
@@ -281,8 +292,9 @@ impl S3 for Operations {
         }
         let name = ticket.name.as_ref().ok_or_else(internal)?;
         let owner = ticket.principal.account.clone();
+        let configuration = BucketConfiguration { acl: ticket.acl.clone(), ..BucketConfiguration::default() };
         let settings = BucketSettings { owner, ..BucketSettings::default() };
-        match self.engine.create_bucket(name, settings).await {
+        match self.engine.create_configured_bucket(name, settings, configuration).await {
             Ok(NewBucket::Created(_)) => {}
             // As S3 in us-east-1: creating one's own bucket again changes nothing and succeeds.
             Ok(NewBucket::Exists(bucket)) if bucket.settings.owner == ticket.principal.account => {}

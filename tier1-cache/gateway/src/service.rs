@@ -35,7 +35,10 @@ use crate::request_id::{RequestId, RequestIds};
 use crate::s3s_front::S3sFront;
 use crate::telemetry::Telemetry;
 use crate::upload::Upload;
-use crate::{attributes, copy, cors, delete_objects, get, list, list_uploads, multipart, put, unset};
+use crate::{
+    acl, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes, put, tagging,
+    unset, versions,
+};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
@@ -46,8 +49,8 @@ const ANONYMOUS_CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'; sandbox",
 );
 
-/// Largest request document of the operations that go through `s3s`.
-const DOCUMENT_BYTES_MAX: u64 = 64 * 1024;
+/// Largest request document of the operations that take one: what a hundred grants or fifty tags need, and more.
+const DOCUMENT_BYTES_MAX: u64 = 512 * 1024;
 /// A refused body that is no longer than this is read and thrown away, so that the connection can go on.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a refused client may take to send what is thrown away.
@@ -231,22 +234,19 @@ impl Service {
             (_, Some(name)) => Some(self.engine.bucket(name).await?),
         };
         let place = match &bucket {
-            Some(bucket) => Place {
-                name: bucket.name.as_str(),
-                owner: &bucket.settings.owner,
-                public: bucket.settings.public,
-            },
+            Some(bucket) => Place::of(bucket),
             None => Place {
                 name: address.bucket().map_or("", |name| name.as_str()),
                 owner: sender.account().unwrap_or(""),
                 public: PublicAccess::None,
+                acl: None,
             },
         };
-        let Allowed { may_fill } =
+        let Allowed { may_fill, reach } =
             decide(sender.identity(), need, place).map_err(|Denied| Refusal::denied())?;
         check_expected_owner(parts, bucket.as_deref())?;
         let caller = sender.caller(&peer.address, may_fill, &parts.headers, id);
-        Ok(Exchange { parts, query, address, operation, sender, caller, bucket })
+        Ok(Exchange { parts, query, address, operation, sender, caller, reach, bucket })
     }
 
     async fn perform(
@@ -276,7 +276,9 @@ impl Service {
             Operation::AbortMultipartUpload => Box::pin(multipart::abort(exchange, &self.engine)).await,
             Operation::ListParts => Box::pin(list_uploads::parts(exchange, &self.engine)).await,
             Operation::ListMultipartUploads => Box::pin(list_uploads::uploads(exchange, &self.engine)).await,
-            Operation::GetObjectAttributes => Box::pin(attributes::of_object(exchange, &self.engine)).await,
+            Operation::GetObjectAttributes => {
+                Box::pin(object_attributes::of_object(exchange, &self.engine)).await
+            }
             Operation::DeleteObjects => {
                 Box::pin(delete_objects::objects(exchange, &self.engine, body, patience)).await
             }
@@ -289,14 +291,29 @@ impl Service {
                 let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
                 Box::pin(self.front.call(exchange, document)).await
             }
-            Operation::GetObjectTagging
-            | Operation::GetObjectAcl
-            | Operation::GetObjectRetention
-            | Operation::GetObjectLegalHold
-            | Operation::GetObjectTorrent => Box::pin(unset::of_object(exchange, &self.engine)).await,
-            Operation::GetBucketAcl
-            | Operation::GetBucketVersioning
-            | Operation::GetBucketTagging
+            Operation::ListObjectVersions => Box::pin(versions::objects(exchange, &self.engine)).await,
+            Operation::GetBucketAcl => Box::pin(acl::get_bucket(exchange, &self.engine)).await,
+            Operation::GetObjectAcl => Box::pin(acl::get_object(exchange, &self.engine)).await,
+            Operation::PutBucketAcl | Operation::PutObjectAcl => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                if exchange.operation == Operation::PutBucketAcl {
+                    Box::pin(acl::put_bucket(exchange, &self.engine, &document)).await
+                } else {
+                    Box::pin(acl::put_object(exchange, &self.engine, &document)).await
+                }
+            }
+            Operation::GetBucketTagging | Operation::PutBucketTagging | Operation::DeleteBucketTagging => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                Box::pin(tagging::bucket(exchange, &self.engine, &document)).await
+            }
+            Operation::GetObjectTagging | Operation::PutObjectTagging | Operation::DeleteObjectTagging => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                Box::pin(tagging::object(exchange, &self.engine, &document)).await
+            }
+            Operation::GetObjectRetention | Operation::GetObjectLegalHold | Operation::GetObjectTorrent => {
+                Box::pin(unset::of_object(exchange, &self.engine)).await
+            }
+            Operation::GetBucketVersioning
             | Operation::GetBucketCors
             | Operation::GetBucketPolicy
             | Operation::GetBucketPolicyStatus

@@ -3,15 +3,19 @@
 //! What is written is always well-formed, whatever names it holds. What is read is bounded, has no
 //! document type and no entities but the five of XML itself.
 
+mod acl;
 mod attributes;
 mod bucket;
 mod delete;
 mod error_document;
 mod list;
 mod multipart;
+mod tagging;
 pub(crate) mod tree;
+mod versions;
 pub mod write;
 
+pub use acl::{AccessControlPolicy, NamedGrant};
 pub use attributes::{AttributesPart, ObjectAttributes};
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
@@ -21,6 +25,8 @@ pub use multipart::{
     CompletedPart, ListParts, ListUploads, PARTS_MAX, PartEntry, UploadEntry, completed, copied, initiated,
     parse_complete_upload,
 };
+pub use tagging::{parse_tagging, tagging};
+pub use versions::ListVersions;
 
 /// Namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
