@@ -9,7 +9,7 @@ pub mod admin;
 mod access;
 mod acl;
 mod address;
-mod attributes;
+
 mod authentication;
 mod blocks;
 mod connection;
@@ -22,6 +22,7 @@ mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod get;
+mod given;
 mod keys;
 mod list;
 mod operation;
