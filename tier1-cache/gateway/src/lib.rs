@@ -9,7 +9,7 @@ pub mod admin;
 mod access;
 mod acl;
 mod address;
-mod attributes;
+
 mod authentication;
 mod blocks;
 mod connection;
@@ -23,6 +23,7 @@ mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod get;
+mod given;
 mod keys;
 mod list;
 mod list_uploads;

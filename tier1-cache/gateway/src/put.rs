@@ -14,8 +14,8 @@ use http::header::ETAG;
 use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 
-use crate::attributes::attributes_of_request;
 use crate::exchange::Exchange;
+use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::refusal::Refusal;
@@ -51,7 +51,7 @@ pub(crate) async fn object(
     check_storage_class(exchange)?;
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
-    let attributes = attributes_of_request(exchange, headers, engine).await?;
+    let attributes = given_by_request(exchange, headers, engine).await?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
     let incoming = body.take().ok_or(S3Code::InternalError)?;

@@ -64,9 +64,10 @@ impl S3sFront {
     /// Answers the exchange. `body`: what came with it, decoded and verified.
     pub(crate) async fn call(&self, exchange: &Exchange<'_>, body: Bytes) -> Result<Reported, Refusal> {
         exchange.check_version()?;
-        let mut ticket = Ticket::of(exchange)?;
+        let mut ticket = Ticket::of(exchange);
         if exchange.operation == Operation::CreateBucket {
-            let owners = Owners { owner: &ticket.principal.account, bucket_owner: None };
+            let owner = exchange.sender.account().ok_or_else(Refusal::denied)?;
+            let owners = Owners { owner, bucket_owner: None };
             ticket.acl = acl_of_request(&exchange.parts.headers, owners, &self.engine).await?;
         }
         let request = rewrite(exchange, &ticket, body)?;
@@ -99,7 +100,8 @@ fn own_refusal(document: &[u8]) -> Refusal {
 #[derive(Clone)]
 struct Ticket {
     operation: Operation,
-    principal: Arc<Principal>,
+    /// Who signed; `None`: nobody.
+    principal: Option<Arc<Principal>>,
     caller: Caller,
     name: Option<BucketName>,
     bucket: Option<Arc<Bucket>>,
@@ -111,11 +113,13 @@ struct Ticket {
 }
 
 impl Ticket {
-    fn of(exchange: &Exchange<'_>) -> Result<Self, Refusal> {
-        let Sender::Key(verified) = exchange.sender else { return Err(Refusal::denied()) };
-        Ok(Self {
+    fn of(exchange: &Exchange<'_>) -> Self {
+        Self {
             operation: exchange.operation,
-            principal: Arc::clone(verified.principal()),
+            principal: match exchange.sender {
+                Sender::Anonymous => None,
+                Sender::Key(verified) => Some(Arc::clone(verified.principal())),
+            },
             caller: exchange.caller.clone(),
             name: exchange.address.bucket().cloned(),
             bucket: exchange.bucket.clone(),
@@ -125,7 +129,7 @@ impl Ticket {
             },
             acl: None,
             refused: Arc::default(),
-        })
+        }
     }
 }
 
@@ -205,22 +209,26 @@ impl Ticket {
         internal()
     }
 
+    fn principal(&self) -> S3Result<&Principal> {
+        self.principal.as_deref().ok_or_else(|| self.refuse(Refusal::denied()))
+    }
+
     fn bucket(&self) -> S3Result<&Arc<Bucket>> {
         self.bucket.as_ref().ok_or_else(internal)
     }
+}
 
-    /// Whether ListBuckets shows a bucket to this key: its account's buckets, as far as it is granted any right.
-    fn sees(&self, bucket: &Bucket) -> bool {
-        let grants = self.principal.grants.as_deref();
-        let identity = Identity::Key { account: &self.principal.account, grants };
-        let place = Place {
-            name: bucket.name.as_str(),
-            owner: &bucket.settings.owner,
-            public: fallthrough_bucket::PublicAccess::None,
-            acl: None,
-        };
-        [Need::ReadBucket, Need::Write].into_iter().any(|need| decide(identity, need, place).is_ok())
-    }
+/// Whether ListBuckets shows a bucket to this key: its account's buckets, as far as it is granted any right.
+fn sees(principal: &Principal, bucket: &Bucket) -> bool {
+    let grants = principal.grants.as_deref();
+    let identity = Identity::Key { account: &principal.account, grants };
+    let place = Place {
+        name: bucket.name.as_str(),
+        owner: &bucket.settings.owner,
+        public: fallthrough_bucket::PublicAccess::None,
+        acl: None,
+    };
+    [Need::ReadBucket, Need::Write].into_iter().any(|need| decide(identity, need, place).is_ok())
 }
 
 #[async_trait::async_trait]
@@ -230,6 +238,7 @@ impl S3 for Operations {
         request: S3Request<dto::ListBucketsInput>,
     ) -> S3Result<S3Response<dto::ListBucketsOutput>> {
         let ticket = ticket(&request, Operation::ListBuckets)?;
+        let principal = ticket.principal()?;
         let input = request.input;
         let bad =
             |message: &'static str| ticket.refuse(S3Error::with_message(S3Code::InvalidArgument, message));
@@ -255,7 +264,7 @@ impl S3 for Operations {
             let Some(last) = page.last() else { break };
             after = Some(last.name.clone());
             for bucket in &page {
-                if !bucket.name.as_str().starts_with(&prefix) || !ticket.sees(bucket) {
+                if !bucket.name.as_str().starts_with(&prefix) || !sees(principal, bucket) {
                     continue;
                 }
                 if found.len() == limit {
@@ -271,7 +280,7 @@ impl S3 for Operations {
             }
         }
         let continuation_token = found.last().and_then(|last| last.name.clone()).filter(|_| more);
-        let owner = People::new(&self.engine).owner(&ticket.principal.account).await;
+        let owner = People::new(&self.engine).owner(&principal.account).await;
         let owner = owner.map_err(|refusal| ticket.refuse(refusal))?;
         Ok(S3Response::new(dto::ListBucketsOutput {
             buckets: Some(found),
@@ -291,13 +300,13 @@ impl S3 for Operations {
             return Err(ticket.refuse(S3Error::with_message(S3Code::NotImplemented, message)));
         }
         let name = ticket.name.as_ref().ok_or_else(internal)?;
-        let owner = ticket.principal.account.clone();
+        let owner = ticket.principal()?.account.clone();
         let configuration = BucketConfiguration { acl: ticket.acl.clone(), ..BucketConfiguration::default() };
-        let settings = BucketSettings { owner, ..BucketSettings::default() };
+        let settings = BucketSettings { owner: owner.clone(), ..BucketSettings::default() };
         match self.engine.create_configured_bucket(name, settings, configuration).await {
             Ok(NewBucket::Created(_)) => {}
             // As S3 in us-east-1: creating one's own bucket again changes nothing and succeeds.
-            Ok(NewBucket::Exists(bucket)) if bucket.settings.owner == ticket.principal.account => {}
+            Ok(NewBucket::Exists(bucket)) if bucket.settings.owner == owner => {}
             Ok(NewBucket::Exists(_)) => return Err(ticket.refuse(S3Code::BucketAlreadyExists)),
             Err(error) => return Err(ticket.refuse(error)),
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world does not work fails")]
 
+mod acls;
 mod admin;
 mod bodies;
 mod buckets;
@@ -15,4 +16,6 @@ mod objects;
 mod patience;
 mod rights;
 mod serving;
+mod tags;
+mod versions;
 mod world;

@@ -12,7 +12,7 @@ use crate::tagging::tags_of_request;
 ///
 /// # Errors
 /// Those of [`acl_of_request`] and [`tags_of_request`].
-pub(crate) async fn attributes_of_request(
+pub(crate) async fn given_by_request(
     exchange: &Exchange<'_>,
     headers: &HeaderMap,
     engine: &Engine,
