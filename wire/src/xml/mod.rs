@@ -4,16 +4,22 @@
 //! document type and no entities but the five of XML itself.
 
 mod bucket;
+mod cors;
 mod delete;
 mod error_document;
+mod lifecycle;
 mod list;
 pub(crate) mod tree;
+mod website;
 pub mod write;
 
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
+pub use cors::{CORS_RULES_MAX, cors_document, parse_cors};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 pub use error_document::{ErrorDocument, parse_error_document};
+pub use lifecycle::{LIFECYCLE_RULES_MAX, lifecycle_document, parse_lifecycle};
 pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
+pub use website::{parse_website, website_document};
 
 /// Namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
