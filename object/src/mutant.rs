@@ -73,6 +73,8 @@ mutants! {
     FailureAsAbsence in gateway,
     /// The token of a list forgets that it stands for a common prefix.
     TokenForgetsPrefix in gateway,
+    /// Pages of other origins may send whatever headers they ask for.
+    CorsHeadersUnchecked in gateway,
     /// A revoked access key is believed until its time is over.
     RevokedKeyRemembered in gateway,
 

@@ -51,8 +51,8 @@ macro_rules! codes {
 
 codes! {
     AccessControlListNotSupported "AccessControlListNotSupported" 400 "The bucket does not allow ACLs.";
-    AccessForbidden "AccessForbidden" 403 "Access forbidden";
     AccessDenied "AccessDenied" 403 "Access Denied";
+    AccessForbidden "AccessForbidden" 403 "Access forbidden";
     AuthorizationHeaderMalformed "AuthorizationHeaderMalformed" 400 "The authorization header you provided is invalid.";
     AuthorizationQueryParametersError "AuthorizationQueryParametersError" 400 "The authorization query parameters that you provided are not valid.";
     BadDigest "BadDigest" 400 "The Content-MD5 or checksum value that you specified did not match what the server received.";
@@ -124,7 +124,6 @@ codes! {
     SlowDown "SlowDown" 503 "Please reduce your request rate.";
     TemporaryRedirect "TemporaryRedirect" 307 "You are being redirected to the bucket while the DNS server is being updated.";
     TooManyBuckets "TooManyBuckets" 400 "You have attempted to create more buckets than are allowed.";
-    UserKeyMustBeSpecified "UserKeyMustBeSpecified" 400 "The bucket POST must contain the specified field name. If it is specified, check the order of the fields.";
     UnsupportedArgument "UnsupportedArgument" 400 "The request contained an unsupported argument.";
     UriTooLong "URITooLong" 414 "The request URI is too long.";
     XAmzContentSha256Mismatch "XAmzContentSHA256Mismatch" 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";

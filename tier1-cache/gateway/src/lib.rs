@@ -10,6 +10,7 @@ mod access;
 mod address;
 mod authentication;
 mod blocks;
+mod configuration;
 mod connection;
 mod cors;
 mod delete_objects;

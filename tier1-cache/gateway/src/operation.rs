@@ -83,6 +83,12 @@ operations! {
     GetPublicAccessBlock ReadBucket;
     GetBucketOwnershipControls ReadBucket;
     GetObjectLockConfiguration ReadBucket;
+    PutBucketCors Own;
+    DeleteBucketCors Own;
+    PutBucketLifecycleConfiguration Own;
+    DeleteBucketLifecycle Own;
+    PutBucketWebsite Own;
+    DeleteBucketWebsite Own;
     Preflight Identity;
     Page Identity;
     Unsupported Identity;
@@ -110,6 +116,13 @@ const BUCKET_READS: &[(&str, Operation)] = &[
     ("publicAccessBlock", Operation::GetPublicAccessBlock),
     ("ownershipControls", Operation::GetBucketOwnershipControls),
     ("object-lock", Operation::GetObjectLockConfiguration),
+];
+
+/// Bucket parameters that select operations which set and remove configuration: PUT and DELETE.
+const BUCKET_WRITES: &[(&str, Operation, Operation)] = &[
+    ("cors", Operation::PutBucketCors, Operation::DeleteBucketCors),
+    ("lifecycle", Operation::PutBucketLifecycleConfiguration, Operation::DeleteBucketLifecycle),
+    ("website", Operation::PutBucketWebsite, Operation::DeleteBucketWebsite),
 ];
 
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
@@ -164,6 +177,14 @@ impl Operation {
             let read = reads.iter().find(|(name, _)| query.has(name)).map(|(_, operation)| *operation);
             read.or_else(|| others.iter().any(|name| query.has(name)).then_some(Self::Unsupported))
         };
+        // Of one that selects nothing: nothing. Of two, the one that was found to be selected counts.
+        let written = |selected: Option<Self>| {
+            selected.map(|selected| {
+                let chosen = BUCKET_READS.iter().find(|(_, read)| *read == selected).map(|(name, _)| *name);
+                let row = BUCKET_WRITES.iter().find(|(name, ..)| Some(*name) == chosen);
+                row.map(|(_, put, delete)| (*put, *delete))
+            })
+        };
         let refused = || {
             Err(S3Error::new(S3Code::MethodNotAllowed)
                 .and("Method", method.as_str().chars().take(32).collect::<String>())
@@ -185,8 +206,11 @@ impl Operation {
                     })),
                     Method::POST if query.has("delete") => Ok(Self::DeleteObjects),
                     Method::POST => Ok(Self::Unsupported),
-                    Method::PUT => Ok(selected.map_or(Self::CreateBucket, |_| Self::Unsupported)),
-                    Method::DELETE => Ok(selected.map_or(Self::DeleteBucket, |_| Self::Unsupported)),
+                    Method::PUT => Ok(written(selected)
+                        .map_or(Self::CreateBucket, |found| found.map_or(Self::Unsupported, |(put, _)| put))),
+                    Method::DELETE => Ok(written(selected).map_or(Self::DeleteBucket, |found| {
+                        found.map_or(Self::Unsupported, |(_, delete)| delete)
+                    })),
                     _ => refused(),
                 }
             }
@@ -241,6 +265,9 @@ mod tests {
             (1, "GET", "versions", Some(Operation::Unsupported)),
             (1, "PUT", "", Some(Operation::CreateBucket)),
             (1, "PUT", "acl", Some(Operation::Unsupported)),
+            (1, "PUT", "cors", Some(Operation::PutBucketCors)),
+            (1, "PUT", "acl&cors", Some(Operation::Unsupported)),
+            (1, "DELETE", "lifecycle=", Some(Operation::DeleteBucketLifecycle)),
             (1, "DELETE", "", Some(Operation::DeleteBucket)),
             (1, "DELETE", "policy", Some(Operation::Unsupported)),
             (1, "POST", "delete", Some(Operation::DeleteObjects)),

@@ -12,7 +12,7 @@ use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
 use futures::FutureExt;
 use http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, SERVER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, ORIGIN, SERVER, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
@@ -24,6 +24,7 @@ use crate::access::{Allowed, Denied, Place, decide};
 use crate::address::{Address, Domains, host_of};
 use crate::authentication::{Sender, authenticate};
 use crate::blocks::BlockPool;
+use crate::cors::Sharing;
 use crate::exchange::Exchange;
 use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
@@ -35,7 +36,7 @@ use crate::request_id::{RequestId, RequestIds};
 use crate::s3s_front::S3sFront;
 use crate::telemetry::Telemetry;
 use crate::upload::Upload;
-use crate::{cors, delete_objects, get, list, put, unset};
+use crate::{configuration, cors, delete_objects, get, list, put, unset};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -85,6 +86,8 @@ struct Seen {
     /// The request was signed and its signature verified.
     signed: bool,
     resource: String,
+    /// Which pages may see the answer.
+    sharing: Sharing,
 }
 
 impl Service {
@@ -124,6 +127,7 @@ impl Service {
             operation: Operation::Unknown,
             signed: false,
             resource: String::new(),
+            sharing: Sharing::Open,
         };
         let handled =
             AssertUnwindSafe(self.handle(peer, smuggled, &parts, body, &mut seen)).catch_unwind().await;
@@ -174,6 +178,11 @@ impl Service {
             let bucket = self.bucket_if_any(&address).await?;
             return Ok(cors::preflight(parts, bucket.as_deref())?.into());
         }
+        if parts.headers.contains_key(ORIGIN) {
+            // A page has to see why it was refused, too. If the store fails, that is said further down.
+            let bucket = self.bucket_if_any(&address).await.ok().flatten();
+            seen.sharing = bucket.map(|bucket| Sharing::of(parts, &bucket)).unwrap_or_default();
+        }
         let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
         let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
         seen.operation = operation;
@@ -182,6 +191,9 @@ impl Service {
             authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
         seen.signed = sender.is_signed();
         let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        if let Some(bucket) = &exchange.bucket {
+            seen.sharing = Sharing::of(parts, bucket);
+        }
         self.perform(&exchange, body).await
     }
 
@@ -275,6 +287,17 @@ impl Service {
                 let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
                 Box::pin(self.front.call(exchange, document)).await
             }
+            Operation::GetBucketCors
+            | Operation::PutBucketCors
+            | Operation::DeleteBucketCors
+            | Operation::GetBucketLifecycleConfiguration
+            | Operation::PutBucketLifecycleConfiguration
+            | Operation::DeleteBucketLifecycle
+            | Operation::GetBucketWebsite
+            | Operation::PutBucketWebsite
+            | Operation::DeleteBucketWebsite => {
+                Box::pin(configuration::of_bucket(exchange, &self.engine, body, patience)).await
+            }
             Operation::GetObjectTagging
             | Operation::GetObjectAcl
             | Operation::GetObjectRetention
@@ -282,16 +305,13 @@ impl Service {
             Operation::GetBucketAcl
             | Operation::GetBucketVersioning
             | Operation::GetBucketTagging
-            | Operation::GetBucketCors
             | Operation::GetBucketPolicy
             | Operation::GetBucketPolicyStatus
-            | Operation::GetBucketLifecycleConfiguration
             | Operation::GetBucketEncryption
             | Operation::GetBucketLogging
             | Operation::GetBucketNotificationConfiguration
             | Operation::GetBucketReplication
             | Operation::GetBucketRequestPayment
-            | Operation::GetBucketWebsite
             | Operation::GetBucketAccelerateConfiguration
             | Operation::GetPublicAccessBlock
             | Operation::GetBucketOwnershipControls
@@ -315,7 +335,7 @@ impl Service {
         Ok(Box::pin(upload.collect(body, self.options.patience())).await?)
     }
 
-    fn finish(&self, parts: &Parts, seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
+    fn finish(&self, parts: &Parts, mut seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
         let head = parts.method == Method::HEAD;
         let Reported { mut response, report } = match result {
             Ok(reported) => reported,
@@ -342,10 +362,8 @@ impl Service {
         }
         if let Some(report) = &report {
             write(report, first_byte, headers);
-            if !seen.signed {
-                cors::allow(headers);
-            }
         }
+        std::mem::take(&mut seen.sharing).write(report.is_some() && !seen.signed, headers);
         self.telemetry.answered(seen.operation, response.status(), word, first_byte);
         let watch = Watch {
             telemetry: Arc::clone(&self.telemetry),

@@ -6,6 +6,7 @@ mod admin;
 mod bodies;
 mod buckets;
 mod client;
+mod cors;
 mod falls;
 mod hostile;
 mod lists;
