@@ -16,6 +16,7 @@ mod cors;
 mod delete_objects;
 mod exchange;
 mod flow;
+mod form;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

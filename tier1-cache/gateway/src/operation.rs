@@ -83,6 +83,7 @@ operations! {
     GetPublicAccessBlock ReadBucket;
     GetBucketOwnershipControls ReadBucket;
     GetObjectLockConfiguration ReadBucket;
+    PostObject Write;
     PutBucketCors Own;
     DeleteBucketCors Own;
     PutBucketLifecycleConfiguration Own;
@@ -118,11 +119,14 @@ const BUCKET_READS: &[(&str, Operation)] = &[
     ("object-lock", Operation::GetObjectLockConfiguration),
 ];
 
-/// Bucket parameters that select operations which set and remove configuration: PUT and DELETE.
-const BUCKET_WRITES: &[(&str, Operation, Operation)] = &[
-    ("cors", Operation::PutBucketCors, Operation::DeleteBucketCors),
-    ("lifecycle", Operation::PutBucketLifecycleConfiguration, Operation::DeleteBucketLifecycle),
-    ("website", Operation::PutBucketWebsite, Operation::DeleteBucketWebsite),
+/// Bucket parameters that select a writing operation.
+const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
+    (Method::PUT, "cors", Operation::PutBucketCors),
+    (Method::DELETE, "cors", Operation::DeleteBucketCors),
+    (Method::PUT, "lifecycle", Operation::PutBucketLifecycleConfiguration),
+    (Method::DELETE, "lifecycle", Operation::DeleteBucketLifecycle),
+    (Method::PUT, "website", Operation::PutBucketWebsite),
+    (Method::DELETE, "website", Operation::DeleteBucketWebsite),
 ];
 
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
@@ -177,13 +181,9 @@ impl Operation {
             let read = reads.iter().find(|(name, _)| query.has(name)).map(|(_, operation)| *operation);
             read.or_else(|| others.iter().any(|name| query.has(name)).then_some(Self::Unsupported))
         };
-        // Of one that selects nothing: nothing. Of two, the one that was found to be selected counts.
-        let written = |selected: Option<Self>| {
-            selected.map(|selected| {
-                let chosen = BUCKET_READS.iter().find(|(_, read)| *read == selected).map(|(name, _)| *name);
-                let row = BUCKET_WRITES.iter().find(|(name, ..)| Some(*name) == chosen);
-                row.map(|(_, put, delete)| (*put, *delete))
-            })
+        let writes = |writes: &[(Method, &str, Self)]| {
+            let found = writes.iter().find(|(with, name, _)| with == method && query.has(name));
+            found.map(|(_, _, operation)| *operation)
         };
         let refused = || {
             Err(S3Error::new(S3Code::MethodNotAllowed)
@@ -205,12 +205,11 @@ impl Operation {
                         Self::ListObjects
                     })),
                     Method::POST if query.has("delete") => Ok(Self::DeleteObjects),
-                    Method::POST => Ok(Self::Unsupported),
-                    Method::PUT => Ok(written(selected)
-                        .map_or(Self::CreateBucket, |found| found.map_or(Self::Unsupported, |(put, _)| put))),
-                    Method::DELETE => Ok(written(selected).map_or(Self::DeleteBucket, |found| {
-                        found.map_or(Self::Unsupported, |(_, delete)| delete)
-                    })),
+                    Method::POST => Ok(selected.map_or(Self::PostObject, |_| Self::Unsupported)),
+                    Method::PUT => Ok(writes(BUCKET_WRITES)
+                        .unwrap_or_else(|| selected.map_or(Self::CreateBucket, |_| Self::Unsupported))),
+                    Method::DELETE => Ok(writes(BUCKET_WRITES)
+                        .unwrap_or_else(|| selected.map_or(Self::DeleteBucket, |_| Self::Unsupported))),
                     _ => refused(),
                 }
             }
@@ -266,13 +265,13 @@ mod tests {
             (1, "PUT", "", Some(Operation::CreateBucket)),
             (1, "PUT", "acl", Some(Operation::Unsupported)),
             (1, "PUT", "cors", Some(Operation::PutBucketCors)),
-            (1, "PUT", "acl&cors", Some(Operation::Unsupported)),
             (1, "DELETE", "lifecycle=", Some(Operation::DeleteBucketLifecycle)),
             (1, "DELETE", "", Some(Operation::DeleteBucket)),
             (1, "DELETE", "policy", Some(Operation::Unsupported)),
             (1, "POST", "delete", Some(Operation::DeleteObjects)),
             (1, "POST", "delete=&x-id=DeleteObjects", Some(Operation::DeleteObjects)),
-            (1, "POST", "", Some(Operation::Unsupported)),
+            (1, "POST", "", Some(Operation::PostObject)),
+            (1, "POST", "acl", Some(Operation::Unsupported)),
             (1, "PATCH", "", None),
             (2, "GET", "x-id=GetObject", Some(Operation::GetObject)),
             (2, "HEAD", "", Some(Operation::HeadObject)),

@@ -11,7 +11,7 @@ use fallthrough_wire::digest::write_checksum_headers;
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::ETAG;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
@@ -22,9 +22,8 @@ use crate::report::Reported;
 use crate::upload::{PUT_BYTES_MAX, Upload};
 
 /// Headers that ask for what is not offered. Ignoring one would acknowledge something that was not done.
-const REFUSED_HEADERS: [&str; 13] = [
+const REFUSED_HEADERS: [&str; 12] = [
     "x-amz-tagging",
-    "x-amz-website-redirect-location",
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-context",
@@ -37,6 +36,9 @@ const REFUSED_HEADERS: [&str; 13] = [
     "x-amz-write-offset-bytes",
     "x-amz-copy-source-range",
 ];
+
+/// Longest redirect location, as S3.
+const REDIRECT_BYTES_MAX: usize = 2048;
 
 /// Stores an object. The client's body is asked for only after everything in the headers was accepted.
 ///
@@ -52,6 +54,7 @@ pub(crate) async fn object(
     exchange.refuse_headers(&REFUSED_HEADERS)?;
     check_acl(exchange)?;
     check_storage_class(exchange)?;
+    let website_redirect = check_redirect(headers)?;
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
@@ -61,7 +64,7 @@ pub(crate) async fn object(
     let request = PutRequest {
         key: exchange.key()?.clone(),
         meta,
-        attributes: Attributes::default(),
+        attributes: Attributes { website_redirect, ..Attributes::default() },
         body: Body::Stream(stream),
         length_bytes: Some(length_bytes),
         content_md5,
@@ -94,6 +97,19 @@ pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
         None | Some("private" | "bucket-owner-full-control") if !granted => Ok(()),
         None | Some(_) => Err(S3Error::new(S3Code::AccessControlListNotSupported)),
     }
+}
+
+/// `x-amz-website-redirect-location`: a path of the same website, or an address elsewhere.
+pub(crate) fn check_redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
+    let Some(value) = headers.get("x-amz-website-redirect-location") else { return Ok(None) };
+    let invalid = || {
+        let message = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
+        S3Error::with_message(S3Code::InvalidArgument, message)
+            .and("ArgumentName", "x-amz-website-redirect-location")
+    };
+    let text = value.to_str().map_err(|_| invalid())?;
+    let leads = ["/", "http://", "https://"].iter().any(|begin| text.starts_with(begin));
+    if leads && text.len() <= REDIRECT_BYTES_MAX { Ok(Some(text.to_owned())) } else { Err(invalid()) }
 }
 
 fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {

@@ -22,10 +22,11 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::access::{Allowed, Denied, Place, decide};
 use crate::address::{Address, Domains, host_of};
-use crate::authentication::{Sender, authenticate};
+use crate::authentication::{Sender, authenticate, authenticate_form};
 use crate::blocks::BlockPool;
 use crate::cors::Sharing;
 use crate::exchange::Exchange;
+use crate::form::{self, Form};
 use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
 use crate::options::{GatewayOptions, Strangers};
@@ -189,12 +190,46 @@ impl Service {
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
         let sender =
             authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        if operation == Operation::PostObject {
+            return self.post(peer, may_sign, parts, &query, &address, &sender, body, seen).await;
+        }
         seen.signed = sender.is_signed();
         let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
         if let Some(bucket) = &exchange.bucket {
             seen.sharing = Sharing::of(parts, bucket);
         }
         self.perform(&exchange, body).await
+    }
+
+    /// A form says who sends it in its fields, which have to be read first.
+    #[expect(clippy::too_many_arguments, reason = "a request before it may go on, and its body")]
+    async fn post(
+        &self,
+        peer: &Peer,
+        may_sign: bool,
+        parts: &Parts,
+        query: &Query,
+        address: &Address,
+        sender: &Sender,
+        body: &mut Option<Incoming>,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        if sender.is_signed() {
+            let message = "A form is signed by its fields, and by nothing else.";
+            return Err(S3Error::with_message(S3Code::InvalidRequest, message).into());
+        }
+        if let Some(name) = address.bucket() {
+            // Whatever the form says, it is for a bucket that there is.
+            self.engine.bucket(name).await?;
+        }
+        let patience = self.options.patience();
+        let form = Box::pin(Form::read(parts, body, patience)).await?;
+        let sender =
+            authenticate_form(&form, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        seen.signed = sender.is_signed();
+        let exchange =
+            self.authorise(peer, parts, query, address, Operation::PostObject, &sender, &seen.id).await?;
+        Box::pin(form::object(&exchange, &self.engine, form, body, self.clock.now(), patience)).await
     }
 
     /// The page that is asked for. Pages have no bucket: where the host names one, every path is a key of it.
@@ -319,9 +354,12 @@ impl Service {
             | Operation::ListMultipartUploads => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
             }
-            Operation::Preflight | Operation::Page | Operation::Unsupported | Operation::Unknown => {
-                Err(S3Code::NotImplemented.into())
-            }
+            // A form has gone its own way.
+            Operation::PostObject
+            | Operation::Preflight
+            | Operation::Page
+            | Operation::Unsupported
+            | Operation::Unknown => Err(S3Code::NotImplemented.into()),
         }
     }
 

@@ -9,6 +9,7 @@ mod delete;
 mod error_document;
 mod lifecycle;
 mod list;
+mod post;
 pub(crate) mod tree;
 mod website;
 pub mod write;
@@ -19,6 +20,7 @@ pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, de
 pub use error_document::{ErrorDocument, parse_error_document};
 pub use lifecycle::{LIFECYCLE_RULES_MAX, lifecycle_document, parse_lifecycle};
 pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
+pub use post::{PostAnswer, parse_tag_field};
 pub use website::{parse_website, website_document};
 
 /// Namespace of S3's documents.

@@ -8,6 +8,7 @@ mod buckets;
 mod client;
 mod cors;
 mod falls;
+mod forms;
 mod hostile;
 mod lists;
 mod objects;
