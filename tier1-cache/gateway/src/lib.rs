@@ -35,8 +35,10 @@ mod s3s_front;
 mod server;
 mod service;
 mod telemetry;
+mod tls;
 mod unset;
 mod upload;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
 pub use server::{Drained, Gateway};
+pub use tls::{Tls, TlsRefused};

@@ -15,4 +15,5 @@ mod objects;
 mod patience;
 mod rights;
 mod serving;
+mod tls;
 mod world;
