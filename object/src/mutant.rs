@@ -81,6 +81,14 @@ mutants! {
     FailureAsAbsence in gateway,
     /// The token of a list forgets that it stands for a common prefix.
     TokenForgetsPrefix in gateway,
+    /// Pages of other origins may send whatever headers they ask for.
+    CorsHeadersUnchecked in gateway,
+    /// The policy of a form is good for ever.
+    PolicyNeverExpires in gateway,
+    /// A form may have fields that its policy does not speak of.
+    ExtraFieldAccepted in gateway,
+    /// A form's file may be as long as it likes.
+    FormLengthUnchecked in gateway,
     /// A revoked access key is believed until its time is over.
     RevokedKeyRemembered in gateway,
 

@@ -13,7 +13,7 @@ use fallthrough_wire::{S3Code, S3Error};
 use futures::StreamExt as _;
 
 use crate::access::{Allowed, Denied, Place, Reach, decide};
-use crate::attributes::attributes_of_request;
+use crate::given::given_by_request;
 use crate::document;
 use crate::exchange::Exchange;
 use crate::multipart::{part_number, upload_id};
@@ -87,7 +87,7 @@ pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
     let replaces_meta = directive(exchange, "x-amz-metadata-directive")?;
     let replaces_tags = directive(exchange, "x-amz-tagging-directive")?;
-    let attributes = attributes_of_request(exchange, &exchange.parts.headers, engine).await?;
+    let attributes = given_by_request(exchange, &exchange.parts.headers, engine).await?;
     let to_itself = source.bucket.id == bucket.id && source.key == *key;
     let changes = replaces_meta
         || exchange.header("x-amz-storage-class").is_some()

@@ -167,6 +167,9 @@ fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
     }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     insert(headers, LAST_MODIFIED, format_http(info.last_modified));
+    if let Some(to) = &info.website_redirect {
+        insert(headers, HeaderName::from_static("x-amz-website-redirect-location"), to.clone());
+    }
     if let Some(etag) = &info.etag {
         insert(headers, ETAG, etag.to_string());
     }

@@ -5,13 +5,14 @@ use http::HeaderMap;
 
 use crate::acl::{Owners, acl_of_request};
 use crate::exchange::Exchange;
+use crate::put::check_redirect;
 use crate::refusal::Refusal;
 use crate::tagging::tags_of_request;
 
 /// Owner, ACL and tags of what this request writes. `headers`: those of the request, or the fields of its form.
 ///
 /// # Errors
-/// Those of [`acl_of_request`] and [`tags_of_request`].
+/// Those of [`acl_of_request`], [`tags_of_request`] and [`check_redirect`].
 pub(crate) async fn given_by_request(
     exchange: &Exchange<'_>,
     headers: &HeaderMap,
@@ -22,6 +23,6 @@ pub(crate) async fn given_by_request(
     let owners = Owners { owner: owner.as_deref().unwrap_or(bucket_owner), bucket_owner: Some(bucket_owner) };
     let acl = acl_of_request(headers, owners, engine).await?;
     let tags = tags_of_request(headers)?;
-    let redirect = headers.get("x-amz-website-redirect-location").and_then(|value| value.to_str().ok());
-    Ok(Attributes { tags, owner, acl, website_redirect: redirect.map(str::to_owned) })
+    let website_redirect = check_redirect(headers)?;
+    Ok(Attributes { tags, owner, acl, website_redirect })
 }

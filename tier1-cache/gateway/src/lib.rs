@@ -12,6 +12,7 @@ mod address;
 
 mod authentication;
 mod blocks;
+mod configuration;
 mod connection;
 mod copy;
 mod cors;
@@ -19,6 +20,7 @@ mod delete_objects;
 mod document;
 mod exchange;
 mod flow;
+mod form;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -43,9 +45,11 @@ mod server;
 mod service;
 mod tagging;
 mod telemetry;
+mod tls;
 mod unset;
 mod upload;
 mod versions;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
 pub use server::{Drained, Gateway};
+pub use tls::{Tls, TlsRefused};

@@ -16,7 +16,7 @@ use http::header::{ETAG, HOST};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::attributes::attributes_of_request;
+use crate::given::given_by_request;
 use crate::document;
 use crate::exchange::Exchange;
 use crate::outgoing::Outgoing;
@@ -41,7 +41,7 @@ pub(crate) async fn create(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
         key: exchange.key()?.clone(),
         initiator: exchange.sender.account().unwrap_or_default().to_owned(),
         meta: meta_of_request(&exchange.parts.headers).map_err(S3Error::from)?,
-        attributes: attributes_of_request(exchange, &exchange.parts.headers, engine).await?,
+        attributes: given_by_request(exchange, &exchange.parts.headers, engine).await?,
         checksum,
         checksum_of_whole,
     };

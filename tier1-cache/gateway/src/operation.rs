@@ -113,6 +113,13 @@ operations! {
     GetPublicAccessBlock ReadBucket;
     GetBucketOwnershipControls ReadBucket;
     GetObjectLockConfiguration ReadBucket;
+    PostObject Write;
+    PutBucketCors Own;
+    DeleteBucketCors Own;
+    PutBucketLifecycleConfiguration Own;
+    DeleteBucketLifecycle Own;
+    PutBucketWebsite Own;
+    DeleteBucketWebsite Own;
     Preflight Identity;
     Page Identity;
     Unsupported Identity;
@@ -148,6 +155,12 @@ const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
     (Method::PUT, "acl", Operation::PutBucketAcl),
     (Method::PUT, "tagging", Operation::PutBucketTagging),
     (Method::DELETE, "tagging", Operation::DeleteBucketTagging),
+    (Method::PUT, "cors", Operation::PutBucketCors),
+    (Method::DELETE, "cors", Operation::DeleteBucketCors),
+    (Method::PUT, "lifecycle", Operation::PutBucketLifecycleConfiguration),
+    (Method::DELETE, "lifecycle", Operation::DeleteBucketLifecycle),
+    (Method::PUT, "website", Operation::PutBucketWebsite),
+    (Method::DELETE, "website", Operation::DeleteBucketWebsite),
 ];
 
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
@@ -224,7 +237,7 @@ impl Operation {
                         Self::ListObjects
                     })),
                     Method::POST if query.has("delete") => Ok(Self::DeleteObjects),
-                    Method::POST => Ok(Self::Unsupported),
+                    Method::POST => Ok(selected.map_or(Self::PostObject, |_| Self::Unsupported)),
                     Method::PUT => Ok(writes(BUCKET_WRITES)
                         .unwrap_or_else(|| selected.map_or(Self::CreateBucket, |_| Self::Unsupported))),
                     Method::DELETE => Ok(writes(BUCKET_WRITES)
@@ -292,11 +305,14 @@ mod tests {
             (1, "GET", "versions", Some(Operation::ListObjectVersions)),
             (1, "PUT", "versioning", Some(Operation::Unsupported)),
             (1, "PUT", "", Some(Operation::CreateBucket)),
+            (1, "PUT", "cors", Some(Operation::PutBucketCors)),
+            (1, "DELETE", "lifecycle=", Some(Operation::DeleteBucketLifecycle)),
             (1, "DELETE", "", Some(Operation::DeleteBucket)),
             (1, "DELETE", "policy", Some(Operation::Unsupported)),
             (1, "POST", "delete", Some(Operation::DeleteObjects)),
             (1, "POST", "delete=&x-id=DeleteObjects", Some(Operation::DeleteObjects)),
-            (1, "POST", "", Some(Operation::Unsupported)),
+            (1, "POST", "", Some(Operation::PostObject)),
+            (1, "POST", "acl", Some(Operation::Unsupported)),
             (1, "PATCH", "", None),
             (2, "GET", "x-id=GetObject", Some(Operation::GetObject)),
             (2, "HEAD", "", Some(Operation::HeadObject)),

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
 
 use crate::patience::Patience;
+use crate::tls::Tls;
 
 /// The answer of a page: whatever axum can make a body of.
 pub type PageResponse = http::Response<axum::body::Body>;
@@ -61,6 +62,8 @@ pub enum Strangers {
 /// Settings of the S3 listener. Every default is what a machine of its own should run with.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
+    /// The certificate; `None`: connections are not encrypted.
+    pub tls: Option<Tls>,
     /// Domains below which the first label names the bucket. `localhost` always is one.
     pub domains: Vec<String>,
     /// The region that buckets are said to be in. Requests signed for any region are accepted.
@@ -97,6 +100,7 @@ pub struct GatewayOptions {
 impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
+            tls: None,
             domains: Vec::new(),
             region: "us-east-1".to_owned(),
             max_connections: 4096,

@@ -11,7 +11,7 @@ use fallthrough_wire::digest::write_checksum_headers;
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::ETAG;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
@@ -35,6 +35,9 @@ const REFUSED_HEADERS: [&str; 10] = [
     "x-amz-object-lock-legal-hold",
     "x-amz-write-offset-bytes",
 ];
+
+/// Longest redirect location, as S3.
+const REDIRECT_BYTES_MAX: usize = 2048;
 
 /// Stores an object. The client's body is asked for only after everything in the headers was accepted.
 ///
@@ -88,6 +91,19 @@ pub(crate) async fn object(
 /// Refuses what asks for encryption or locks that are not offered.
 pub(crate) fn refuse_encryption(exchange: &Exchange<'_>) -> Result<(), S3Error> {
     exchange.refuse_headers(&REFUSED_HEADERS)
+}
+
+/// `x-amz-website-redirect-location`: a path of the same website, or an address elsewhere.
+pub(crate) fn check_redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
+    let Some(value) = headers.get("x-amz-website-redirect-location") else { return Ok(None) };
+    let invalid = || {
+        let message = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
+        S3Error::with_message(S3Code::InvalidArgument, message)
+            .and("ArgumentName", "x-amz-website-redirect-location")
+    };
+    let text = value.to_str().map_err(|_| invalid())?;
+    let leads = ["/", "http://", "https://"].iter().any(|begin| text.starts_with(begin));
+    if leads && text.len() <= REDIRECT_BYTES_MAX { Ok(Some(text.to_owned())) } else { Err(invalid()) }
 }
 
 pub(crate) fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {

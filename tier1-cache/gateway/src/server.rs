@@ -101,7 +101,9 @@ impl Gateway {
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 self.service.telemetry.connections_refused.increment(1);
-                if let Ok(turn) = Arc::clone(&refused_at_once).try_acquire_owned() {
+                // Over TLS there is no word before the handshake: such a connection is closed.
+                let may_hear = self.service.options.tls.is_none();
+                if let Some(Ok(turn)) = may_hear.then(|| Arc::clone(&refused_at_once).try_acquire_owned()) {
                     let cut = cut.clone();
                     refusals.spawn(async move {
                         cut.run_until_cancelled(refuse(socket)).await;
@@ -138,7 +140,16 @@ impl Gateway {
             tracing::debug!(%error, "a connection cannot be set up");
             return;
         }
-        self.serve_connection(socket, peer, shutdown).await;
+        match &self.service.options.tls {
+            None => self.serve_connection(socket, peer, shutdown).await,
+            Some(tls) => {
+                // A shutdown does not wait for handshakes.
+                let shaken = shutdown.run_until_cancelled(tls.accept(socket)).await;
+                if let Some(Some(stream)) = shaken {
+                    Box::pin(self.serve_connection(stream, peer, shutdown)).await;
+                }
+            }
+        }
     }
 
     /// Serves one connection over any byte stream, until it ends or, after `shutdown`, its request is answered.

@@ -12,7 +12,7 @@ use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
 use futures::FutureExt;
 use http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, SERVER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, ORIGIN, SERVER, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
@@ -22,9 +22,11 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::access::{Allowed, Denied, Place, decide};
 use crate::address::{Address, Domains, host_of};
-use crate::authentication::{Sender, authenticate};
+use crate::authentication::{Sender, authenticate, authenticate_form};
 use crate::blocks::BlockPool;
+use crate::cors::Sharing;
 use crate::exchange::Exchange;
+use crate::form::{self, Form};
 use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
 use crate::options::{GatewayOptions, Strangers};
@@ -36,8 +38,8 @@ use crate::s3s_front::S3sFront;
 use crate::telemetry::Telemetry;
 use crate::upload::Upload;
 use crate::{
-    acl, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes, put, tagging,
-    unset, versions,
+    acl, configuration, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes, put,
+    tagging, unset, versions,
 };
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -89,6 +91,8 @@ struct Seen {
     /// The request was signed and its signature verified.
     signed: bool,
     resource: String,
+    /// Which pages may see the answer.
+    sharing: Sharing,
 }
 
 impl Service {
@@ -128,6 +132,7 @@ impl Service {
             operation: Operation::Unknown,
             signed: false,
             resource: String::new(),
+            sharing: Sharing::Open,
         };
         let handled =
             AssertUnwindSafe(self.handle(peer, smuggled, &parts, body, &mut seen)).catch_unwind().await;
@@ -178,15 +183,57 @@ impl Service {
             let bucket = self.bucket_if_any(&address).await?;
             return Ok(cors::preflight(parts, bucket.as_deref())?.into());
         }
+        if parts.headers.contains_key(ORIGIN) {
+            // A page has to see why it was refused, too. If the store fails, that is said further down.
+            let bucket = self.bucket_if_any(&address).await.ok().flatten();
+            seen.sharing = bucket.map(|bucket| Sharing::of(parts, &bucket)).unwrap_or_default();
+        }
         let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
         let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
         let sender =
             authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        if operation == Operation::PostObject {
+            return self.post(peer, may_sign, parts, &query, &address, &sender, body, seen).await;
+        }
         seen.signed = sender.is_signed();
         let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        if let Some(bucket) = &exchange.bucket {
+            seen.sharing = Sharing::of(parts, bucket);
+        }
         self.perform(&exchange, body).await
+    }
+
+    /// A form says who sends it in its fields, which have to be read first.
+    #[expect(clippy::too_many_arguments, reason = "a request before it may go on, and its body")]
+    async fn post(
+        &self,
+        peer: &Peer,
+        may_sign: bool,
+        parts: &Parts,
+        query: &Query,
+        address: &Address,
+        sender: &Sender,
+        body: &mut Option<Incoming>,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        if sender.is_signed() {
+            let message = "A form is signed by its fields, and by nothing else.";
+            return Err(S3Error::with_message(S3Code::InvalidRequest, message).into());
+        }
+        if let Some(name) = address.bucket() {
+            // Whatever the form says, it is for a bucket that there is.
+            self.engine.bucket(name).await?;
+        }
+        let patience = self.options.patience();
+        let form = Box::pin(Form::read(parts, body, patience)).await?;
+        let sender =
+            authenticate_form(&form, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        seen.signed = sender.is_signed();
+        let exchange =
+            self.authorise(peer, parts, query, address, Operation::PostObject, &sender, &seen.id).await?;
+        Box::pin(form::object(&exchange, &self.engine, form, body, self.clock.now(), patience)).await
     }
 
     /// The page that is asked for. Pages have no bucket: where the host names one, every path is a key of it.
@@ -313,26 +360,37 @@ impl Service {
             Operation::GetObjectRetention | Operation::GetObjectLegalHold | Operation::GetObjectTorrent => {
                 Box::pin(unset::of_object(exchange, &self.engine)).await
             }
+            Operation::GetBucketCors
+            | Operation::PutBucketCors
+            | Operation::DeleteBucketCors
+            | Operation::GetBucketLifecycleConfiguration
+            | Operation::PutBucketLifecycleConfiguration
+            | Operation::DeleteBucketLifecycle
+            | Operation::GetBucketWebsite
+            | Operation::PutBucketWebsite
+            | Operation::DeleteBucketWebsite => {
+                Box::pin(configuration::of_bucket(exchange, &self.engine, body, patience)).await
+            }
             Operation::GetBucketVersioning
-            | Operation::GetBucketCors
             | Operation::GetBucketPolicy
             | Operation::GetBucketPolicyStatus
-            | Operation::GetBucketLifecycleConfiguration
             | Operation::GetBucketEncryption
             | Operation::GetBucketLogging
             | Operation::GetBucketNotificationConfiguration
             | Operation::GetBucketReplication
             | Operation::GetBucketRequestPayment
-            | Operation::GetBucketWebsite
             | Operation::GetBucketAccelerateConfiguration
             | Operation::GetPublicAccessBlock
             | Operation::GetBucketOwnershipControls
             | Operation::GetObjectLockConfiguration => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
             }
-            Operation::Preflight | Operation::Page | Operation::Unsupported | Operation::Unknown => {
-                Err(S3Code::NotImplemented.into())
-            }
+            // A form has gone its own way.
+            Operation::PostObject
+            | Operation::Preflight
+            | Operation::Page
+            | Operation::Unsupported
+            | Operation::Unknown => Err(S3Code::NotImplemented.into()),
         }
     }
 
@@ -346,7 +404,7 @@ impl Service {
         Ok(Box::pin(upload.collect(body, self.options.patience())).await?)
     }
 
-    fn finish(&self, parts: &Parts, seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
+    fn finish(&self, parts: &Parts, mut seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
         let head = parts.method == Method::HEAD;
         let Reported { mut response, report } = match result {
             Ok(reported) => reported,
@@ -378,10 +436,8 @@ impl Service {
         }
         if let Some(report) = &report {
             write(report, first_byte, headers);
-            if !seen.signed {
-                cors::allow(headers);
-            }
         }
+        std::mem::take(&mut seen.sharing).write(report.is_some() && !seen.signed, headers);
         self.telemetry.answered(seen.operation, response.status(), word, first_byte);
         let watch = Watch {
             telemetry: Arc::clone(&self.telemetry),

@@ -19,12 +19,9 @@ use crate::report::Reported;
 /// Answers a read of configuration of a bucket; `None` if the operation is something else.
 pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<Reported, Refusal>> {
     let absent = match operation {
-        Operation::GetBucketCors => S3Code::NoSuchCorsConfiguration,
         Operation::GetBucketPolicy => S3Code::NoSuchBucketPolicy,
-        Operation::GetBucketLifecycleConfiguration => S3Code::NoSuchLifecycleConfiguration,
         Operation::GetBucketEncryption => S3Code::ServerSideEncryptionConfigurationNotFound,
         Operation::GetBucketReplication => S3Code::ReplicationConfigurationNotFound,
-        Operation::GetBucketWebsite => S3Code::NoSuchWebsiteConfiguration,
         Operation::GetPublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         Operation::GetBucketOwnershipControls => S3Code::OwnershipControlsNotFound,
         Operation::GetObjectLockConfiguration => S3Code::ObjectLockConfigurationNotFound,
