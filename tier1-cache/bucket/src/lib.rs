@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod get;
 mod head;
 mod ledger;
+mod lifecycle;
 mod list;
 mod memory;
 mod mend;
@@ -47,4 +48,5 @@ pub use fallthrough_store::{
     Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
     ShadowRule, ShadowTarget, Treat403As,
 };
+pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

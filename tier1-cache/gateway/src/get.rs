@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use fallthrough_bucket::{Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo};
+use fallthrough_bucket::{Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo, expiry_of};
 use fallthrough_object::ByteRange;
 use fallthrough_wire::conditions::{Conditions, IfRange};
 use fallthrough_wire::date::format_http;
 use fallthrough_wire::digest::write_checksum_headers;
 use fallthrough_wire::headers::write_meta;
 use fallthrough_wire::range;
+use fallthrough_wire::uri::encode_query;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -16,6 +17,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use crate::address::Address;
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::operation::Operation;
@@ -118,8 +120,11 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
             headers.remove(name);
         }
-    } else if let Some(len) = len {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    } else {
+        if let Some(len) = len {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        write_expiry(exchange, &info, headers);
     }
     if let Some(range) = range {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
@@ -146,6 +151,17 @@ fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
     }
     if let Some(etag) = &info.etag {
         insert(headers, ETAG, etag.to_string());
+    }
+}
+
+/// `x-amz-expiration`: when a lifecycle rule will delete the object, and which.
+pub(crate) fn write_expiry(exchange: &Exchange<'_>, info: &ObjectInfo, headers: &mut HeaderMap) {
+    let Some(bucket) = &exchange.bucket else { return };
+    let Address::Object(_, key) = exchange.address else { return };
+    if let Some(expiry) = expiry_of(&bucket.configuration.lifecycle, key.as_str(), info) {
+        let (at, rule) = (format_http(expiry.at), encode_query(expiry.rule));
+        let name = HeaderName::from_static("x-amz-expiration");
+        insert(headers, name, format!("expiry-date=\"{at}\", rule-id=\"{rule}\""));
     }
 }
 
