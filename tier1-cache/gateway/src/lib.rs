@@ -31,14 +31,17 @@ mod put;
 mod refusal;
 mod report;
 mod request_id;
+mod routes;
 mod s3s_front;
 mod server;
 mod service;
+mod site;
 mod telemetry;
 mod tls;
 mod unset;
 mod upload;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
+pub use routes::Route;
 pub use server::{Drained, Gateway};
 pub use tls::{Tls, TlsRefused};

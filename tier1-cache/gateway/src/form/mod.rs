@@ -226,7 +226,7 @@ impl Form {
     }
 }
 
-/// Stores the file of a form whose sender may write. `now`: when its policy must still hold.
+/// Stores the file of a form whose sender may write. `now`: when its policy must still hold. `secure`: it came over TLS.
 ///
 /// Dropping the future before the commit leaves nothing.
 pub(crate) async fn object(
@@ -235,6 +235,7 @@ pub(crate) async fn object(
     form: Form,
     body: &mut Option<Incoming>,
     now: Timestamp,
+    secure: bool,
     patience: Patience,
 ) -> Result<Reported, Refusal> {
     let bucket = exchange.bucket()?;
@@ -280,13 +281,19 @@ pub(crate) async fn object(
         (BucketError::BadBody(_), Some(answer)) => Refusal::from(answer.clone()),
         (error, _) => Refusal::from(error),
     })?;
-    Ok(answer(exchange.parts, &form, bucket.name.as_str(), &key, &outcome).into())
+    let location = location(exchange.parts, secure, &key);
+    Ok(answer(location, &form, bucket.name.as_str(), &key, &outcome).into())
 }
 
 /// What the form asks to be answered.
-fn answer(parts: &Parts, form: &Form, bucket: &str, key: &Key, outcome: &PutOutcome) -> Response<Outgoing> {
+fn answer(
+    location: String,
+    form: &Form,
+    bucket: &str,
+    key: &Key,
+    outcome: &PutOutcome,
+) -> Response<Outgoing> {
     let etag = outcome.info.etag.as_ref().map(ToString::to_string).unwrap_or_default();
-    let location = location(parts, key);
     let redirect = form.get("success_action_redirect").or(form.get("redirect"));
     let redirect = redirect.and_then(|url| redirect_to(url, bucket, key, &etag));
     let (status, body) = match (&redirect, form.get("success_action_status")) {
@@ -316,10 +323,11 @@ fn answer(parts: &Parts, form: &Form, bucket: &str, key: &Key, outcome: &PutOutc
 }
 
 /// The address of the object, as the form was sent.
-fn location(parts: &Parts, key: &Key) -> String {
+fn location(parts: &Parts, secure: bool, key: &Key) -> String {
+    let scheme = if secure { "https" } else { "http" };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let path = parts.uri.path().trim_end_matches('/');
-    format!("http://{host}{path}/{}", encode_path(key.as_str()))
+    format!("{scheme}://{host}{path}/{}", encode_path(key.as_str()))
 }
 
 /// Where a browser is sent with what became of its upload; `None` if that is no address of a page.

@@ -15,5 +15,6 @@ mod objects;
 mod patience;
 mod rights;
 mod serving;
+mod sites;
 mod tls;
 mod world;
