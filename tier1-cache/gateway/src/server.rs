@@ -174,7 +174,7 @@ impl Gateway {
         let peer = Peer { address: Arc::from(ip.to_string()), is_local: ip.is_loopback() };
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let smuggled =
-                trace.smuggled(request.headers(), !request.body().is_end_stream());
+                trace.ambiguous() | trace.smuggled(request.headers(), !request.body().is_end_stream());
             let (service, trace, flow, peer) = (&self.service, &trace, &flow, &peer);
             async move {
                 let response = service.answer(peer, smuggled, request).await;

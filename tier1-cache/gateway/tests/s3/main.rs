@@ -9,6 +9,7 @@ mod client;
 mod cors;
 mod falls;
 mod forms;
+mod framing;
 mod hostile;
 mod lists;
 mod objects;
