@@ -160,8 +160,8 @@ const S3: &[Key] = &[
         "tls",
         Shape::Table(TLS),
         "Certificate and key of the S3 listener, which then speaks TLS 1.2 and 1.3 and nothing else. Both files are read \
-         again when they change and at a reload; connections that are open go on. What cannot be used is told of in the \
-         log, and the old certificate stays.",
+         again when they change; connections that are open go on. What cannot be used is told of in the log, and the \
+         old certificate stays.",
     ),
 ];
 

@@ -499,6 +499,11 @@ fn check_framing(parts: &Parts, smuggled: bool) -> Result<(), S3Error> {
     if smuggled {
         return invalid("The head of the request can be read in more than one way.");
     }
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let only_chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !only_chunked || codings.next().is_some() {
+        return invalid("The only transfer coding is chunked, and it may be named once.");
+    }
     if parts.version == Version::HTTP_10 && parts.headers.contains_key(TRANSFER_ENCODING) {
         return invalid("HTTP/1.0 has no Transfer-Encoding.");
     }
