@@ -89,6 +89,10 @@ mutants! {
     ExtraFieldAccepted in gateway,
     /// A form's file may be as long as it likes.
     FormLengthUnchecked in gateway,
+    /// Lines of a head may end as they like.
+    BareLineFeedAccepted in gateway,
+    /// The error document of a website is an answer like any other.
+    ErrorDocumentIsFound in gateway,
     /// A revoked access key is believed until its time is over.
     RevokedKeyRemembered in gateway,
 
@@ -154,6 +158,9 @@ mutants! {
     ShortFillAccepted in bucket,
     /// A fill goes on with the rest of whatever the origin has by then.
     ResumedUnpinned in bucket,
+
+    /// An object that was overwritten since it was seen to be due expires.
+    ExpiresOverwritten in bucket,
 
     /// 500 from an origin means that it has no such object.
     ServerErrorIsAbsence in shadow,

@@ -24,6 +24,7 @@ mod get;
 mod guard;
 mod head;
 mod ledger;
+mod lifecycle;
 mod list;
 mod memory;
 mod mend;
@@ -53,5 +54,6 @@ pub use fallthrough_store::{
     ObjectInfo, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
     ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
 };
+pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

@@ -13,9 +13,9 @@ use fallthrough_wire::{S3Code, S3Error};
 use futures::StreamExt as _;
 
 use crate::access::{Allowed, Denied, Place, Reach, decide};
-use crate::given::given_by_request;
 use crate::document;
 use crate::exchange::Exchange;
+use crate::given::given_by_request;
 use crate::multipart::{part_number, upload_id};
 use crate::operation::Need;
 use crate::put::{check_storage_class, refuse_encryption};

@@ -29,7 +29,13 @@ pub(crate) struct Exchange<'a> {
     pub(crate) bucket: Option<Arc<Bucket>>,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    /// The same request for another object of its bucket.
+    pub(crate) fn at<'b>(&'b self, address: &'b Address) -> Exchange<'b> {
+        debug_assert_eq!(address.bucket(), self.address.bucket(), "what was authorised is one bucket");
+        Exchange { address, caller: self.caller.clone(), bucket: self.bucket.clone(), ..*self }
+    }
+
     /// The bucket of an operation that works in one.
     pub(crate) fn bucket(&self) -> Result<&Arc<Bucket>, Refusal> {
         self.bucket.as_ref().ok_or_else(|| Refusal::from(S3Code::InternalError))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use fallthrough_bucket::{Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo};
+use fallthrough_bucket::{Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo, expiry_of};
 use fallthrough_object::ByteRange;
 use fallthrough_wire::conditions::{Conditions, IfRange};
 use fallthrough_wire::date::format_http;
 use fallthrough_wire::digest::{checksum_header_name, format_checksum, write_checksum_headers};
 use fallthrough_wire::headers::write_meta;
 use fallthrough_wire::range;
+use fallthrough_wire::uri::encode_query;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -16,6 +17,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use crate::address::Address;
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::multipart::part_number;
@@ -137,8 +139,11 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
             headers.remove(name);
         }
-    } else if let Some(len) = len {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    } else {
+        if let Some(len) = len {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        write_expiry(exchange, &info, headers);
     }
     if let Some(range) = range {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
@@ -186,6 +191,17 @@ fn describe_part(exchange: &Exchange<'_>, info: &ObjectInfo, headers: &mut Heade
     let kind = whole.map_or(checksum.kind, |whole| whole.kind);
     insert(headers, checksum_header_name(checksum.algorithm), format_checksum(&checksum));
     headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind.as_str()));
+}
+
+/// `x-amz-expiration`: when a lifecycle rule will delete the object, and which.
+pub(crate) fn write_expiry(exchange: &Exchange<'_>, info: &ObjectInfo, headers: &mut HeaderMap) {
+    let Some(bucket) = &exchange.bucket else { return };
+    let Address::Object(_, key) = exchange.address else { return };
+    if let Some(expiry) = expiry_of(&bucket.configuration.lifecycle, key.as_str(), info) {
+        let (at, rule) = (format_http(expiry.at), encode_query(expiry.rule));
+        let name = HeaderName::from_static("x-amz-expiration");
+        insert(headers, name, format!("expiry-date=\"{at}\", rule-id=\"{rule}\""));
+    }
 }
 
 fn content_range(range: ByteRange, size_bytes: Option<u64>) -> String {

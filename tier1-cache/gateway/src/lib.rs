@@ -40,9 +40,11 @@ mod put;
 mod refusal;
 mod report;
 mod request_id;
+mod routes;
 mod s3s_front;
 mod server;
 mod service;
+mod site;
 mod tagging;
 mod telemetry;
 mod tls;
@@ -51,5 +53,6 @@ mod upload;
 mod versions;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
+pub use routes::Route;
 pub use server::{Drained, Gateway};
 pub use tls::{Tls, TlsRefused};

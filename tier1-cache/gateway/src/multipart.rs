@@ -16,9 +16,9 @@ use http::header::{ETAG, HOST};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::given::given_by_request;
 use crate::document;
 use crate::exchange::Exchange;
+use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::put::{check_storage_class, refuse_encryption};

@@ -85,6 +85,7 @@ pub(crate) async fn object(
         headers.insert(ETAG, value);
     }
     write_checksum_headers(&outcome.info.checksums, headers);
+    crate::get::write_expiry(exchange, &outcome.info, headers);
     Ok(response.into())
 }
 

@@ -76,6 +76,11 @@ impl Gateway {
         }
     }
 
+    /// Replaces the hosts and paths that lead to buckets, for requests that come from now on.
+    pub fn set_routes(&self, routes: &[crate::routes::Route]) {
+        self.service.sites.replace(routes);
+    }
+
     /// Accepts connections until `shutdown` is cancelled, then lets running requests end.
     ///
     /// At most [`GatewayOptions::max_connections`] are open at once. Returns after the last connection is
@@ -168,7 +173,8 @@ impl Gateway {
         let ip = peer.ip().to_canonical();
         let peer = Peer { address: Arc::from(ip.to_string()), is_local: ip.is_loopback() };
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-            let smuggled = trace.smuggled(request.headers(), !request.body().is_end_stream());
+            let smuggled =
+                trace.ambiguous() | trace.smuggled(request.headers(), !request.body().is_end_stream());
             let (service, trace, flow, peer) = (&self.service, &trace, &flow, &peer);
             async move {
                 let response = service.answer(peer, smuggled, request).await;

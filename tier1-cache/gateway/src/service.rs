@@ -34,12 +34,13 @@ use crate::outgoing::{Outgoing, Watch};
 use crate::refusal::Refusal;
 use crate::report::{Reported, write};
 use crate::request_id::{RequestId, RequestIds};
+use crate::routes::{Site, Sites};
 use crate::s3s_front::S3sFront;
 use crate::telemetry::Telemetry;
 use crate::upload::Upload;
 use crate::{
-    acl, configuration, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes, put,
-    tagging, unset, versions,
+    acl, configuration, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes,
+    put, site, tagging, unset, versions,
 };
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -49,6 +50,11 @@ const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 /// What anybody may read is somebody's upload: it may show itself, and run nothing.
 const ANONYMOUS_CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'; sandbox",
+);
+
+/// What its owner has made a website, under a host that serves nothing else: it may use what is its own.
+const WEBSITE_CSP: HeaderValue = HeaderValue::from_static(
+    "default-src 'self' 'unsafe-inline' data: blob:; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
 );
 
 /// Largest request document of the operations that take one: what a hundred grants or fifty tags need, and more.
@@ -66,6 +72,7 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) keys: KeyCache,
+    pub(crate) sites: Sites,
     domains: Domains,
     policy: VerifyPolicy,
     ids: RequestIds,
@@ -93,6 +100,8 @@ struct Seen {
     resource: String,
     /// Which pages may see the answer.
     sharing: Sharing,
+    /// The answer belongs to a website.
+    website: bool,
 }
 
 impl Service {
@@ -105,6 +114,7 @@ impl Service {
         let ids = RequestIds::new(entropy);
         Self {
             keys: KeyCache::new(options.max_cached_keys, options.key_ttl),
+            sites: Sites::new(&options.routes, &options.website_domains),
             domains: Domains::new(&options.domains),
             policy: VerifyPolicy::default(),
             host_id: ids.next().header(),
@@ -133,6 +143,7 @@ impl Service {
             signed: false,
             resource: String::new(),
             sharing: Sharing::Open,
+            website: false,
         };
         let handled =
             AssertUnwindSafe(self.handle(peer, smuggled, &parts, body, &mut seen)).catch_unwind().await;
@@ -171,6 +182,10 @@ impl Service {
     ) -> Result<Reported, Refusal> {
         check_framing(parts, smuggled)?;
         let host = host_of(parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
+        let site = self.sites.resolve(host, parts.uri.path());
+        if let Some(site) = site.inspect_err(|_| seen.resource = parts.uri.path().to_owned())? {
+            return self.site(peer, parts, &site, seen).await;
+        }
         if let Some(response) = self.page(host, parts).await {
             seen.operation = Operation::Page;
             return Ok(response.into());
@@ -205,6 +220,45 @@ impl Service {
         self.perform(&exchange, body).await
     }
 
+    /// An address of somebody's own: objects are read there, and nothing else is done.
+    async fn site(
+        &self,
+        peer: &Peer,
+        parts: &Parts,
+        site: &Site,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        seen.resource = parts.uri.path().to_owned();
+        let address = Address::Bucket(site.bucket.clone());
+        let operation = match parts.method {
+            Method::GET => Operation::GetObject,
+            Method::HEAD => Operation::HeadObject,
+            Method::OPTIONS => {
+                seen.operation = Operation::Preflight;
+                let bucket = self.bucket_if_any(&address).await?;
+                return Ok(cors::preflight(parts, bucket.as_deref())?.into());
+            }
+            _ => return Err(S3Code::MethodNotAllowed.into()),
+        };
+        seen.operation = operation;
+        let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
+        let sender =
+            authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        seen.signed = sender.is_signed();
+        // What stands in the query of a page is the page's own.
+        let query = match sender.is_signed() {
+            true => Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?,
+            false => Query::default(),
+        };
+        let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        if let Some(bucket) = &exchange.bucket {
+            seen.sharing = Sharing::of(parts, bucket);
+            seen.website = bucket.configuration.website.is_some();
+        }
+        let secure = self.options.tls.is_some();
+        Box::pin(site::serve(&exchange, &self.engine, &self.blocks, site, secure)).await
+    }
+
     /// A form says who sends it in its fields, which have to be read first.
     #[expect(clippy::too_many_arguments, reason = "a request before it may go on, and its body")]
     async fn post(
@@ -233,7 +287,8 @@ impl Service {
         seen.signed = sender.is_signed();
         let exchange =
             self.authorise(peer, parts, query, address, Operation::PostObject, &sender, &seen.id).await?;
-        Box::pin(form::object(&exchange, &self.engine, form, body, self.clock.now(), patience)).await
+        let (now, secure) = (self.clock.now(), self.options.tls.is_some());
+        Box::pin(form::object(&exchange, &self.engine, form, body, now, secure, patience)).await
     }
 
     /// The page that is asked for. Pages have no bucket: where the host names one, every path is a key of it.
@@ -431,7 +486,8 @@ impl Service {
             headers.insert(SERVER, HeaderValue::from_static("Fallthrough"));
             if !seen.signed {
                 headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-                headers.insert(CONTENT_SECURITY_POLICY, ANONYMOUS_CSP);
+                let policy = if seen.website { WEBSITE_CSP } else { ANONYMOUS_CSP };
+                headers.insert(CONTENT_SECURITY_POLICY, policy);
             }
         }
         if let Some(report) = &report {
@@ -477,7 +533,12 @@ impl Service {
 fn check_framing(parts: &Parts, smuggled: bool) -> Result<(), S3Error> {
     let invalid = |message| Err(S3Error::with_message(S3Code::InvalidRequest, message));
     if smuggled {
-        return invalid("Content-Length and Transfer-Encoding may not stand together.");
+        return invalid("The head of the request can be read in more than one way.");
+    }
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let only_chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !only_chunked || codings.next().is_some() {
+        return invalid("The only transfer coding is chunked, and it may be named once.");
     }
     if parts.version == Version::HTTP_10 && parts.headers.contains_key(TRANSFER_ENCODING) {
         return invalid("HTTP/1.0 has no Transfer-Encoding.");

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use fallthrough_bucket::{Attributes, BucketError, Engine, PutOutcome, PutRequest};
-use fallthrough_object::{Body, BodyError, Key, Timestamp};
+use fallthrough_bucket::{BucketError, Engine, PutOutcome, PutRequest};
+use fallthrough_object::{Body, BodyError, Key, Tag, Timestamp};
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::{Digests, Promises};
 use fallthrough_wire::headers::meta_of_request;
@@ -31,9 +31,9 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
+use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::{Patience, Waiting};
-use crate::put::check_redirect;
 use crate::refusal::{Refusal, body_answer};
 use crate::report::Reported;
 use crate::upload::{PUT_BYTES_MAX, content_length, content_md5, given};
@@ -42,7 +42,7 @@ use multipart::{Came, Delimiter, FIELDS_BYTES_MAX, FieldsReader, FileReader};
 use policy::{Lengths, Policy};
 
 /// Fields that ask for what is not offered.
-const REFUSED_FIELDS: [&str; 3] = ["x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-grant-"];
+const REFUSED_FIELDS: [&str; 2] = ["x-amz-server-side-encryption", "x-amz-object-lock-"];
 /// Fields that become headers of the object.
 const CONTENT_FIELDS: [&str; 6] = [
     "content-type",
@@ -200,8 +200,11 @@ impl Form {
         Ok(headers)
     }
 
-    /// What the object gets besides its bytes and its headers.
-    fn attributes(&self, headers: &HeaderMap) -> Result<Attributes, S3Error> {
+    /// The tags that the form gives, if it gives some.
+    ///
+    /// # Errors
+    /// What cannot be read, and fields that ask for what is not offered.
+    fn tags(&self) -> Result<Option<Vec<Tag>>, S3Error> {
         if let Some((name, _)) = self
             .fields
             .iter()
@@ -213,20 +216,12 @@ impl Form {
             None | Some("STANDARD") => {}
             Some(_) => return Err(S3Code::InvalidStorageClass.into()),
         }
-        match self.get("acl").or(self.get("x-amz-acl")) {
-            None | Some("private" | "bucket-owner-full-control") => {}
-            Some(_) => return Err(S3Code::AccessControlListNotSupported.into()),
-        }
         let tags = self.get("tagging").map(|document| parse_tag_field(document.as_bytes())).transpose()?;
-        Ok(Attributes {
-            tags: tags.unwrap_or_default(),
-            website_redirect: check_redirect(headers)?,
-            ..Attributes::default()
-        })
+        Ok(tags)
     }
 }
 
-/// Stores the file of a form whose sender may write. `now`: when its policy must still hold.
+/// Stores the file of a form whose sender may write. `now`: when its policy must still hold. `secure`: it came over TLS.
 ///
 /// Dropping the future before the commit leaves nothing.
 pub(crate) async fn object(
@@ -235,6 +230,7 @@ pub(crate) async fn object(
     form: Form,
     body: &mut Option<Incoming>,
     now: Timestamp,
+    secure: bool,
     patience: Patience,
 ) -> Result<Reported, Refusal> {
     let bucket = exchange.bucket()?;
@@ -246,7 +242,11 @@ pub(crate) async fn object(
             .and("MaxSizeAllowed", Key::MAX_BYTES.to_string()),
     })?;
     let headers = form.headers()?;
-    let attributes = form.attributes(&headers)?;
+    let tags = form.tags()?;
+    let mut attributes = given_by_request(exchange, &headers, engine).await?;
+    if let Some(tags) = tags {
+        attributes.tags = tags;
+    }
     let meta = meta_of_request(&headers).map_err(S3Error::from)?;
     let mut sums = headers.clone();
     let others: Vec<HeaderName> =
@@ -280,13 +280,19 @@ pub(crate) async fn object(
         (BucketError::BadBody(_), Some(answer)) => Refusal::from(answer.clone()),
         (error, _) => Refusal::from(error),
     })?;
-    Ok(answer(exchange.parts, &form, bucket.name.as_str(), &key, &outcome).into())
+    let location = location(exchange.parts, secure, &key);
+    Ok(answer(location, &form, bucket.name.as_str(), &key, &outcome).into())
 }
 
 /// What the form asks to be answered.
-fn answer(parts: &Parts, form: &Form, bucket: &str, key: &Key, outcome: &PutOutcome) -> Response<Outgoing> {
+fn answer(
+    location: String,
+    form: &Form,
+    bucket: &str,
+    key: &Key,
+    outcome: &PutOutcome,
+) -> Response<Outgoing> {
     let etag = outcome.info.etag.as_ref().map(ToString::to_string).unwrap_or_default();
-    let location = location(parts, key);
     let redirect = form.get("success_action_redirect").or(form.get("redirect"));
     let redirect = redirect.and_then(|url| redirect_to(url, bucket, key, &etag));
     let (status, body) = match (&redirect, form.get("success_action_status")) {
@@ -316,10 +322,11 @@ fn answer(parts: &Parts, form: &Form, bucket: &str, key: &Key, outcome: &PutOutc
 }
 
 /// The address of the object, as the form was sent.
-fn location(parts: &Parts, key: &Key) -> String {
+fn location(parts: &Parts, secure: bool, key: &Key) -> String {
+    let scheme = if secure { "https" } else { "http" };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let path = parts.uri.path().trim_end_matches('/');
-    format!("http://{host}{path}/{}", encode_path(key.as_str()))
+    format!("{scheme}://{host}{path}/{}", encode_path(key.as_str()))
 }
 
 /// Where a browser is sent with what became of its upload; `None` if that is no address of a page.

@@ -324,7 +324,7 @@ async fn what_the_policy_does_not_allow_is_refused_and_nothing_is_kept() {
     let rows: [(&str, Vec<u8>, u16, &str); 4] = [
         ("/photos", whole[..whole.len() - 6].to_vec(), 400, "MalformedPOSTRequest"),
         ("/photos", b"hello".to_vec(), 400, "MalformedPOSTRequest"),
-        ("/photos", Vec::new(), 400, "MalformedPOSTRequest"),
+        ("/photos", Vec::new(), 411, "MissingContentLength"),
         ("/nowhere", whole.clone(), 404, "NoSuchBucket"),
     ];
     for (path, body, status, code) in rows {
