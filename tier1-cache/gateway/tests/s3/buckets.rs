@@ -105,7 +105,6 @@ async fn configuration_that_is_not_set_says_so() {
         ("/photos/k", "acl", 200, ""),
         ("/photos/k", "retention", 400, "InvalidRequest"),
         ("/photos/k", "legal-hold", 400, "InvalidRequest"),
-        ("/photos/k", "attributes", 400, "InvalidArgument"),
         ("/photos/k", "torrent", 404, "NoSuchKey"),
         ("/photos/missing", "tagging", 404, "NoSuchKey"),
         ("/missing", "tagging", 404, "NoSuchBucket"),
