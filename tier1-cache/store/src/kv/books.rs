@@ -25,7 +25,7 @@ const PRIMARY_IS_SECOND: u8 = 1;
 const TWO_PHASES: u8 = 4;
 const SLOT_BYTES: usize = 128;
 const SUM_BYTES: usize = 16;
-/// The largest page that a number can name has 2^20 pages.
+/// The largest page that a number can name has 2^20 pages, and no region has more.
 const ORDERS: u32 = 20;
 /// Levels of a tree; each of them at least halves what is below it.
 const LEVELS: usize = 64;
@@ -136,7 +136,10 @@ pub(crate) fn compare(file_bytes: u64, read: &ReadAt<'_>) -> io::Result<()> {
     if header.word(12)? as u64 != PAGE_BYTES {
         return Err(damaged("pages have another size"));
     }
-    let pages = |at| header.word(at).map(|count| count as u64 * PAGE_BYTES);
+    let pages = |at| match header.word(at)? as u64 {
+        count if count <= 1 << ORDERS => Ok(count * PAGE_BYTES),
+        _ => Err(damaged("a region has too many pages")),
+    };
     let (region_header_bytes, data_bytes) = (pages(16)?, pages(20)?);
     let layout = Layout { region_bytes: region_header_bytes + data_bytes, region_header_bytes, file_bytes };
     let slot = 64 + if flags & PRIMARY_IS_SECOND == 0 { 0 } else { SLOT_BYTES };
@@ -251,6 +254,24 @@ impl<'a> Node<'a> {
             .collect();
         Ok(Self { end, children: children?, values: Vec::new() })
     }
+}
+
+/// Reads any bytes as whatever stands in a page, and as a file: for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_any(widths: u8, bytes: &[u8]) {
+    let width = |shift: u8| Some(usize::from((widths >> shift) & 0xf)).filter(|width| *width > 0);
+    let widths = Widths { key: width(0), value: width(4) };
+    let _refused = (
+        Node::leaf(Bytes(bytes), widths).is_ok(),
+        Node::branch(Bytes(bytes), widths).is_ok(),
+        table(Bytes(bytes)).is_ok(),
+        compare(bytes.len() as u64, &|offset, out| {
+            let from = usize::try_from(offset).expect("a file of this process");
+            out.copy_from_slice(bytes.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+        .is_ok(),
+    );
 }
 
 #[cfg(test)]
