@@ -348,7 +348,7 @@ mod tests {
             // The kind, a byte that says nothing, the count, and what comes after.
             for at in [0, 1, 2, 3, 8, 9] {
                 let mut file = file.clone();
-                file[from + at] ^= 1 << at % 8;
+                file[from + at] ^= 1 << (at % 8);
                 let error = compared(&file).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{from} {at}: {error}");
             }
