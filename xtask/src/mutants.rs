@@ -3,7 +3,6 @@
 //! The bugs exist only under a cfg, which makes another build of everything of ours: in a folder of its own.
 //! One build serves all; a variable switches one bug on for each run.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 
 use fallthrough_object::Mutant;
@@ -12,8 +11,8 @@ use crate::Context;
 use crate::command::{capture, cargo, find_program, watch};
 use crate::report::{Check, Outcome};
 
-/// Packages whose tests are run against a bug in each crate, its own first: what a layer above finds, too, is
-/// worth knowing.
+/// Packages whose tests are run against a bug in each crate, its own first. The first that finds it ends the hunt,
+/// unless the bug was named: then every layer says whether it finds it, too.
 const LAYERS: &[(&str, &[&str])] = &[
     ("object", &["object", "wire", "bucket", "gateway"]),
     ("wire", &["wire", "gateway"]),
@@ -28,12 +27,17 @@ const PACKAGES: &[&str] = &["object", "wire", "shadow", "bucket", "gateway"];
 #[derive(Debug)]
 pub(crate) struct Hunt {
     pub(crate) mutant: Mutant,
-    pub(crate) by: BTreeMap<&'static str, bool>,
+    pub(crate) by: Vec<(&'static str, bool)>,
 }
 
 impl Hunt {
     pub(crate) fn is_caught(&self) -> bool {
-        self.by.values().any(|caught| *caught)
+        self.first().is_some()
+    }
+
+    /// The first layer that found it.
+    fn first(&self) -> Option<&'static str> {
+        self.by.iter().find(|layer| layer.1).map(|layer| layer.0)
     }
 }
 
@@ -105,20 +109,28 @@ fn hunt(context: &Context, names: &[String]) -> Result<Vec<Hunt>, String> {
     for mutant in mutants {
         let layers = LAYERS.iter().find(|(place, _)| *place == mutant.place());
         let (_, layers) = layers.ok_or_else(|| format!("no layer looks at {}", mutant.place()))?;
-        let by: Result<BTreeMap<_, _>, String> =
-            layers.iter().map(|package| Ok((*package, !passes(context, package, Some(mutant))?))).collect();
-        let hunt = Hunt { mutant, by: by? };
+        let mut hunt = Hunt { mutant, by: Vec::new() };
+        for package in *layers {
+            hunt.by.push((*package, !passes(context, package, Some(mutant))?));
+            if names.is_empty() && hunt.is_caught() {
+                break;
+            }
+        }
         println!("{}", line(&hunt));
         hunts.push(hunt);
     }
     let caught = hunts.iter().filter(|hunt| hunt.is_caught()).count();
     println!("planted bugs caught: {caught} of {}", hunts.len());
+    for package in PACKAGES {
+        let first = hunts.iter().filter(|hunt| hunt.first() == Some(*package)).count();
+        println!("  first by {package}: {first}");
+    }
     Ok(hunts)
 }
 
 fn line(hunt: &Hunt) -> String {
     let by = |caught: bool| {
-        let names = hunt.by.iter().filter(|(_, found)| **found == caught).map(|(name, _)| *name);
+        let names = hunt.by.iter().filter(|layer| layer.1 == caught).map(|layer| layer.0);
         names.collect::<Vec<_>>().join(", ")
     };
     let word = if hunt.is_caught() { "caught" } else { "ALIVE " };

@@ -131,6 +131,16 @@ const STEPS: &[Step] = &[
         told: Told::Lines(" flips in "),
     },
     Step {
+        what: "bits that flip in the index: opened, used and closed",
+        package: "fallthrough-store",
+        file: None,
+        test: "tests::rot::flipped_bits_of_the_index",
+        knob: "FALLTHROUGH_FLIPS",
+        per_minute: 1_000,
+        share: 1,
+        told: Told::Number(" times: no panic, no wrong answer, no key hidden silently"),
+    },
+    Step {
         what: "slow readers of one large object",
         package: "fallthrough-server",
         file: Some("pressure"),
@@ -162,7 +172,8 @@ pub(crate) fn run(context: &Context, minutes: u64) -> Result<bool, String> {
     let failed = rows.iter().filter(|row| !row.passed).count();
     let part = format!(
         "`cargo xtask torture --minutes {minutes}` on {}: {} of {} passed.\n\n\
-         | what | how many, and what came of it | seconds |\n| --- | --- | --- |\n{table}",
+         | what | how many, and what came of it | seconds | again, with `cargo test --release` |\n\
+         | --- | --- | --- | --- |\n{table}",
         day_and_commit(context)?,
         rows.len() - failed,
         rows.len()
@@ -203,7 +214,9 @@ impl Step {
                 if lines.is_empty() { "it did not say".to_owned() } else { lines.join("; ") }
             }
         };
-        format!("| {} | {told} | {} |\n", self.what, took.as_secs())
+        let file = self.file.map_or_else(|| "--lib".to_owned(), |file| format!("--test {file}"));
+        let again = format!("`{}={number}`, `--package {} {file} {}`", self.knob, self.package, self.test);
+        format!("| {} | {told} | {} | {again} |\n", self.what, took.as_secs())
     }
 }
 
@@ -217,7 +230,8 @@ mod tests {
         let line = |passed, output| step.line(7, passed, output, Duration::from_secs(3));
         assert_eq!(
             line(true, "seed 1\n7 kills at random, 0 lost\ntest result: ok"),
-            "| kill -9 at random moments | 7 kills at random, 0 lost | 3 |\n"
+            "| kill -9 at random moments | 7 kills at random, 0 lost | 3 | `FALLTHROUGH_KILLS=7`, \
+             `--package fallthrough-server --test crash random::` |\n"
         );
         assert!(line(false, "7 kills at random, 1 lost").contains("**failed**, with `FALLTHROUGH_KILLS=7`"));
         assert!(line(true, "SKIPPED x: no strace").contains("skipped"));

@@ -192,7 +192,8 @@ fn of_a_stored_object(test: &str, restarted: bool) {
 fn slow_readers_of_one_fill_fit_a_small_memory() {
     let test = "slow_readers_of_one_fill";
     let scale = Scale::of_this_run();
-    let ground = Ground::new("");
+    // However long the readers take here: the silence of the origin is the test's, and not to be resumed after.
+    let ground = Ground::new("[fill]\nstall = \"10m\"\n");
     let content = ground.origin.object("cold", scale.object_bytes);
     // All but the last byte has come, and everybody reads from staging.
     ground.origin.hold("cold", At::LastByte);

@@ -2,7 +2,7 @@
 
 use fallthrough_store::fuzzing::{
     decode_entry, encode_entry, gate_again, in_entry_range, json_row_again, mend_trailer, read_blob,
-    row_key_again, seal,
+    read_books, row_key_again, seal,
 };
 use fallthrough_store::{BlobId, BucketId, StoreError};
 
@@ -19,7 +19,8 @@ pub fn entry(bytes: &[u8]) {
 
 /// A byte of choices, lines: two keys and a prefix; then the key or the value of a row.
 ///
-/// The key of a row is what its parts make; a row that is JSON reads back; a range of entries holds its keys.
+/// The key of a row is what its parts make; a row that is JSON reads back; a range of entries holds its keys. As a page
+/// of the index's books, whatever it says, it is read or refused.
 pub fn rows(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let kind = input.byte();
@@ -34,6 +35,7 @@ pub fn rows(bytes: &[u8]) {
     if let Some(written) = json_row_again(kind, row) {
         assert_eq!(json_row_again(kind, &written), Some(written));
     }
+    read_books(kind, row);
     for bucket in [0, 1, u64::MAX] {
         let inside = in_entry_range(BucketId(bucket), &after, &prefix, &key);
         assert_eq!(inside, key.starts_with(&prefix) && (after.is_empty() || key > after));

@@ -74,6 +74,11 @@ pub fn gate_again(value: &[u8]) -> Option<Bytes> {
     GateState::decode(value).ok().map(GateState::encode)
 }
 
+/// Reads these bytes as what can stand in a page of the index's bookkeeping, behind its checksums, and as an index.
+pub fn read_books(widths: u8, bytes: &[u8]) {
+    crate::kv::books::read_any(widths, bytes);
+}
+
 /// What a blob of these bytes is as a file.
 pub fn seal(body: &[u8], id: BlobId) -> Vec<u8> {
     let mut sums = BlockSums::new();

@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use crate::error::StoreError;
 
 mod backend;
+pub(crate) mod books;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod database;

@@ -40,6 +40,8 @@ pub(crate) enum Mutant {
     RowUnverified,
     /// The scrubber does not look at the pages of the index.
     IndexUnverified,
+    /// The pages in which the index keeps books are not compared with their checksums.
+    BooksUnverified,
     /// The checksums of a blob are not compared with their own checksum.
     SumsUnverified,
     /// Negative answers are written down however many there are.

@@ -16,7 +16,7 @@ use crate::disk::os::OsDisk;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::kv::embedded::{Drive, EmbeddedKv};
-use crate::kv::{Commit, Kv, Table};
+use crate::kv::{Commit, Kv, Refused, Table};
 use crate::options::StoreOptions;
 use crate::rows;
 use crate::store::{FORMAT_VERSION, Store, put, when};
@@ -177,12 +177,15 @@ async fn raise_epoch(kv: &dyn Kv) -> Result<u64, StoreError> {
         commit,
         Box::new(move |done| {
             // The receiver is a line below; it goes away only with the whole opening.
-            let _nobody = tell.send(done.is_ok());
+            let _nobody = tell.send(done);
         }),
     );
     match end.await {
-        Ok(true) => Ok(epoch),
-        Ok(false) | Err(_) => Err(StoreError::unavailable("cannot write the boot epoch")),
+        Ok(Ok(_)) => Ok(epoch),
+        Ok(Err(Refused::Store(error) | Refused::Doubt { error, .. })) => Err(error),
+        Ok(Err(Refused::Condition(_))) | Err(_) => {
+            Err(StoreError::unavailable("cannot write the boot epoch"))
+        }
     }
 }
 

@@ -4,17 +4,19 @@
 //! `redb` does not compare the checksums of its pages when it reads them. Drawn in `docs/format.md`.
 
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, StorageError,
-    Table as RedbTable, TableDefinition, WriteTransaction,
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, StorageBackend as _,
+    StorageError, Table as RedbTable, TableDefinition, WriteTransaction,
 };
 
 use super::backend::{Backend, Link};
+use super::books;
 use super::{Commit, Committed, Inspected, Keyed, Refused, Row, Table, Write, count_of};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -44,6 +46,15 @@ impl Broken {
     }
 }
 
+impl From<Broken> for StoreError {
+    fn from(Broken(error): Broken) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::corrupt(format!("the index: {error}")),
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
 impl<E: Into<redb::Error>> From<E> for Broken {
     fn from(error: E) -> Self {
         Self(Arc::new(match error.into() {
@@ -57,10 +68,42 @@ impl<E: Into<redb::Error>> From<E> for Broken {
 /// One open database.
 #[derive(Debug)]
 pub(crate) struct OpenDatabase {
-    redb: Database,
+    redb: Guarded,
     pub(crate) link: Arc<Link>,
     /// Of a view: the newest commit that was acknowledged. Rows of later ones are in doubt.
     acknowledged: Option<u64>,
+}
+
+/// A database of `redb`, which commits once more when it is dropped. Where it panics over that, it has written what a
+/// crash would have left.
+#[derive(Debug)]
+struct Guarded(Option<Database>);
+
+impl Deref for Guarded {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("it is taken when it is dropped, not before")
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let end = AssertUnwindSafe(|| drop(self.0.take()));
+        if catch_unwind(end).is_err() {
+            tracing::error!("a page of the index is damaged: it was not closed in order");
+        }
+    }
+}
+
+/// Opens the database of `backend`, or makes one there; not before its books were found sound.
+fn sound(backend: Backend, cache_bytes: usize) -> Result<Guarded, Broken> {
+    let damaged = |error| Broken(Arc::new(error));
+    let bytes = backend.len().map_err(damaged)?;
+    if !planted(Mutant::BooksUnverified) {
+        books::compare(bytes, &|offset, out| backend.read(offset, out)).map_err(damaged)?;
+    }
+    Ok(Guarded(Some(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?)))
 }
 
 fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -121,7 +164,7 @@ fn row(table: Table, key: &[u8], stored: &[u8]) -> Result<Row, StoreError> {
 /// Runs a read. What `redb` itself finds damaged, or panics over, is damage of what was asked for: the rest of the
 /// index goes on being read.
 fn guarded<T>(read: impl FnOnce() -> Result<T, Broken>) -> Result<Result<T, StoreError>, Broken> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
+    match catch_unwind(AssertUnwindSafe(read)) {
         Ok(Ok(read)) => Ok(Ok(read)),
         Ok(Err(Broken(error))) if error.kind() == io::ErrorKind::InvalidData => {
             Ok(Err(StoreError::corrupt(format!("the index: {error}"))))
@@ -168,7 +211,7 @@ impl OpenDatabase {
         cache_bytes: usize,
         acknowledged: Option<u64>,
     ) -> Result<Self, Broken> {
-        let redb = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let redb = sound(backend, cache_bytes)?;
         // Readers need not ask whether the tables exist.
         let mut txn = redb.begin_write()?;
         if txn.list_tables()?.count() == 2 {
@@ -255,7 +298,7 @@ impl OpenDatabase {
             let standing = if self.is_writable() { Some(self.redb.begin_write()?) } else { None };
             let pinned = self.redb.begin_read()?;
             let backend = Backend::snapshot(file, spent).map_err(|error| Broken(Arc::new(error)))?;
-            let copy = Database::builder().set_cache_size(VERIFY_CACHE).create_with_backend(backend)?;
+            let copy = sound(backend, VERIFY_CACHE)?;
             if let Some(standing) = standing {
                 standing.abort()?;
             }
@@ -358,8 +401,8 @@ impl OpenDatabase {
     /// conditions do not hold are left out.
     pub(crate) fn apply(&self, commits: Vec<Commit>, sequence: u64) -> Result<Applied, Broken> {
         // A page that `redb` panics over: the database is opened anew, and who commits is told.
-        let applied = std::panic::AssertUnwindSafe(|| self.apply_in_one(commits, sequence));
-        std::panic::catch_unwind(applied).unwrap_or_else(|_| {
+        let applied = AssertUnwindSafe(|| self.apply_in_one(commits, sequence));
+        catch_unwind(applied).unwrap_or_else(|_| {
             let what = "a page of the index cannot be written";
             Err(Broken(Arc::new(io::Error::new(io::ErrorKind::InvalidData, what))))
         })

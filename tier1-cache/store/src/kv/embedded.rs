@@ -384,7 +384,7 @@ impl Core {
         let file = self.disk.create(FILE_UNNAMED)?;
         let made = OpenDatabase::open(file.clone(), self.options.cache_bytes);
         // Closed in order: what closing writes belongs to a whole database, too.
-        drop(made.map_err(|broken| StoreError::Unavailable(broken.0))?);
+        drop(made?);
         file.sync()?;
         self.disk.rename(FILE_UNNAMED, FILE)?;
         Ok(self.disk.sync_dir("")?)
@@ -420,8 +420,8 @@ impl Core {
         // Bytes that a failed sync left in memory may be on no device: read what is really there.
         file.forget_cached()?;
         let opened = OpenDatabase::open(file.clone(), self.options.cache_bytes);
-        let database = Arc::new(opened.map_err(|broken| StoreError::Unavailable(broken.0))?);
-        let sequence = database.sequence().map_err(|broken| StoreError::Unavailable(broken.0))??;
+        let database = Arc::new(opened?);
+        let sequence = database.sequence()??;
         self.sequence.fetch_max(sequence, Ordering::SeqCst);
         Ok(database)
     }
@@ -514,7 +514,7 @@ impl Kv for EmbeddedKv {
                 // The folder stays locked until the database is closed, whoever closes it.
                 drop(database);
                 drop(core);
-                checked.map_err(|broken| StoreError::Unavailable(broken.0))
+                Ok(checked?)
             };
             crate::blobs::off_thread(self.drive == Drive::Thread, check).await?
         }

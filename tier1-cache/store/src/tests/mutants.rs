@@ -66,6 +66,7 @@ fn each_planted_bug_is_caught() {
         ("range verified in part", caught(Mutant::RangeVerifiedInPart, || model::run(rot::classes()))),
         ("sums unverified", caught(Mutant::SumsUnverified, || model::run(rot::classes()))),
         ("row unverified", caught(Mutant::RowUnverified, || model::run(rot::rows()))),
+        ("books unverified", caught(Mutant::BooksUnverified, || model::run(rot::books()))),
         ("index unverified", caught(Mutant::IndexUnverified, || model::run(rot::pages()))),
         ("negatives unbounded", caught(Mutant::NegativesUnbounded, || model::run(negatives::bounded()))),
         ("tombstone outlives", caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared()))),
