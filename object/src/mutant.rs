@@ -159,6 +159,22 @@ mutants! {
     /// A fill goes on with the rest of whatever the origin has by then.
     ResumedUnpinned in bucket,
 
+    /// What the shadow said of a key is believed of whatever stands there by then.
+    JudgedOnAnotherRevision in bucket,
+    /// A conditional write on a cold key takes a shadow that cannot be asked for one that has nothing.
+    UnaskedIsAbsent in bucket,
+    /// A part with another ETag than was listed is taken.
+    AnyPartWillDo in bucket,
+    /// Parts that are too small are taken.
+    SmallPartsTaken in bucket,
+    /// The parts of an upload are joined in the order in which they came.
+    PartsAsTheyCame in bucket,
+    /// An upload that was completed is completed once more, whatever stands there by then.
+    CompletedTwice in bucket,
+    /// The checksum of a multipart object is not compared with what the client says.
+    WholeChecksumUnchecked in bucket,
+    /// Conditions on the source of a copy are not looked at.
+    SourceConditionsIgnored in bucket,
     /// An object that was overwritten since it was seen to be due expires.
     ExpiresOverwritten in bucket,
 

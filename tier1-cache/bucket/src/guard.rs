@@ -13,6 +13,7 @@ use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, Revis
 use fallthrough_wire::conditions::{Current, WriteConditions, WriteVerdict};
 
 use crate::api::{Admission, BucketError, Caller, GetRequest};
+use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::Match;
 use crate::engine::Engine;
 use crate::get::{Cold, Read};
@@ -140,6 +141,9 @@ impl<'a> Guard<'a> {
             return Ok(Judged::Holds);
         }
         let here = match row.map(|entry| &entry.state) {
+            Some(_) if said.is_some() && planted(Mutant::JudgedOnAnotherRevision) => {
+                said.and_then(|said| said.object.as_ref())
+            }
             Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) => Some(&stored.info),
             Some(EntryState::Tombstone) => None,
             Some(EntryState::Known(..) | EntryState::Absent { .. }) | None => {
@@ -199,6 +203,7 @@ impl<'a> Guard<'a> {
         let object = match headed {
             Ok(Headed::Object(info)) => Some(info),
             Err(BucketError::NoSuchKey) => None,
+            Err(_) if planted(Mutant::UnaskedIsAbsent) => None,
             Ok(Headed::Overtaken) => return Ok(None),
             // It has no HEAD: what it has is fetched, and judged here.
             Ok(Headed::OnlyFillTells) => {

@@ -12,6 +12,7 @@ use fallthrough_wire::digest::{combined, composite, multipart_etag};
 
 use crate::api::{Attributes, BucketError, Caller};
 use crate::core::commit::MAX_CONFLICTS;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fetch::whole_secs;
 use crate::guard::Guard;
@@ -292,7 +293,9 @@ impl Engine {
     ) -> Result<Arc<ObjectInfo>, BucketError> {
         let entry = self.inner.store.lookup(bucket.id, &request.key).await?;
         let info = entry.as_deref().and_then(|entry| entry.state.stored()).map(|stored| &stored.info);
-        info.filter(|info| info.upload == Some(request.upload)).cloned().ok_or(BucketError::NoSuchUpload)
+        info.filter(|info| info.upload == Some(request.upload) || planted(Mutant::CompletedTwice))
+            .cloned()
+            .ok_or(BucketError::NoSuchUpload)
     }
 
     fn assembled(
@@ -321,6 +324,7 @@ impl Engine {
             }
         });
         if let Some(promised) = &request.checksum
+            && !planted(Mutant::WholeChecksumUnchecked)
             && checksum
                 .as_ref()
                 .is_none_or(|made| made.algorithm != promised.algorithm || made.value != promised.value)
@@ -373,7 +377,7 @@ fn choose(there: Vec<Part>, listed: &[ListedPart]) -> Result<UploadedParts, Buck
                 let same_sums = next.checksums.iter().all(|given| {
                     sum_of(&part, given.algorithm).is_none_or(|sum| sum == given.value.as_slice())
                 });
-                if !same_tag || !same_sums {
+                if (!same_tag || !same_sums) && !planted(Mutant::AnyPartWillDo) {
                     return Err(BucketError::InvalidPart { number: part.number });
                 }
                 wanted.next();
@@ -386,11 +390,14 @@ fn choose(there: Vec<Part>, listed: &[ListedPart]) -> Result<UploadedParts, Buck
             Some(_) | None => parts.unlisted.push(part),
         }
     }
+    if planted(Mutant::PartsAsTheyCame) {
+        parts.listed.sort_by_key(|part| (part.info.last_modified, part.info.md5));
+    }
     if let Some(missing) = wanted.next() {
         return Err(BucketError::InvalidPart { number: missing.number });
     }
     let too_small = parts.listed.iter().rev().skip(1).find(|part| part.info.size_bytes < PART_BYTES_MIN);
-    match too_small {
+    match too_small.filter(|_| !planted(Mutant::SmallPartsTaken)) {
         Some(part) => Err(BucketError::PartTooSmall {
             number: part.number,
             size_bytes: part.info.size_bytes,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use fallthrough_object::{Body, BodyError, Meta};
+use fallthrough_sim::{At, Fault};
 use fallthrough_wire::conditions::{TagList, WriteConditions};
 
 use super::world::{World, caller, key};
@@ -75,6 +76,22 @@ async fn conditional_writes_are_judged_on_what_is_here() {
     assert_eq!(world.get("k").await.unwrap().bytes, "2");
 }
 
+/// While the shadow is asked, somebody else writes: the answer is of before that, and is not believed.
+#[tokio::test(start_paused = true)]
+async fn a_condition_is_judged_anew_when_somebody_was_faster() {
+    let world = World::new(BucketMode::Migrate).await;
+    world.origin.hold("k", At::Headers);
+    let slow = world.put_if("k", "slow", none_match());
+    let fast = async {
+        world.origin.wait_for_calls("k", 1).await;
+        world.put("k", "fast").await.unwrap();
+        world.origin.release("k");
+    };
+    let (slow, ()) = futures::join!(slow, fast);
+    assert!(matches!(slow, Err(BucketError::PreconditionFailed)), "{slow:?}");
+    assert_eq!(world.get("k").await.unwrap().bytes, "fast");
+}
+
 /// Many create-only PUTs at once: exactly one wins.
 #[tokio::test(start_paused = true)]
 async fn one_of_many_create_only_puts_wins() {
@@ -85,20 +102,31 @@ async fn one_of_many_create_only_puts_wins() {
     assert!(outcomes.iter().all(|o| matches!(o, Ok(()) | Err(BucketError::PreconditionFailed))));
 }
 
-/// On a cold key only the shadow could judge: 501, never a guess.
+/// On a cold key only the shadow can judge: it is asked, once, and what could not be asked is no answer.
 #[tokio::test(start_paused = true)]
-async fn conditional_writes_on_cold_keys_are_not_guessed() {
-    for (mode, offered) in
-        [(BucketMode::Migrate, false), (BucketMode::Cache, false), (BucketMode::Compute, true)]
-    {
+async fn conditional_writes_on_cold_keys_are_the_shadows_to_judge() {
+    for mode in [BucketMode::Migrate, BucketMode::Cache] {
         let world = World::new(mode).await;
-        let outcome = world.put_if("k", "1", none_match()).await;
-        match outcome {
-            Ok(()) => assert!(offered, "{mode:?}"),
-            Err(BucketError::NotOffered { .. }) => assert!(!offered, "{mode:?}"),
-            Err(other) => panic!("{other:?}"),
+        world.origin.object("k", 10);
+        let etag = world.origin.etag("k").unwrap();
+        let create = world.put_if("k", "1", none_match()).await;
+        assert!(matches!(create, Err(BucketError::PreconditionFailed)), "{create:?}");
+        assert!(matches!(world.put_if("none", "1", matching("*")).await, Err(BucketError::NoSuchKey)));
+        world.put_if("none", "1", none_match()).await.unwrap();
+        world.put_if("k", "2", matching(&etag)).await.unwrap();
+        assert_eq!(world.get("k").await.unwrap().bytes, "2");
+        world.origin.object("down", 10);
+        world.origin.fault("down", Fault::Status(500));
+        for conditions in [none_match(), matching("*")] {
+            let unasked = world.put_if("down", "1", conditions).await;
+            assert!(matches!(unasked, Err(BucketError::OriginFailing { .. })), "{unasked:?}");
         }
     }
+    // A compute bucket judges on what is here.
+    let world = World::new(BucketMode::Compute).await;
+    world.origin.object("k", 10);
+    world.put_if("k", "1", none_match()).await.unwrap();
+    assert_eq!(world.origin.calls("k"), 0);
     // What is here, or deleted here, can be judged.
     let world = World::new(BucketMode::Migrate).await;
     world.delete("k").await;
