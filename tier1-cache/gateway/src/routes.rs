@@ -114,12 +114,12 @@ mod tests {
             ("img.example.org", "/%zz", Err(S3Code::InvalidUri)),
             ("only.example.org", "/a%20b/k", Ok(Some(("images", "x", "k")))),
             ("only.example.org", "/k", Err(S3Code::NoSuchKey)),
-            ("x.img.example.org", "/k", none.clone()),
+            ("x.img.example.org", "/k", none),
             ("photos.web.example.com", "/a/", Ok(Some(("photos", "", "a/")))),
             ("a.b.s3-website.localhost:9900", "/k", Ok(Some(("a.b", "", "k")))),
             ("Bad_.web.example.com", "/", Err(S3Code::InvalidBucketName)),
-            ("web.example.com", "/", none.clone()),
-            ("photos.localhost", "/", none.clone()),
+            ("web.example.com", "/", none),
+            ("photos.localhost", "/", none),
             ("127.0.0.1", "/", none),
         ];
         for (host, path, want) in rows {

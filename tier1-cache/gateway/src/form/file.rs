@@ -174,7 +174,7 @@ impl FileStream {
             return Err(refused(answer));
         }
         let values = self.digests.take().map(Digests::finish).unwrap_or_default();
-        self.promises.check(&values).map_err(|error| Broken(error.clone().into(), Box::new(error.into())))?;
+        self.promises.check(&values).map_err(|error| Broken(error.into(), Box::new(error.into())))?;
         let mut checksums = values.checksums;
         checksums.retain(|checksum| self.given.contains(&checksum.algorithm));
         // Set once: the stream ends once.

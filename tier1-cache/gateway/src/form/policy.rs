@@ -56,7 +56,7 @@ impl Policy {
         let Some(Value::Array(rows)) = document.get("conditions") else {
             return Err(invalid("it has no list of conditions"));
         };
-        let conditions = rows.iter().map(|row| condition(row).map_err(|what| invalid(what)));
+        let conditions = rows.iter().map(|row| condition(row).map_err(&invalid));
         Ok(Self { expires, conditions: conditions.collect::<Result<_, _>>()? })
     }
 
@@ -218,6 +218,9 @@ mod tests {
         assert!(Policy::parse("!").is_err());
     }
 
+    /// What a row does to the fields of a good form.
+    type Change<'a> = dyn Fn(&mut Vec<(String, String)>) + 'a;
+
     #[test]
     fn every_field_is_covered_and_every_condition_met() {
         let policy = parse(&with(
@@ -235,7 +238,7 @@ mod tests {
             ("policy", "p"),
             ("x-amz-signature", "s"),
         ];
-        let check = |change: &dyn Fn(&mut Vec<(String, String)>), bucket: &str, now: u64| {
+        let check = |change: &Change<'_>, bucket: &str, now: u64| {
             let mut fields: Vec<(String, String)> =
                 good.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             change(&mut fields);
