@@ -7,7 +7,7 @@ mod bucket;
 mod delete;
 mod error_document;
 mod list;
-pub(crate) mod tree;
+pub mod tree;
 pub mod write;
 
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
