@@ -32,6 +32,17 @@ impl ChecksumAlgorithm {
         }
     }
 
+    /// The name in S3's documents and in the values of its headers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Crc32c => "CRC32C",
+            Self::Crc32 => "CRC32",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
     /// Length of a value in bytes, before base64.
     pub fn len_bytes(self) -> usize {
         match self {
@@ -53,6 +64,16 @@ pub enum ChecksumKind {
         /// How many parts.
         parts: u32,
     },
+}
+
+impl ChecksumKind {
+    /// The name in S3's documents and in the values of its headers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite { .. } => "COMPOSITE",
+        }
+    }
 }
 
 /// One checksum of an object, as raw bytes (base64 on the wire).

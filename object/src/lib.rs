@@ -3,9 +3,11 @@
 //! Nothing here does I/O or knows HTTP. A value of one of these types is valid from the moment it
 //! exists: it was parsed once, at the door, and every later function may trust it.
 
+mod acl;
 mod body;
 mod checksum;
 mod clock;
+mod configuration;
 mod entropy;
 mod etag;
 mod meta;
@@ -14,9 +16,13 @@ mod name;
 mod range;
 mod trace;
 
+pub use acl::{Acl, AclGrant, Grantee, Permission};
 pub use body::{Body, BodyError, ByteStream, FileRange, ReadAt};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use clock::{Clock, Monotonic, SystemClock, Timestamp};
+pub use configuration::{
+    BucketConfiguration, CorsRule, LifecycleFilter, LifecycleRule, Tag, Website, WebsiteRedirect,
+};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use etag::{ETag, InvalidETag};
 pub use meta::Meta;

@@ -151,7 +151,7 @@ impl World {
             hot_bytes: 64 << 10,
             ..StoreOptions::default()
         };
-        let opened = Store::open_simulated(disk, options, clock.clone(), &*self.entropy).await;
+        let opened = Store::open_simulated(disk, options, clock.clone(), self.entropy.clone()).await;
         let (store, writer) = opened.map_err(|error| format!("{error:?}"))?;
         let (stopped, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();

@@ -169,6 +169,21 @@ pub struct WriteConditions {
     pub if_match: Option<TagList>,
     /// `If-None-Match: *`: the object must not exist.
     pub if_none_match_any: bool,
+    /// `x-amz-if-match-last-modified-time`, of a DELETE: the object must have been modified in this second.
+    pub if_modified_at: Option<Timestamp>,
+    /// `x-amz-if-match-size`, of a DELETE: the object must have so many bytes.
+    pub if_size_bytes: Option<u64>,
+}
+
+/// The object that a write would replace or remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current<'a> {
+    /// Its tag; `None`: it has no strong one, and matches none.
+    pub etag: Option<&'a ETag>,
+    /// When it was modified.
+    pub last_modified: Timestamp,
+    /// Its length in bytes.
+    pub size_bytes: u64,
 }
 
 /// What conditions make of a write.
@@ -209,23 +224,50 @@ impl WriteConditions {
             Some(TagList::Any) => true,
             Some(TagList::Tags(_)) => return Err(not_offered(&IF_NONE_MATCH)),
         };
-        Ok(Self { if_match, if_none_match_any })
+        Ok(Self { if_match, if_none_match_any, ..Self::default() })
+    }
+
+    /// Reads the conditions of a DELETE: If-Match, `x-amz-if-match-last-modified-time`, `x-amz-if-match-size`.
+    ///
+    /// # Errors
+    /// As [`WriteConditions::from_headers`]; `InvalidArgument` for a date or a size that cannot be read.
+    pub fn of_delete(headers: &HeaderMap) -> Result<Self, S3Error> {
+        let text = |name: &HeaderName| joined(headers, name);
+        let unreadable = |name: &HeaderName| {
+            S3Error::with_message(S3Code::InvalidArgument, "The value of the header cannot be read.")
+                .and("ArgumentName", name.as_str())
+        };
+        let (at, size) = (
+            HeaderName::from_static("x-amz-if-match-last-modified-time"),
+            HeaderName::from_static("x-amz-if-match-size"),
+        );
+        let if_modified_at = text(&at)
+            .map(|text| date::parse_http(&text).or_else(|| date::parse_iso(&text)).ok_or_else(|| unreadable(&at)))
+            .transpose()?;
+        let if_size_bytes =
+            text(&size).map(|text| text.trim().parse().map_err(|_| unreadable(&size))).transpose()?;
+        Ok(Self { if_modified_at, if_size_bytes, ..Self::from_headers(headers)? })
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.if_match.is_none() && !self.if_none_match_any
+        *self == Self::default()
     }
 
-    /// Evaluates the conditions; `current` is the tag of the object, `None` if it does not exist.
-    pub fn evaluate(&self, current: Option<&ETag>) -> WriteVerdict {
-        match (&self.if_match, current) {
-            (Some(_), None) => WriteVerdict::NoSuchKey,
-            (Some(list), current) if !list.matches(current, ETag::strong_eq) => {
-                WriteVerdict::PreconditionFailed
-            }
-            (_, Some(_)) if self.if_none_match_any => WriteVerdict::PreconditionFailed,
-            (Some(_) | None, _) => WriteVerdict::Proceed,
+    /// Evaluates the conditions; `current`: the object, `None` if it does not exist.
+    pub fn evaluate(&self, current: Option<Current<'_>>) -> WriteVerdict {
+        let needs_one = self.if_match.is_some() || self.if_modified_at.is_some() || self.if_size_bytes.is_some();
+        let Some(current) = current else {
+            return if needs_one { WriteVerdict::NoSuchKey } else { WriteVerdict::Proceed };
+        };
+        let matches = self.if_match.as_ref().is_none_or(|list| list.matches(current.etag, ETag::strong_eq));
+        let second = |at: Timestamp| at.unix_secs();
+        let same_second = self.if_modified_at.is_none_or(|at| second(at) == second(current.last_modified));
+        let same_size = self.if_size_bytes.is_none_or(|size| size == current.size_bytes);
+        if matches && same_second && same_size && !self.if_none_match_any {
+            WriteVerdict::Proceed
+        } else {
+            WriteVerdict::PreconditionFailed
         }
     }
 }
@@ -340,7 +382,8 @@ mod tests {
         for (rows, exists, absent) in rows {
             let conditions = WriteConditions::from_headers(&headers(rows)).unwrap();
             assert_eq!(conditions.is_empty(), rows.is_empty());
-            assert_eq!(conditions.evaluate(Some(&etag)), *exists, "{rows:?}");
+            let current = Current { etag: Some(&etag), last_modified: Timestamp(0), size_bytes: 1 };
+            assert_eq!(conditions.evaluate(Some(current)), *exists, "{rows:?}");
             assert_eq!(conditions.evaluate(None), *absent, "{rows:?}");
         }
         let refused = [

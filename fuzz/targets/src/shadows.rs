@@ -112,7 +112,7 @@ fn found(headers: &HeaderMap, status: StatusCode, asked: Asked, found: Found) {
             meta: found.meta,
             checksums: found.expected.checksums,
             md5: found.expected.md5,
-            part_sizes: Vec::new(),
+            ..ObjectInfo::default()
         }),
         Provenance {
             origin: "origin".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fallthrough_object::{
-    Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Timestamp, TraceParent,
+    Acl, Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Tag, Timestamp, TraceParent,
 };
 use fallthrough_store::{Bucket, ObjectInfo};
 use fallthrough_wire::conditions::{Conditions, IfRange, WriteConditions};
@@ -36,6 +36,8 @@ pub struct GetRequest {
     pub head: bool,
     /// One range of the body.
     pub range: Option<RangeSpec>,
+    /// One part of a multipart object, by its number from 1, instead of a range. Any other object has one part.
+    pub part: Option<u32>,
     /// The validator of an If-Range header: the range holds only if this is still the object.
     pub if_range: Option<IfRange>,
     /// Conditions, judged before the range.
@@ -45,7 +47,7 @@ pub struct GetRequest {
 impl GetRequest {
     /// A plain GET of the whole object.
     pub fn of(key: Key) -> Self {
-        Self { key, head: false, range: None, if_range: None, conditions: Conditions::default() }
+        Self { key, head: false, range: None, part: None, if_range: None, conditions: Conditions::default() }
     }
 }
 
@@ -143,12 +145,27 @@ impl CacheReport {
     }
 }
 
+/// What an object gets besides its bytes and its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// The account that owns it, if that is not the bucket's owner.
+    pub owner: Option<String>,
+    /// Its ACL; `None`: private to its owner.
+    pub acl: Option<Acl>,
+    /// Where a website sends who asks for it.
+    pub website_redirect: Option<String>,
+}
+
 /// A write of one object.
 pub struct PutRequest {
     /// The object.
     pub key: Key,
     /// Its headers.
     pub meta: Meta,
+    /// What else it gets.
+    pub attributes: Attributes,
     /// Its bytes. The stream ends with an error if a signature, checksum or length was not kept; nothing is
     /// stored then.
     pub body: Body,
@@ -336,6 +353,46 @@ pub enum BucketError {
     /// Somebody else changed the same thing at the same time, repeatedly.
     #[error("others are changing this at the same time")]
     Conflict,
+    /// There is no such multipart upload (any more).
+    #[error("there is no such upload")]
+    NoSuchUpload,
+    /// The object has fewer parts.
+    #[error("the object has only {parts} parts")]
+    NoSuchPart {
+        /// How many it has.
+        parts: u32,
+    },
+    /// A part that an upload is completed with is not there, or is another.
+    #[error("part {number} is not there, or is another")]
+    InvalidPart {
+        /// Its number.
+        number: u32,
+    },
+    /// The parts are not listed in ascending order.
+    #[error("the parts are not in ascending order")]
+    InvalidPartOrder,
+    /// A part that is not the last is too small.
+    #[error("part {number} is too small")]
+    PartTooSmall {
+        /// Its number.
+        number: u32,
+        /// Its length in bytes.
+        size_bytes: u64,
+        /// Its ETag.
+        etag: ETag,
+    },
+    /// The object would be, or is, too large for this.
+    #[error("larger than {max_bytes} bytes")]
+    TooLarge {
+        /// The most that can be.
+        max_bytes: u64,
+    },
+    /// The object has not the length that was promised.
+    #[error("the object has {size_bytes} bytes, not as many as promised")]
+    WrongLength {
+        /// What it has.
+        size_bytes: u64,
+    },
     /// The bucket still has objects.
     #[error("the bucket is not empty")]
     BucketNotEmpty,

@@ -117,7 +117,7 @@ impl Read<'_> {
 
     /// What the origin's HEAD says: of the one that is on its way, or of one that is sent now. Waits at most as long
     /// as a client would; the HEAD goes on, and the next one to ask finds what it brought.
-    async fn ask_head(&self, cold: &Cold) -> (Result<Headed, BucketError>, CacheWord) {
+    pub(crate) async fn ask_head(&self, cold: &Cold) -> (Result<Headed, BucketError>, CacheWord) {
         let inner = &self.engine.inner;
         let joined = match Engine::fill_share(self.bucket, self.caller) {
             Some(client) => self.engine.join_head(HeadOrder {

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use fallthrough_object::Key;
 use fallthrough_store::{Bucket, EntryState, Erased};
 
+use fallthrough_wire::conditions::WriteConditions;
+
 use crate::api::{BucketError, Caller, Deleted};
 use crate::core::keystate::delete_leaves_tombstone;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
+use crate::guard::Guard;
 use crate::ledger::Change;
 
 impl Engine {
@@ -20,18 +23,38 @@ impl Engine {
     pub async fn delete(
         &self,
         bucket: &Arc<Bucket>,
-        _caller: &Caller,
+        caller: &Caller,
         key: &Key,
     ) -> Result<Deleted, BucketError> {
+        self.delete_if(bucket, caller, key, WriteConditions::default()).await
+    }
+
+    /// As [`Engine::delete`], if the conditions hold. What is not there is deleted already, whatever they say.
+    ///
+    /// # Errors
+    /// As [`Engine::delete`]; [`BucketError::PreconditionFailed`]; what the shadow says where only it can judge.
+    pub async fn delete_if(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        key: &Key,
+        conditions: WriteConditions,
+    ) -> Result<Deleted, BucketError> {
         let mut tombstone = false;
-        self.change(bucket, key, |bucket, row| {
-            let state = row.map(|entry| &entry.state);
-            tombstone =
-                delete_leaves_tombstone(state, bucket.settings.mode, !bucket.settings.shadow.is_empty());
-            Ok(Change::Erase(if tombstone { Erased::Tombstone } else { Erased::Unknown }))
-        })
-        .await?;
-        Ok(Deleted { tombstone })
+        let guard = Guard::new(self, bucket, caller, key, conditions);
+        let deleted = guard
+            .change(None, |bucket, row| {
+                let state = row.map(|entry| &entry.state);
+                tombstone =
+                    delete_leaves_tombstone(state, bucket.settings.mode, !bucket.settings.shadow.is_empty());
+                Ok(Change::Erase(if tombstone { Erased::Tombstone } else { Erased::Unknown }))
+            })
+            .await;
+        match deleted {
+            Ok(_) => Ok(Deleted { tombstone }),
+            Err(BucketError::NoSuchKey) => Ok(Deleted { tombstone: false }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets a filled or known key, or a negative answer, so that the next GET asks the origin again.

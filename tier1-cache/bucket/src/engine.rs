@@ -260,7 +260,7 @@ impl Engine {
         })
     }
 
-    fn check(&self, name: &BucketName, settings: &BucketSettings) -> Result<(), BucketError> {
+    pub(crate) fn check(&self, name: &BucketName, settings: &BucketSettings) -> Result<(), BucketError> {
         check_settings(&*self.inner.shadows, name, settings)
     }
 
@@ -311,7 +311,7 @@ impl Engine {
     }
 
     /// `None` if the change was refused because the bucket changed meanwhile.
-    fn gate_moved(
+    pub(crate) fn gate_moved(
         &self,
         before: &Bucket,
         changed: Result<Arc<Bucket>, CommitError>,

@@ -37,10 +37,11 @@ impl Engine {
             Some(EntryState::Absent { .. }) => ("absent", None, None),
             Some(EntryState::Tombstone) => ("tombstone", None, None),
         };
-        let blob = state.and_then(EntryState::stored).map(|stored| match stored.blob {
+        let blob = state.and_then(EntryState::stored).map(|stored| match &stored.blob {
             BlobRef::Empty => "empty",
             BlobRef::Row(_) => "row",
             BlobRef::File(_) => "file",
+            BlobRef::Parts(_) => "parts",
         });
         let fill = self.running(bucket, key).map(|fill| {
             let progress = fill.progress.last();

@@ -369,9 +369,7 @@ impl<'a> Fetch<'a> {
             size_bytes: size_bytes.unwrap_or(0),
             last_modified: whole_secs(found.last_modified.unwrap_or(asked_at)),
             meta: found.meta,
-            checksums: Vec::new(),
-            md5: None,
-            part_sizes: Vec::new(),
+            ..ObjectInfo::default()
         });
         // In `migrate` an object's own Cache-Control is its metadata, not a word to us.
         let kept = self.order.bucket.settings.mode == BucketMode::Migrate || !found.freshness.do_not_keep;

@@ -280,6 +280,9 @@ impl Read<'_> {
             Verdict::NotModified => return Ok(Selected::NotModified),
             Verdict::PreconditionFailed => return Err(BucketError::PreconditionFailed),
         }
+        if let Some(number) = self.request.part {
+            return part(info, size_bytes, number);
+        }
         let Some(range) = self.request.range else { return Ok(Selected::Whole) };
         let allowed = self
             .request
@@ -416,4 +419,15 @@ pub(crate) enum Selected {
 /// An object of known size.
 pub(crate) fn whole(info: Arc<ObjectInfo>, body: ObjectBody) -> Object {
     Object { size_bytes: Some(info.size_bytes), info, body }
+}
+
+/// The bytes of a part, as the object was uploaded.
+fn part(info: &ObjectInfo, size_bytes: u64, number: u32) -> Result<Selected, BucketError> {
+    let sizes = if info.part_sizes.is_empty() { &[size_bytes][..] } else { &info.part_sizes };
+    let at = (number as usize).checked_sub(1).filter(|at| *at < sizes.len());
+    let at = at.ok_or(BucketError::NoSuchPart { parts: sizes.len() as u32 })?;
+    let start = sizes[..at].iter().sum();
+    let range = ByteRange { start, end: start + sizes[at] };
+    // No Content-Range can say that there are no bytes.
+    Ok(if range.is_empty() && size_bytes == 0 { Selected::Whole } else { Selected::Range(range) })
 }

@@ -280,7 +280,6 @@ pub(crate) fn known_info(
         last_modified: whole_secs(found.last_modified.unwrap_or(asked_at)),
         meta: found.meta.clone(),
         checksums: found.expected.checksums.clone(),
-        md5: None,
-        part_sizes: Vec::new(),
+        ..ObjectInfo::default()
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use fallthrough_object::Key;
 use fallthrough_store::{
-    Bucket, CommitError, Entry, Erased, NewState, Observation, Revision, Sealed, Store, StoreError,
+    Bucket, BucketId, CommitError, CopyOf, Entry, Erased, NewState, ObjectInfo, Observation, Revision,
+    Sealed, Store, StoreError, Upload, UploadedParts,
 };
-use futures::future::Either;
+use futures::FutureExt as _;
 
 use crate::core::commit::{Ledger, Refused};
 
@@ -16,10 +17,24 @@ use crate::core::commit::{Ledger, Refused};
 pub(crate) enum Change {
     /// A complete object: PUT or fill.
     Publish(NewState, Sealed),
+    /// What is known of an object besides its bytes.
+    Amend(Box<ObjectInfo>),
+    /// A copy of another object, whose bytes it shares.
+    Copy(Box<ObjectInfo>, Source),
+    /// The parts of an upload, as one object.
+    Join(Box<ObjectInfo>, Arc<Upload>, Arc<UploadedParts>),
     /// DELETE or purge.
     Erase(Erased),
     /// What the shadow said, without a body.
     Observe(Observation),
+}
+
+/// An object that is copied.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) bucket: BucketId,
+    pub(crate) key: Key,
+    pub(crate) entry: Arc<Entry>,
 }
 
 /// What a commit gives back: the new entry, where there is one.
@@ -50,21 +65,29 @@ impl Ledger for Store {
         let previous = found.as_deref();
         // Each call orders its transaction here and now; only the waiting is left to the future.
         let done = match change {
-            Change::Publish(state, body) => Either::Left(self.publish(bucket, key, previous, state, body)),
-            Change::Observe(what) => Either::Right(Either::Left(self.observe(bucket, key, previous, what))),
-            Change::Erase(to) => Either::Right(Either::Right(self.erase(bucket, key, previous, to))),
+            Change::Publish(state, body) => self.publish(bucket, key, previous, state, body).boxed(),
+            Change::Observe(what) => self.observe(bucket, key, previous, what).boxed(),
+            Change::Amend(info) => self.amend(bucket, key, previous, *info).boxed(),
+            Change::Copy(info, of) => {
+                let of = CopyOf { bucket: of.bucket, key: &of.key, entry: &of.entry };
+                self.publish_copy(bucket, key, previous, *info, of).boxed()
+            }
+            Change::Join(info, upload, parts) => {
+                self.publish_parts(bucket, key, previous, *info, &upload, &parts).boxed()
+            }
+            Change::Erase(to) => {
+                let erased = self.erase(bucket, key, previous, to);
+                return async move { erased.await.map(|_| None).map_err(refused) }.boxed();
+            }
         };
-        async move {
-            let result = match done {
-                Either::Left(published) => published.await.map(Some),
-                Either::Right(Either::Left(observed)) => observed.await.map(Some),
-                Either::Right(Either::Right(erased)) => erased.await.map(|_| None),
-            };
-            result.map_err(|error| match error {
-                CommitError::Conflict => Refused::Conflict,
-                CommitError::Gate => Refused::Gate,
-                CommitError::Store(error) => Refused::Failed(error),
-            })
-        }
+        async move { done.await.map(Some).map_err(refused) }.boxed()
+    }
+}
+
+fn refused(error: CommitError) -> Refused<StoreError> {
+    match error {
+        CommitError::Conflict => Refused::Conflict,
+        CommitError::Gate => Refused::Gate,
+        CommitError::Store(error) => Refused::Failed(error),
     }
 }

@@ -8,6 +8,8 @@ mod api;
 mod ask;
 mod attach;
 mod cold;
+mod copy;
+mod configure;
 mod core;
 mod delete;
 mod engine;
@@ -18,10 +20,12 @@ mod fill;
 #[doc(hidden)]
 pub mod fuzzing;
 mod get;
+mod guard;
 mod head;
 mod ledger;
 mod list;
 mod memory;
+mod multipart;
 mod mend;
 mod origins;
 mod pass;
@@ -35,15 +39,18 @@ mod tests;
 mod verify;
 
 pub use api::{
-    Answer, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest, ListCursor,
-    ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
+    Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest,
+    ListCursor, ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
 };
+pub use copy::{COPY_BYTES_MAX, CopyRequest, CopySource};
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use fallthrough_store::{
-    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, ObjectInfo,
+    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart, ObjectInfo, Part,
+    PartChecksums, Upload, UploadId,
     Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
     ShadowRule, ShadowTarget, Treat403As,
 };
+pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

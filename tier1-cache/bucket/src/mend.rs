@@ -108,7 +108,7 @@ impl Engine {
         fill.ended().await;
         let now = self.inner.store.lookup(bucket.id, key).await?;
         let whole = now.as_ref().and_then(|now| now.state.stored());
-        Ok(whole.is_some() && whole.map(|w| w.blob) != entry.state.stored().map(|old| old.blob))
+        Ok(whole.is_some() && whole.map(|w| &w.blob) != entry.state.stored().map(|old| &old.blob))
     }
 
     /// Up to `limit` blobs in quarantine, in order of id, behind `after`.

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use fallthrough_object::{Body, BodyError, ETag, Key};
-use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, NewState, ObjectInfo, Sealed, Staging};
-use fallthrough_wire::conditions::{WriteConditions, WriteVerdict};
+use fallthrough_store::{Bucket, Entry, NewState, ObjectInfo, Staging, Store};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::{BucketError, Caller, PutOutcome, PutRequest};
 use crate::core::commit::{ChangeRefused, TableLock as _, commit_change};
-use crate::core::rule::Match;
 use crate::engine::Engine;
 use crate::fetch::whole_secs;
+use crate::guard::Guard;
 use crate::ledger::{Change, Committed};
 
 impl Engine {
@@ -20,25 +19,23 @@ impl Engine {
     ///
     /// # Errors
     /// [`BucketError::BadBody`] if the body broke off or a promise about it was not kept;
-    /// [`BucketError::PreconditionFailed`]; [`BucketError::NotOffered`] for a condition on a key that only the
-    /// shadow could judge; the store's. Nothing is stored then.
+    /// [`BucketError::PreconditionFailed`], [`BucketError::NoSuchKey`]; what the shadow says where only it can judge
+    /// the conditions; the store's. Nothing is stored then.
     ///
     /// # Cancellation
     /// Dropping it before the commit was ordered leaves nothing; after that the object stands.
     pub async fn put(
         &self,
         bucket: &Arc<Bucket>,
-        _caller: &Caller,
+        caller: &Caller,
         request: PutRequest,
     ) -> Result<PutOutcome, BucketError> {
+        let guard = Guard::new(self, bucket, caller, &request.key, request.conditions);
         // Judged before the body is read, so that a refused PUT costs nothing; the commit judges again.
-        if !request.conditions.is_empty() {
-            let row = self.inner.store.lookup(bucket.id, &request.key).await?;
-            self.judge(bucket, &request.key, row.as_deref(), &request.conditions)?;
-        }
+        let early = guard.judge_now().await?;
         let _announced = self.inner.store.announce();
         let mut staging = self.inner.store.stage(request.length_bytes)?;
-        let md5 = receive(&mut staging, request.body, request.length_bytes).await?;
+        let md5 = receive(&self.inner.store, &mut staging, request.body, request.length_bytes).await?;
         if request.content_md5.is_some_and(|promised| promised != md5) {
             return Err(bad(BodyError::Mismatch { what: "Content-MD5" }));
         }
@@ -49,28 +46,17 @@ impl Engine {
             meta: request.meta,
             checksums: request.checksums.get().cloned().unwrap_or_default(),
             md5: Some(md5),
-            part_sizes: Vec::new(),
+            tags: request.attributes.tags,
+            owner: request.attributes.owner,
+            acl: request.attributes.acl,
+            website_redirect: request.attributes.website_redirect,
+            ..ObjectInfo::default()
         };
         let sealed = staging.seal().await?;
         let shown = Arc::new(info.clone());
-        self.commit_written(bucket, &request.key, info, sealed, &request.conditions).await?;
-        Ok(PutOutcome { info: shown })
-    }
-
-    async fn commit_written(
-        &self,
-        bucket: &Arc<Bucket>,
-        key: &Key,
-        info: ObjectInfo,
-        sealed: Sealed,
-        conditions: &WriteConditions,
-    ) -> Result<Committed, BucketError> {
         let change = Change::Publish(NewState::Written(info), sealed);
-        self.change(bucket, key, |bucket, row| {
-            self.judge(bucket, key, row, conditions)?;
-            Ok(change.clone())
-        })
-        .await
+        guard.change(early, |_, _| Ok(change.clone())).await?;
+        Ok(PutOutcome { info: shown })
     }
 
     /// Commits a change of a key, deciding anew on what is there as often as somebody else was faster, also
@@ -116,71 +102,24 @@ impl Engine {
         }
         Err(BucketError::Conflict)
     }
-
-    /// Judges the conditions of a write on what is here.
-    fn judge(
-        &self,
-        bucket: &Bucket,
-        key: &Key,
-        row: Option<&Entry>,
-        conditions: &WriteConditions,
-    ) -> Result<(), BucketError> {
-        if conditions.is_empty() {
-            return Ok(());
-        }
-        let state = row.map(|entry| &entry.state);
-        let here = match state {
-            Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) => Some(stored),
-            Some(EntryState::Tombstone) => None,
-            Some(EntryState::Known(..) | EntryState::Absent { .. }) | None => {
-                self.only_the_shadow_knows(bucket, key)?;
-                None
-            }
-        };
-        match conditions.evaluate(here.and_then(|stored| stored.info.etag.as_ref())) {
-            WriteVerdict::Proceed => Ok(()),
-            WriteVerdict::PreconditionFailed => Err(BucketError::PreconditionFailed),
-            WriteVerdict::NoSuchKey => Err(BucketError::NoSuchKey),
-        }
-    }
-
-    /// A condition on a key that is not here is the shadow's to judge, and is never guessed. Compute buckets
-    /// judge on what is stored here.
-    fn only_the_shadow_knows(&self, bucket: &Bucket, key: &Key) -> Result<(), BucketError> {
-        match bucket.settings.mode {
-            BucketMode::Plain | BucketMode::Compute => return Ok(()),
-            BucketMode::Migrate | BucketMode::Cache => {}
-        }
-        match self.behind(bucket)?.map(|behind| behind.rule.matches(key)) {
-            None | Some(Match::No | Match::Impossible) => Ok(()),
-            Some(Match::As(_)) => Err(BucketError::NotOffered { what: "a conditional write" }),
-        }
-    }
 }
 
 /// Stages a body; returns its MD5.
-async fn receive(
+pub(crate) async fn receive(
+    store: &Store,
     staging: &mut Staging,
     body: Body,
     length_bytes: Option<u64>,
 ) -> Result<[u8; 16], BucketError> {
     let mut digests = Digests::new(DigestSet::none().and_md5());
-    match body {
-        Body::Bytes(bytes) => {
-            digests.update(&bytes);
-            staging.append(bytes).await?;
+    let mut pieces = store.pieces(body);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(bad)?;
+        if length_bytes.is_some_and(|most| staging.len() + piece.len() as u64 > most) {
+            return Err(bad(BodyError::TooLong));
         }
-        Body::Stream(mut pieces) => {
-            while let Some(piece) = pieces.next().await {
-                let piece = piece.map_err(bad)?;
-                if length_bytes.is_some_and(|most| staging.len() + piece.len() as u64 > most) {
-                    return Err(bad(BodyError::TooLong));
-                }
-                digests.update(&piece);
-                staging.append(piece).await?;
-            }
-        }
-        Body::File(_) => return Err(bad(BodyError::Malformed { what: "a body in a file" })),
+        digests.update(&piece);
+        staging.append(piece).await?;
     }
     if length_bytes.is_some_and(|promised| promised != staging.len()) {
         return Err(bad(BodyError::Incomplete));
@@ -188,6 +127,6 @@ async fn receive(
     digests.finish().md5.ok_or_else(|| bad(BodyError::Malformed { what: "no digest" }))
 }
 
-fn bad(error: BodyError) -> BucketError {
+pub(crate) fn bad(error: BodyError) -> BucketError {
     BucketError::BadBody(Arc::new(error))
 }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use fallthrough_bucket::Engine;
 use fallthrough_object::Key;
+use fallthrough_wire::conditions::{TagList, WriteConditions};
 use fallthrough_wire::xml::{DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 use fallthrough_wire::{S3Code, S3Error};
 use futures::{StreamExt, stream};
@@ -80,13 +81,16 @@ async fn delete(
     if object.version_id.as_ref().is_some_and(|id| id != "null") {
         return Err(S3Error::new(S3Code::NoSuchVersion));
     }
-    if object.etag.is_some() {
-        return Err(S3Error::with_message(S3Code::NotImplemented, "Deleting by ETag is not offered."));
-    }
+    let conditions = WriteConditions {
+        if_match: object.etag.as_deref().map(TagList::parse),
+        if_modified_at: object.last_modified,
+        if_size_bytes: object.size_bytes,
+        ..WriteConditions::default()
+    };
     let key = Key::parse(&object.key).map_err(|_| match object.key.len() {
         0 => S3Error::with_message(S3Code::InvalidArgument, "The key is empty."),
         _ => S3Error::new(S3Code::KeyTooLong),
     })?;
-    let deleted = engine.delete(bucket, &exchange.caller, &key).await;
+    let deleted = engine.delete_if(bucket, &exchange.caller, &key, conditions).await;
     deleted.map(drop).map_err(|error| *Refusal::from(error).error)
 }

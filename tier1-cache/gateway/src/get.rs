@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
+use crate::multipart::part_number;
 use crate::operation::Operation;
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
@@ -52,16 +53,13 @@ pub(crate) async fn object(
     exchange.check_version()?;
     exchange.refuse_headers(&REFUSED_HEADERS)?;
     let overrides = overrides(exchange)?;
-    if exchange.query.has("partNumber") {
-        return Err(
-            S3Error::with_message(S3Code::NotImplemented, "Reading by part number is not offered.").into()
-        );
-    }
+    let part = part(exchange)?;
     let bucket = exchange.bucket()?;
     let request = GetRequest {
         key: exchange.key()?.clone(),
         head: exchange.operation == Operation::HeadObject,
         range: range::from_headers(headers),
+        part,
         if_range: IfRange::from_headers(headers),
         conditions: Conditions::from_headers(headers),
     };
@@ -76,6 +74,18 @@ pub(crate) async fn object(
         }
         Err(error) => Err(Refusal::reported(error, report)),
     }
+}
+
+/// The part that is asked for instead of a range.
+fn part(exchange: &Exchange<'_>) -> Result<Option<u32>, S3Error> {
+    if !exchange.query.has("partNumber") {
+        return Ok(None);
+    }
+    if exchange.parts.headers.contains_key(http::header::RANGE) {
+        let message = "Cannot specify both Range header and partNumber query parameter";
+        return Err(S3Error::with_message(S3Code::InvalidRequest, message));
+    }
+    part_number(exchange).map(Some)
 }
 
 fn overrides(exchange: &Exchange<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, S3Error> {
@@ -120,6 +130,9 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         }
     } else if let Some(len) = len {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    }
+    if exchange.query.has("partNumber") && !info.part_sizes.is_empty() {
+        headers.insert("x-amz-mp-parts-count", HeaderValue::from(info.part_sizes.len()));
     }
     if let Some(range) = range {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));

@@ -91,7 +91,7 @@ fn max_keys(raw: Option<&str>) -> Result<u32, S3Error> {
     })
 }
 
-fn url_encoded(raw: Option<&str>) -> Result<bool, S3Error> {
+pub(crate) fn url_encoded(raw: Option<&str>) -> Result<bool, S3Error> {
     match raw {
         None | Some("") => Ok(false),
         Some(kind) if kind.eq_ignore_ascii_case("url") => Ok(true),

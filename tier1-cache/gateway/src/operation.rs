@@ -57,6 +57,14 @@ operations! {
     ListObjects ReadBucket;
     ListObjectsV2 ReadBucket;
     ListMultipartUploads ReadBucket;
+    CreateMultipartUpload Write;
+    UploadPart Write;
+    UploadPartCopy Write;
+    CompleteMultipartUpload Write;
+    AbortMultipartUpload Write;
+    ListParts Write;
+    CopyObject Write;
+    GetObjectAttributes ReadObject;
     DeleteObjects Write;
     GetObject ReadObject;
     HeadObject ReadObject;
@@ -132,15 +140,14 @@ const OBJECT_READS: &[(&str, Operation)] = &[
     ("acl", Operation::GetObjectAcl),
     ("retention", Operation::GetObjectRetention),
     ("legal-hold", Operation::GetObjectLegalHold),
+    ("attributes", Operation::GetObjectAttributes),
+    ("uploadId", Operation::ListParts),
 ];
 
 /// Object parameters that select operations which are not offered, besides those of [`OBJECT_READS`].
 const OBJECT_OTHERS: &[&str] = &[
-    "attributes",
     "torrent",
     "uploads",
-    "uploadId",
-    "partNumber",
     "restore",
     "select",
     "renameObject",
@@ -191,11 +198,18 @@ impl Operation {
                 }
             }
             Address::Object(..) => {
+                let copies = headers.contains_key("x-amz-copy-source");
+                let is_part = query.has("uploadId") || query.has("partNumber");
                 let selected = selected(OBJECT_READS, OBJECT_OTHERS);
                 match *method {
+                    Method::POST if query.has("uploads") => Ok(Self::CreateMultipartUpload),
+                    Method::POST if query.has("uploadId") => Ok(Self::CompleteMultipartUpload),
+                    Method::PUT if is_part && copies => Ok(Self::UploadPartCopy),
+                    Method::PUT if is_part => Ok(Self::UploadPart),
+                    Method::DELETE if query.has("uploadId") => Ok(Self::AbortMultipartUpload),
+                    Method::PUT if copies && selected.is_none() => Ok(Self::CopyObject),
                     Method::GET => Ok(selected.unwrap_or(Self::GetObject)),
                     Method::HEAD => Ok(selected.map_or(Self::HeadObject, |_| Self::Unsupported)),
-                    Method::PUT if headers.contains_key("x-amz-copy-source") => Ok(Self::Unsupported),
                     Method::PUT => Ok(selected.map_or(Self::PutObject, |_| Self::Unsupported)),
                     Method::DELETE => Ok(selected.map_or(Self::DeleteObject, |_| Self::Unsupported)),
                     Method::POST => match selected {
@@ -251,11 +265,15 @@ mod tests {
             (2, "HEAD", "", Some(Operation::HeadObject)),
             (2, "PUT", "x-id=PutObject", Some(Operation::PutObject)),
             (2, "PUT", "tagging", Some(Operation::Unsupported)),
-            (2, "PUT", "partNumber=1&uploadId=x", Some(Operation::Unsupported)),
+            (2, "PUT", "partNumber=1&uploadId=x", Some(Operation::UploadPart)),
+            (2, "PUT", "partNumber=1", Some(Operation::UploadPart)),
+            (2, "GET", "partNumber=1", Some(Operation::GetObject)),
+            (2, "GET", "uploadId=x", Some(Operation::ListParts)),
+            (2, "POST", "uploadId=x", Some(Operation::CompleteMultipartUpload)),
             (2, "DELETE", "tagging=", Some(Operation::Unsupported)),
-            (2, "DELETE", "uploadId=x", Some(Operation::Unsupported)),
+            (2, "DELETE", "uploadId=x", Some(Operation::AbortMultipartUpload)),
             (2, "DELETE", "", Some(Operation::DeleteObject)),
-            (2, "POST", "uploads", Some(Operation::Unsupported)),
+            (2, "POST", "uploads", Some(Operation::CreateMultipartUpload)),
             (2, "POST", "", None),
             (2, "TRACE", "", None),
         ];
@@ -274,6 +292,6 @@ mod tests {
         headers.insert("x-amz-copy-source", "/a/b".parse().unwrap());
         let object = Address::Object(BucketName::parse("photos").unwrap(), Key::parse("k").unwrap());
         let got = Operation::of(&Method::PUT, &object, &Query::default(), &headers).unwrap();
-        assert_eq!(got, Operation::Unsupported);
+        assert_eq!(got, Operation::CopyObject);
     }
 }

@@ -4,7 +4,7 @@
 //! object must give back what it was given; and a refused body must keep its reason, which would be lost in
 //! the boxed error of its stream.
 
-use fallthrough_bucket::{BucketError, Engine, PutRequest};
+use fallthrough_bucket::{Attributes, BucketError, Engine, PutRequest};
 use fallthrough_object::Body;
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::write_checksum_headers;
@@ -22,9 +22,7 @@ use crate::report::Reported;
 use crate::upload::{PUT_BYTES_MAX, Upload};
 
 /// Headers that ask for what is not offered. Ignoring one would acknowledge something that was not done.
-const REFUSED_HEADERS: [&str; 13] = [
-    "x-amz-tagging",
-    "x-amz-website-redirect-location",
+const REFUSED_HEADERS: [&str; 10] = [
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-context",
@@ -35,7 +33,6 @@ const REFUSED_HEADERS: [&str; 13] = [
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
     "x-amz-write-offset-bytes",
-    "x-amz-copy-source-range",
 ];
 
 /// Stores an object. The client's body is asked for only after everything in the headers was accepted.
@@ -49,11 +46,11 @@ pub(crate) async fn object(
 ) -> Result<Reported, Refusal> {
     let headers = &exchange.parts.headers;
     exchange.check_version()?;
-    exchange.refuse_headers(&REFUSED_HEADERS)?;
-    check_acl(exchange)?;
+    refuse_encryption(exchange)?;
     check_storage_class(exchange)?;
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
+    let attributes = attributes(exchange, engine).await?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
     let incoming = body.take().ok_or(S3Code::InternalError)?;
@@ -61,6 +58,7 @@ pub(crate) async fn object(
     let request = PutRequest {
         key: exchange.key()?.clone(),
         meta,
+        attributes,
         body: Body::Stream(stream),
         length_bytes: Some(length_bytes),
         content_md5,
@@ -86,6 +84,22 @@ pub(crate) async fn object(
     Ok(response.into())
 }
 
+/// Refuses what asks for encryption or locks that are not offered.
+pub(crate) fn refuse_encryption(exchange: &Exchange<'_>) -> Result<(), S3Error> {
+    exchange.refuse_headers(&REFUSED_HEADERS)
+}
+
+/// What the object gets besides its bytes and its headers.
+///
+/// # Errors
+/// What is not offered, or cannot be read.
+pub(crate) async fn attributes(exchange: &Exchange<'_>, _engine: &Engine) -> Result<Attributes, Refusal> {
+    exchange.refuse_headers(&["x-amz-tagging"])?;
+    check_acl(exchange)?;
+    let website_redirect = exchange.header("x-amz-website-redirect-location").map(str::to_owned);
+    Ok(Attributes { website_redirect, ..Attributes::default() })
+}
+
 /// ACLs are not offered, except for those that say what is the case anyway.
 pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
     let granted = exchange.parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
@@ -95,7 +109,7 @@ pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
     }
 }
 
-fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {
+pub(crate) fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {
     match exchange.header("x-amz-storage-class") {
         None | Some("STANDARD") => Ok(()),
         Some(_) => Err(S3Error::new(S3Code::InvalidStorageClass)),

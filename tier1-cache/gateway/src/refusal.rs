@@ -156,6 +156,27 @@ fn answer(error: BucketError) -> S3Error {
         ),
         BucketError::BadBody(error) => body_answer(&error),
         BucketError::Conflict => S3Error::new(S3Code::ConditionalRequestConflict),
+        BucketError::NoSuchUpload => S3Error::new(S3Code::NoSuchUpload),
+        BucketError::NoSuchPart { parts } => {
+            S3Error::new(S3Code::InvalidPartNumber).and("ActualPartCount", parts.to_string())
+        }
+        BucketError::InvalidPart { number } => {
+            S3Error::new(S3Code::InvalidPart).and("PartNumber", number.to_string())
+        }
+        BucketError::InvalidPartOrder => S3Error::new(S3Code::InvalidPartOrder),
+        BucketError::PartTooSmall { number, size_bytes, etag } => S3Error::new(S3Code::EntityTooSmall)
+            .and("ProposedSize", size_bytes.to_string())
+            .and("MinSizeAllowed", (5u64 << 20).to_string())
+            .and("PartNumber", number.to_string())
+            .and("ETag", etag.value()),
+        BucketError::TooLarge { max_bytes } => S3Error::with_message(
+            S3Code::InvalidRequest,
+            format!("The object is larger than this operation takes: at most {max_bytes} bytes."),
+        ),
+        BucketError::WrongLength { size_bytes } => S3Error::with_message(
+            S3Code::InvalidRequest,
+            format!("The object has {size_bytes} bytes, not as many as x-amz-mp-object-size says."),
+        ),
         BucketError::BucketNotEmpty => S3Error::new(S3Code::BucketNotEmpty),
         BucketError::Managed => S3Error::with_message(
             S3Code::AccessDenied,

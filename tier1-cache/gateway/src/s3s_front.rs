@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use fallthrough_bucket::{Bucket, BucketError, BucketSettings, Caller, Engine, NewBucket};
 use fallthrough_object::{BucketName, Key};
+use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::uri::{encode_path, encode_query};
 use fallthrough_wire::xml::parse_error_document;
 use fallthrough_wire::{S3Code, S3Error};
@@ -335,16 +336,11 @@ impl S3 for Operations {
         request: S3Request<dto::DeleteObjectInput>,
     ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
         let ticket = ticket(&request, Operation::DeleteObject)?;
-        let input = &request.input;
-        if input.if_match.is_some()
-            || input.if_match_last_modified_time.is_some()
-            || input.if_match_size.is_some()
-        {
-            let message = "Conditional deletes are not offered.";
-            return Err(ticket.refuse(S3Error::with_message(S3Code::NotImplemented, message)));
-        }
+        let conditions =
+            WriteConditions::of_delete(&request.headers).map_err(|error| ticket.refuse(error))?;
         let key = ticket.key.as_ref().ok_or_else(internal)?;
-        let deleted: Result<_, BucketError> = self.engine.delete(ticket.bucket()?, &ticket.caller, key).await;
+        let deleted: Result<_, BucketError> =
+            self.engine.delete_if(ticket.bucket()?, &ticket.caller, key, conditions).await;
         deleted.map_err(|error| ticket.refuse(error))?;
         Ok(S3Response::new(dto::DeleteObjectOutput::default()))
     }

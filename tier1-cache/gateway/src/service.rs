@@ -35,7 +35,7 @@ use crate::request_id::{RequestId, RequestIds};
 use crate::s3s_front::S3sFront;
 use crate::telemetry::Telemetry;
 use crate::upload::Upload;
-use crate::{cors, delete_objects, get, list, put, unset};
+use crate::{attributes, copy, cors, delete_objects, get, list, list_uploads, multipart, put, unset};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -263,6 +263,19 @@ impl Service {
                 Box::pin(list::objects(exchange, &self.engine)).await
             }
             Operation::PutObject => Box::pin(put::object(exchange, &self.engine, body, patience)).await,
+            Operation::CopyObject => Box::pin(copy::object(exchange, &self.engine)).await,
+            Operation::CreateMultipartUpload => Box::pin(multipart::create(exchange, &self.engine)).await,
+            Operation::UploadPart => {
+                Box::pin(multipart::put_part(exchange, &self.engine, body, patience)).await
+            }
+            Operation::UploadPartCopy => Box::pin(copy::part(exchange, &self.engine)).await,
+            Operation::CompleteMultipartUpload => {
+                Box::pin(multipart::complete(exchange, &self.engine, body, patience)).await
+            }
+            Operation::AbortMultipartUpload => Box::pin(multipart::abort(exchange, &self.engine)).await,
+            Operation::ListParts => Box::pin(list_uploads::parts(exchange, &self.engine)).await,
+            Operation::ListMultipartUploads => Box::pin(list_uploads::uploads(exchange, &self.engine)).await,
+            Operation::GetObjectAttributes => Box::pin(attributes::of_object(exchange, &self.engine)).await,
             Operation::DeleteObjects => {
                 Box::pin(delete_objects::objects(exchange, &self.engine, body, patience)).await
             }
@@ -295,8 +308,7 @@ impl Service {
             | Operation::GetBucketAccelerateConfiguration
             | Operation::GetPublicAccessBlock
             | Operation::GetBucketOwnershipControls
-            | Operation::GetObjectLockConfiguration
-            | Operation::ListMultipartUploads => {
+            | Operation::GetObjectLockConfiguration => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
             }
             Operation::Preflight | Operation::Page | Operation::Unsupported | Operation::Unknown => {

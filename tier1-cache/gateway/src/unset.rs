@@ -37,7 +37,6 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
             return Some(Ok(document("RequestPaymentConfiguration", payer)));
         }
         Operation::GetBucketAcl => return Some(Ok(owner_has_full_control(bucket))),
-        Operation::ListMultipartUploads => return Some(Ok(no_uploads(bucket))),
         _ => return None,
     };
     Some(Err(absent.into()))
@@ -94,16 +93,5 @@ fn owner_has_full_control(bucket: &Bucket) -> Reported {
         xml.element("Permission", "FULL_CONTROL");
         xml.close("Grant");
         xml.close("AccessControlList");
-    })
-}
-
-fn no_uploads(bucket: &Bucket) -> Reported {
-    document("ListMultipartUploadsResult", |xml| {
-        xml.element("Bucket", bucket.name.as_str());
-        for name in ["KeyMarker", "UploadIdMarker"] {
-            xml.element(name, "");
-        }
-        xml.number("MaxUploads", 1000);
-        xml.flag("IsTruncated", false);
     })
 }

@@ -103,6 +103,19 @@ impl Upload {
         Ok(Self { length_bytes, content_md5, decoder, promises, computed, given })
     }
 
+    /// The algorithms whose checksums the client gives.
+    pub(crate) fn given(&self) -> &[ChecksumAlgorithm] {
+        &self.given
+    }
+
+    /// Has this checksum computed as well, and kept as if the client had given it.
+    pub(crate) fn also(&mut self, algorithm: ChecksumAlgorithm) {
+        self.computed = self.computed.and(algorithm);
+        if !self.given.contains(&algorithm) {
+            self.given.push(algorithm);
+        }
+    }
+
     /// Whether anything but the length protects the body.
     pub(crate) fn has_digest(&self) -> bool {
         self.content_md5.is_some() || !self.promises.is_empty() || !self.given.is_empty()

@@ -26,6 +26,7 @@ fn info(len: usize) -> ObjectInfo {
         checksums: Vec::new(),
         md5: Some([0; 16]),
         part_sizes: Vec::new(),
+        ..ObjectInfo::default()
     }
 }
 

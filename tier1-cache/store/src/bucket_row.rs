@@ -1,8 +1,9 @@
 //! The rows of buckets: settings, shadow rules, and the gate that every object commit is conditional on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, Timestamp};
+use fallthrough_object::{BucketConfiguration, BucketName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::rule_text::FlatRule;
@@ -29,6 +30,8 @@ pub struct Bucket {
     pub created: Timestamp,
     /// What an operator may change.
     pub settings: BucketSettings,
+    /// What clients have set through S3.
+    pub configuration: Arc<BucketConfiguration>,
 }
 
 /// What an operator may change about a bucket.

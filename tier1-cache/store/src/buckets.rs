@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use fallthrough_object::BucketName;
+use fallthrough_object::{BucketConfiguration, BucketName};
 
 use crate::bucket_row::{Bucket, BucketId, BucketSettings};
 use crate::error::{CommitError, StoreError};
@@ -131,14 +131,37 @@ impl Store {
         name: &BucketName,
         settings: BucketSettings,
     ) -> Result<Created, StoreError> {
+        self.create_configured(name, settings, BucketConfiguration::default()).await
+    }
+
+    /// As [`Store::create_bucket`], with what the client wants set from the beginning.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// It may or may not exist afterwards.
+    pub async fn create_configured(
+        &self,
+        name: &BucketName,
+        settings: BucketSettings,
+        configuration: BucketConfiguration,
+    ) -> Result<Created, StoreError> {
         let inner = &self.inner;
+        let configuration = Arc::new(configuration);
         loop {
             if let Some(bucket) = self.bucket(name).await? {
                 return Ok(Created::Exists(bucket));
             }
             let id = inner.new_bucket();
             let created = inner.clock.now();
-            let row = BucketRow { id, created, settings: settings.clone() };
+            let configuration = configuration.clone();
+            let row = BucketRow {
+                id,
+                created,
+                settings: settings.clone(),
+                configuration: (*configuration).clone(),
+            };
             let commit = Commit {
                 conditions: vec![when(rows::bucket(name), None)],
                 writes: vec![
@@ -150,8 +173,15 @@ impl Store {
             let (effects, name, settings) = (inner.clone(), name.clone(), settings.clone());
             let end = inner.order(commit, move |end| {
                 let version = end?.version;
-                let bucket =
-                    Bucket { id, name, gate_version: version, settings_version: version, created, settings };
+                let bucket = Bucket {
+                    id,
+                    name,
+                    gate_version: version,
+                    settings_version: version,
+                    created,
+                    settings,
+                    configuration,
+                };
                 Ok(effects.bucket_committed(Arc::new(bucket), version))
             });
             match end.await? {
@@ -178,7 +208,7 @@ impl Store {
         settings: BucketSettings,
     ) -> Result<Arc<Bucket>, CommitError> {
         let raises = settings.shadow != bucket.settings.shadow || settings.mode != bucket.settings.mode;
-        self.write_bucket(bucket, settings, raises).await
+        self.write_bucket(bucket, settings, bucket.configuration.clone(), raises).await
     }
 
     /// Raises a bucket's gate although its settings stay: what its shadow's name stands for is another origin now.
@@ -190,17 +220,38 @@ impl Store {
     /// # Cancellation
     /// It may or may not have been raised.
     pub async fn raise_gate(&self, bucket: &Bucket) -> Result<Arc<Bucket>, CommitError> {
-        self.write_bucket(bucket, bucket.settings.clone(), true).await
+        self.write_bucket(bucket, bucket.settings.clone(), bucket.configuration.clone(), true).await
+    }
+
+    /// Replaces what clients have set on a bucket. Fills and commits go on.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`]: it changed since `bucket` was read; [`CommitError::Gate`].
+    ///
+    /// # Cancellation
+    /// The change may or may not have happened.
+    pub async fn configure_bucket(
+        &self,
+        bucket: &Bucket,
+        configuration: BucketConfiguration,
+    ) -> Result<Arc<Bucket>, CommitError> {
+        self.write_bucket(bucket, bucket.settings.clone(), Arc::new(configuration), false).await
     }
 
     async fn write_bucket(
         &self,
         bucket: &Bucket,
         settings: BucketSettings,
+        configuration: Arc<BucketConfiguration>,
         raises: bool,
     ) -> Result<Arc<Bucket>, CommitError> {
         let inner = &self.inner;
-        let row = BucketRow { id: bucket.id, created: bucket.created, settings: settings.clone() };
+        let row = BucketRow {
+            id: bucket.id,
+            created: bucket.created,
+            settings: settings.clone(),
+            configuration: (*configuration).clone(),
+        };
         let mut commit = Commit {
             conditions: vec![
                 when(rows::gate(bucket.id), Some(bucket.gate_version)),
@@ -223,7 +274,8 @@ impl Store {
             if clears {
                 effects.left_over.notify_one();
             }
-            let bucket = Bucket { settings, gate_version, settings_version: version, ..before };
+            let bucket =
+                Bucket { settings, configuration, gate_version, settings_version: version, ..before };
             Ok(effects.bucket_committed(Arc::new(bucket), version))
         });
         end.await?
@@ -318,7 +370,8 @@ async fn read_bucket(kv: &dyn Kv, name: &BucketName) -> Result<Option<(Bucket, G
     let row = rows::bucket(name);
     let Some(mut settings) = kv.get(Table::Rows, &row).await? else { return Ok(None) };
     loop {
-        let BucketRow { id, created, settings: known } = rows::from_json("a bucket", &settings.value)?;
+        let BucketRow { id, created, settings: known, configuration } =
+            rows::from_json("a bucket", &settings.value)?;
         let gate = kv.get(Table::Rows, &rows::gate(id)).await?;
         let Some(again) = kv.get(Table::Rows, &row).await? else { return Ok(None) };
         // Every change of the shadow writes both rows. An unchanged first row means that the gate between
@@ -336,6 +389,7 @@ async fn read_bucket(kv: &dyn Kv, name: &BucketName) -> Result<Option<(Bucket, G
             settings_version: settings.version,
             created,
             settings: known,
+            configuration: Arc::new(configuration),
         };
         return Ok(Some((bucket, state)));
     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::{Checksum, ETag, Meta, Timestamp};
+use fallthrough_object::{Acl, Checksum, ChecksumAlgorithm, ETag, Meta, Tag, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobRef;
+use crate::uploads::UploadId;
 
 /// Number of a change in the store. Drawn from one store-wide commit sequence and never reused, so a key
 /// that was purged and is unknown again never looks as it did before.
@@ -65,7 +66,7 @@ pub struct Stored {
 }
 
 /// What clients see of an object besides its bytes: the same before a fill, after it, and in lists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectInfo {
     /// The ETag that clients are shown. `None` only for a known key whose origin gives no strong one.
     pub etag: Option<ETag>,
@@ -85,6 +86,33 @@ pub struct ObjectInfo {
     /// Sizes of the parts of a multipart object in order, in bytes; stored data, never guessed from the ETag.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub part_sizes: Vec<u64>,
+    /// Checksums of the parts of a multipart object, where its upload asked for some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_checksums: Option<PartChecksums>,
+    /// The multipart upload that it was completed from: completing that again changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadId>,
+    /// Tags, at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    /// The account that owns it, if that is not the bucket's owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its ACL; `None`: private to its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Acl>,
+    /// Where a website sends who asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website_redirect: Option<String>,
+}
+
+/// Checksums of the parts of a multipart object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartChecksums {
+    /// How they were computed.
+    pub algorithm: ChecksumAlgorithm,
+    /// The values, one behind the other, each [`ChecksumAlgorithm::len_bytes`] long.
+    pub values: Vec<u8>,
 }
 
 /// Where a filled or known object came from, and how long it may be believed.

@@ -7,11 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fallthrough_object::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Timestamp};
+use fallthrough_object::{
+    Acl, AclGrant, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Grantee, Permission, Tag, Timestamp,
+};
 
-use crate::blob::{BlobId, BlobRef};
-use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
+use crate::blob::{BlobId, BlobRef, PartBlob};
+use crate::entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 use crate::error::StoreError;
+use crate::uploads::UploadId;
 
 const LAYOUT: u8 = 1;
 
@@ -26,6 +29,7 @@ mod tag {
     pub(super) const BLOB: u8 = 2;
     pub(super) const UNTIL: u8 = 3;
     pub(super) const INVALID: u8 = 4;
+    pub(super) const PARTS: u8 = 5;
     pub(super) const ETAG: u8 = 16;
     pub(super) const SIZE: u8 = 17;
     pub(super) const LAST_MODIFIED: u8 = 18;
@@ -39,6 +43,13 @@ mod tag {
     pub(super) const CHECKSUM: u8 = 26;
     pub(super) const MD5: u8 = 27;
     pub(super) const PART_SIZES: u8 = 28;
+    pub(super) const PART_CHECKSUMS: u8 = 29;
+    pub(super) const UPLOAD: u8 = 30;
+    pub(super) const TAG: u8 = 31;
+    pub(super) const OWNER: u8 = 32;
+    pub(super) const ACL: u8 = 33;
+    pub(super) const GRANT: u8 = 34;
+    pub(super) const WEBSITE_REDIRECT: u8 = 35;
     pub(super) const ORIGIN: u8 = 48;
     pub(super) const ORIGIN_ETAG: u8 = 49;
     pub(super) const ORIGIN_LAST_MODIFIED: u8 = 50;
@@ -65,11 +76,11 @@ pub(crate) fn encode(state: &EntryState, revision: Option<Revision>) -> Bytes {
     }
     match state {
         EntryState::Written(stored) => {
-            out.blob(stored.blob);
+            out.blob(&stored.blob);
             out.info(&stored.info);
         }
         EntryState::Filled(stored, provenance) => {
-            out.blob(stored.blob);
+            out.blob(&stored.blob);
             out.info(&stored.info);
             out.provenance(provenance);
         }
@@ -134,16 +145,50 @@ impl Fields {
         }
     }
 
-    fn blob(&mut self, blob: BlobRef) {
+    fn blob(&mut self, blob: &BlobRef) {
         let (kind, id) = match blob {
             BlobRef::Empty => return,
             BlobRef::Row(id) => (1, id),
             BlobRef::File(id) => (2, id),
+            BlobRef::Parts(parts) => return self.parts(parts),
         };
         let mut value = vec![kind];
         put_varint(&mut value, id.epoch);
         put_varint(&mut value, id.number);
         self.field(tag::BLOB, &value);
+    }
+
+    fn parts(&mut self, parts: &[PartBlob]) {
+        let mut value = Vec::with_capacity(8 * parts.len());
+        for part in parts {
+            put_varint(&mut value, part.id.epoch);
+            put_varint(&mut value, part.id.number);
+            put_varint(&mut value, part.size_bytes);
+        }
+        self.field(tag::PARTS, &value);
+    }
+
+    /// Two texts, so that neither can be taken for a part of the other.
+    fn pair(&mut self, tag: u8, first: &str, second: &str) {
+        let mut value = Vec::with_capacity(2 + first.len() + second.len());
+        put_varint(&mut value, first.len() as u64);
+        value.extend_from_slice(first.as_bytes());
+        value.extend_from_slice(second.as_bytes());
+        self.field(tag, &value);
+    }
+
+    fn acl(&mut self, acl: &Acl) {
+        self.field(tag::ACL, &[]);
+        for grant in &acl.grants {
+            let (kind, id) = match &grant.grantee {
+                Grantee::Account(id) => (1, id.as_str()),
+                Grantee::AuthenticatedUsers => (2, ""),
+                Grantee::AllUsers => (3, ""),
+            };
+            let mut value = vec![permission_code(grant.permission), kind];
+            value.extend_from_slice(id.as_bytes());
+            self.field(tag::GRANT, &value);
+        }
     }
 
     fn info(&mut self, info: &ObjectInfo) {
@@ -158,11 +203,7 @@ impl Fields {
         self.text(tag::CONTENT_LANGUAGE, meta.content_language.as_ref());
         self.text(tag::EXPIRES, meta.expires.as_ref());
         for (name, text) in &meta.user {
-            let mut value = Vec::with_capacity(2 + name.len() + text.len());
-            put_varint(&mut value, name.len() as u64);
-            value.extend_from_slice(name.as_bytes());
-            value.extend_from_slice(text.as_bytes());
-            self.field(tag::USER_META, &value);
+            self.pair(tag::USER_META, name, text);
         }
         for checksum in &info.checksums {
             let parts = match checksum.kind {
@@ -185,6 +226,22 @@ impl Fields {
             }
             self.field(tag::PART_SIZES, &value);
         }
+        if let Some(sums) = &info.part_checksums {
+            let mut value = vec![algorithm_code(sums.algorithm)];
+            value.extend_from_slice(&sums.values);
+            self.field(tag::PART_CHECKSUMS, &value);
+        }
+        if let Some(upload) = &info.upload {
+            self.field(tag::UPLOAD, &upload.0);
+        }
+        for Tag { key, value } in &info.tags {
+            self.pair(tag::TAG, key, value);
+        }
+        self.text(tag::OWNER, info.owner.as_ref());
+        if let Some(acl) = &info.acl {
+            self.acl(acl);
+        }
+        self.text(tag::WEBSITE_REDIRECT, info.website_redirect.as_ref());
     }
 
     fn provenance(&mut self, from: &Provenance) {
@@ -243,6 +300,16 @@ fn algorithm_code(algorithm: ChecksumAlgorithm) -> u8 {
     }
 }
 
+fn permission_code(permission: Permission) -> u8 {
+    match permission {
+        Permission::Read => 1,
+        Permission::Write => 2,
+        Permission::ReadAcp => 3,
+        Permission::WriteAcp => 4,
+        Permission::FullControl => 5,
+    }
+}
+
 fn text(raw: &[u8]) -> Option<String> {
     std::str::from_utf8(raw).ok().map(str::to_owned)
 }
@@ -276,15 +343,46 @@ fn blob(mut raw: &[u8]) -> Option<BlobRef> {
     }
 }
 
-fn checksum(mut raw: &[u8]) -> Option<Checksum> {
-    let algorithm = match take(&mut raw, 1)?.first()? {
-        1 => ChecksumAlgorithm::Crc64Nvme,
-        2 => ChecksumAlgorithm::Crc32c,
-        3 => ChecksumAlgorithm::Crc32,
-        4 => ChecksumAlgorithm::Sha1,
-        5 => ChecksumAlgorithm::Sha256,
+fn parts(mut raw: &[u8]) -> Option<BlobRef> {
+    let mut parts = Vec::new();
+    while !raw.is_empty() {
+        let id = BlobId { epoch: take_varint(&mut raw)?, number: take_varint(&mut raw)? };
+        let size_bytes = take_varint(&mut raw)?;
+        if size_bytes == 0 || parts.len() == PARTS_MAX {
+            return None;
+        }
+        parts.push(PartBlob { id, size_bytes });
+    }
+    (parts.len() > 1).then(|| BlobRef::Parts(parts.into()))
+}
+
+fn algorithm(code: u8) -> Option<ChecksumAlgorithm> {
+    ChecksumAlgorithm::ALL.into_iter().find(|algorithm| algorithm_code(*algorithm) == code)
+}
+
+fn part_checksums(raw: &[u8]) -> Option<PartChecksums> {
+    let (code, values) = raw.split_first()?;
+    let algorithm = algorithm(*code)?;
+    values
+        .len()
+        .is_multiple_of(algorithm.len_bytes())
+        .then(|| PartChecksums { algorithm, values: values.to_vec() })
+}
+
+fn grant(raw: &[u8]) -> Option<AclGrant> {
+    let (head, id) = raw.split_first_chunk::<2>()?;
+    let permission = Permission::ALL.into_iter().find(|p| permission_code(*p) == head[0])?;
+    let grantee = match (head[1], id.is_empty()) {
+        (1, _) => Grantee::Account(text(id)?),
+        (2, true) => Grantee::AuthenticatedUsers,
+        (3, true) => Grantee::AllUsers,
         _ => return None,
     };
+    Some(AclGrant { grantee, permission })
+}
+
+fn checksum(mut raw: &[u8]) -> Option<Checksum> {
+    let algorithm = algorithm(*take(&mut raw, 1)?.first()?)?;
     let kind = match take_varint(&mut raw)? {
         0 => ChecksumKind::FullObject,
         parts => ChecksumKind::Composite { parts: u32::try_from(parts - 1).ok()? },
@@ -292,7 +390,7 @@ fn checksum(mut raw: &[u8]) -> Option<Checksum> {
     (raw.len() == algorithm.len_bytes()).then(|| Checksum { algorithm, kind, value: raw.to_vec() })
 }
 
-fn user_meta(mut raw: &[u8]) -> Option<(String, String)> {
+fn pair(mut raw: &[u8]) -> Option<(String, String)> {
     let len = take_varint(&mut raw)?;
     let name = text(take(&mut raw, len)?)?;
     Some((name, text(raw)?))
@@ -322,15 +420,7 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
     let mut revision = Revision(version);
     let mut bytes_at = BlobRef::Empty;
     let (mut until, mut invalid) = (None, false);
-    let mut info = ObjectInfo {
-        etag: None,
-        size_bytes: 0,
-        last_modified: Timestamp(0),
-        meta: fallthrough_object::Meta::default(),
-        checksums: Vec::new(),
-        md5: None,
-        part_sizes: Vec::new(),
-    };
+    let mut info = ObjectInfo::default();
     let mut origin = Provenance {
         origin: String::new(),
         origin_etag: None,
@@ -356,6 +446,7 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
             tag::BLOB => bytes_at = blob(raw)?,
             tag::UNTIL => until = Some(time(raw)?),
             tag::INVALID => invalid = true,
+            tag::PARTS => bytes_at = parts(raw)?,
             tag::ETAG => info.etag = Some(etag(raw)?),
             tag::SIZE => info.size_bytes = number(raw)?,
             tag::LAST_MODIFIED => info.last_modified = time(raw)?,
@@ -365,10 +456,20 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
             tag::CONTENT_ENCODING => info.meta.content_encoding = Some(text(raw)?),
             tag::CONTENT_LANGUAGE => info.meta.content_language = Some(text(raw)?),
             tag::EXPIRES => info.meta.expires = Some(text(raw)?),
-            tag::USER_META => info.meta.user.push(user_meta(raw)?),
+            tag::USER_META => info.meta.user.push(pair(raw)?),
             tag::CHECKSUM => info.checksums.push(checksum(raw)?),
             tag::MD5 => info.md5 = Some(raw.try_into().ok()?),
             tag::PART_SIZES => info.part_sizes = part_sizes(raw)?,
+            tag::PART_CHECKSUMS => info.part_checksums = Some(part_checksums(raw)?),
+            tag::UPLOAD => info.upload = Some(UploadId(raw.try_into().ok()?)),
+            tag::TAG => {
+                let (key, value) = pair(raw)?;
+                info.tags.push(Tag { key, value });
+            }
+            tag::OWNER => info.owner = Some(text(raw)?),
+            tag::ACL => info.acl = raw.is_empty().then(|| Some(Acl::default()))?,
+            tag::GRANT => info.acl.as_mut()?.grants.push(grant(raw)?),
+            tag::WEBSITE_REDIRECT => info.website_redirect = Some(text(raw)?),
             tag::ORIGIN => origin.origin = text(raw)?,
             tag::ORIGIN_ETAG => origin.origin_etag = Some(etag(raw)?),
             tag::ORIGIN_LAST_MODIFIED => origin.origin_last_modified = Some(time(raw)?),
@@ -383,8 +484,15 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
     }
     let stored = |info: ObjectInfo| {
         // Only a body without bytes may have no blob.
-        let empty = bytes_at == BlobRef::Empty;
-        (empty == (info.size_bytes == 0)).then(|| Stored { info: Arc::new(info), blob: bytes_at })
+        let fits = match &bytes_at {
+            BlobRef::Empty => info.size_bytes == 0,
+            BlobRef::Row(_) | BlobRef::File(_) => info.size_bytes > 0,
+            BlobRef::Parts(parts) => {
+                let total = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size_bytes));
+                total == Some(info.size_bytes)
+            }
+        };
+        fits.then(|| Stored { info: Arc::new(info), blob: bytes_at })
     };
     let state = match head[1] {
         WRITTEN => EntryState::Written(stored(info)?),

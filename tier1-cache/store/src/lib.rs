@@ -28,6 +28,7 @@ mod negatives;
 mod objects;
 mod open;
 mod options;
+mod pins;
 mod quarantine;
 mod rows;
 mod rule_text;
@@ -37,22 +38,24 @@ pub mod simulation;
 mod staging;
 mod store;
 mod sweep;
+mod uploads;
 
-pub use blob::{BlobId, BlobRef};
+pub use blob::{BlobId, BlobRef, PartBlob};
 pub use bucket_row::{
     AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, PublicAccess, PublicFill,
     Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
 };
 pub use buckets::{ClosedBucket, Created};
-pub use entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
+pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 pub use error::{CommitError, StoreError};
-pub use objects::{Erased, NewState, Observation};
+pub use objects::{CopyOf, Erased, NewState, Observation};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
 pub use quarantine::{QuarantineRow, Quarantined};
 pub use scrub::{BodyCheck, ScrubItem, ScrubPage, ScrubPass, ScrubRecord, ScrubTally};
 pub use staging::{Sealed, Staging, StagingReader};
 pub use store::{Announced, FORMAT_VERSION, Store, StoreStatus};
 pub use sweep::SweepReport;
+pub use uploads::{NewPart, Part, Upload, UploadId, UploadRow, UploadedParts};
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use futures::future::Either;
 use crate::blob::{BlobId, BlobRef};
 use crate::blobs::seal::checksum;
 use crate::bucket_row::Bucket;
+use crate::bucket_row::BucketId;
 use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
 use crate::entry_code;
 use crate::error::{CommitError, StoreError};
@@ -23,6 +24,7 @@ use crate::options::Step;
 use crate::rows;
 use crate::staging::{Sealed, SealedBody};
 use crate::store::{Inner, Store, put, remove, when};
+use crate::uploads::{Upload, UploadedParts};
 
 /// What [`Store::publish`] makes of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,17 @@ pub enum Observation {
     },
     /// A filled object is still what the shadow has; headers and freshness may be new, the bytes are not.
     Fresh(ObjectInfo, Provenance),
+}
+
+/// An object whose bytes another one shall have as well.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyOf<'a> {
+    /// Its bucket.
+    pub bucket: BucketId,
+    /// Its key.
+    pub key: &'a Key,
+    /// The entry, which must still be there when the copy is committed.
+    pub entry: &'a Entry,
 }
 
 impl Store {
@@ -112,7 +125,7 @@ impl Store {
                 BlobRef::File(*id)
             }
         };
-        let stored = Stored { info: Arc::new(info), blob };
+        let stored = Stored { info: Arc::new(info), blob: blob.clone() };
         let state = match provenance {
             None => EntryState::Written(stored),
             Some(provenance) => EntryState::Filled(stored, provenance),
@@ -120,8 +133,118 @@ impl Store {
         // A copy is not acknowledged to anybody: its reader has the bytes already.
         change.commit.patient = matches!(state, EntryState::Filled(..));
         change.state(&state, None);
-        change.release(&inner, blob);
+        change.release(&inner, &blob);
         Either::Right(change.order(inner, state, None, small, Some(body)))
+    }
+
+    /// Makes the object under `key` one that shares the bytes of another: nothing is copied. The other must have files:
+    /// small bodies are published anew.
+    ///
+    /// # Errors
+    /// [`CommitError`]; [`StoreError::Superseded`]: the other is not what it was, look it up again.
+    ///
+    /// # Cancellation
+    /// As [`Store::publish`].
+    pub fn publish_copy(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        info: ObjectInfo,
+        of: CopyOf<'_>,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        let blob = of.entry.state.stored().map_or(BlobRef::Empty, |stored| stored.blob.clone());
+        assert!(!matches!(blob, BlobRef::Row(_)), "a small body has one reference");
+        let inner = self.inner.clone();
+        let mut change = Change::begin(bucket, key, previous);
+        let source = rows::entry(of.bucket, of.key.as_str());
+        change.commit.conditions.push(when(source, Some(of.entry.row_version)));
+        change.refer(&blob);
+        let state = EntryState::Written(Stored { info: Arc::new(info), blob });
+        change.state(&state, None);
+        let old = change.old.clone();
+        change.give_up(&inner, old);
+        change.order(inner, state, None, None, None)
+    }
+
+    /// Replaces what is known of an object besides its bytes, which stay: a client has said so, and from then on the
+    /// object counts as written here.
+    ///
+    /// # Errors
+    /// [`CommitError`]; a [`CommitError::Conflict`] as well if `previous` has no object.
+    ///
+    /// # Cancellation
+    /// As [`Store::publish`].
+    pub fn amend(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        info: ObjectInfo,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        let stored = previous.and_then(|previous| previous.state.stored());
+        let Some(stored) = stored.filter(|stored| stored.info.size_bytes == info.size_bytes) else {
+            return Either::Left(std::future::ready(Err(CommitError::Conflict)));
+        };
+        let inner = self.inner.clone();
+        let blob = stored.blob.clone();
+        let mut change = Change::begin(bucket, key, previous);
+        let state = EntryState::Written(Stored { info: Arc::new(info), blob: blob.clone() });
+        change.state(&state, None);
+        change.release(&inner, &blob);
+        Either::Right(change.order(inner, state, None, None, None))
+    }
+
+    /// Makes the listed parts of an upload the object under `key`, and ends the upload; its other parts go. Parts that
+    /// came after it was read are left over: see [`Store::discard_parts`].
+    ///
+    /// # Errors
+    /// [`CommitError`]; [`StoreError::Superseded`]: the upload or one of its parts is not what it was, look again.
+    ///
+    /// # Cancellation
+    /// As [`Store::publish`].
+    pub fn publish_parts(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        info: ObjectInfo,
+        upload: &Upload,
+        parts: &UploadedParts,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        let inner = self.inner.clone();
+        let mut change = Change::begin(bucket, key, previous);
+        let row = rows::upload(bucket.id, key.as_str(), upload.id);
+        change.commit.conditions.push(when(row.clone(), Some(upload.version)));
+        change.write(remove(row));
+        let mut pieces = Vec::with_capacity(parts.listed.len());
+        for part in &parts.listed {
+            let row = rows::part(bucket.id, upload.id, part.number);
+            change.commit.conditions.push(when(row.clone(), Some(part.version)));
+            change.write(remove(row));
+            pieces.extend(part.blob());
+        }
+        for part in &parts.unlisted {
+            let row = rows::part(bucket.id, upload.id, part.number);
+            change.commit.conditions.push(when(row.clone(), Some(part.version)));
+            change.write(remove(row));
+            if let Some(piece) = part.blob() {
+                change.commit.writes.push(Write::Count { key: rows::count(piece.id), by: -1 });
+            }
+        }
+        let state = EntryState::Written(Stored { info: Arc::new(info), blob: BlobRef::of_parts(pieces) });
+        assert!(
+            state.stored().is_some_and(|stored| match &stored.blob {
+                BlobRef::Parts(parts) =>
+                    parts.iter().map(|part| part.size_bytes).sum::<u64>() == stored.info.size_bytes,
+                _ => true,
+            }),
+            "an entry has the length of its body"
+        );
+        change.state(&state, None);
+        let old = change.old.clone();
+        change.give_up(&inner, old);
+        change.order(inner, state, None, None, None)
     }
 
     /// Deletes or forgets a key; its bytes go in the same commit, readers of them finish.
@@ -144,7 +267,7 @@ impl Store {
             Erased::Tombstone => change.state(&EntryState::Tombstone, None),
             Erased::Unknown => change.write(remove(rows::entry(bucket.id, key.as_str()))),
         }
-        change.release(&inner, BlobRef::Empty);
+        change.release(&inner, &BlobRef::Empty);
         let left = match to {
             Erased::Tombstone => Some(EntryState::Tombstone),
             Erased::Unknown => None,
@@ -204,7 +327,8 @@ impl Store {
             (Observation::Fresh(info, from), Some(EntryState::Filled(stored, _)))
                 if info.size_bytes == stored.info.size_bytes =>
             {
-                Some(EntryState::Filled(Stored { info: Arc::new(info), blob: stored.blob }, from))
+                let blob = stored.blob.clone();
+                Some(EntryState::Filled(Stored { info: Arc::new(info), blob }, from))
             }
             (Observation::Fresh(..), _) => None,
         };
@@ -215,7 +339,7 @@ impl Store {
         let revision = previous.map_or(Revision(0), |p| p.revision);
         let mut change = Change::begin(bucket, key, previous);
         change.state(&state, Some(revision));
-        change.release(&inner, state.stored().map_or(BlobRef::Empty, |stored| stored.blob));
+        change.release(&inner, state.stored().map_or(&BlobRef::Empty, |stored| &stored.blob));
         Either::Right(change.order(inner, state, Some(revision), None, None))
     }
 }
@@ -225,7 +349,7 @@ type Small = Option<(BlobId, bytes::Bytes)>;
 
 /// One commit to one key, being put together.
 struct Change {
-    bucket: crate::bucket_row::BucketId,
+    bucket: BucketId,
     key: Key,
     commit: Commit,
     /// What the replaced entry had.
@@ -244,7 +368,8 @@ impl Change {
         }
         let row = rows::entry(bucket.id, key.as_str());
         commit.conditions.push(when(row, previous.map(|p| p.row_version)));
-        let old = previous.and_then(|p| p.state.stored()).map_or(BlobRef::Empty, |stored| stored.blob);
+        let old =
+            previous.and_then(|p| p.state.stored()).map_or(BlobRef::Empty, |stored| stored.blob.clone());
         Self {
             bucket: bucket.id,
             key: key.clone(),
@@ -265,16 +390,29 @@ impl Change {
     }
 
     /// Gives up the replaced entry's reference, unless the new one keeps it.
-    fn release(&mut self, inner: &Inner, kept: BlobRef) {
-        if self.old == kept || planted(Mutant::ReferenceKept) {
+    fn release(&mut self, inner: &Inner, kept: &BlobRef) {
+        if self.old != *kept {
+            let old = self.old.clone();
+            self.give_up(inner, old);
+        }
+    }
+
+    fn give_up(&mut self, inner: &Inner, old: BlobRef) {
+        if planted(Mutant::ReferenceKept) {
             return;
         }
-        self.released = self.old;
-        self.commit.writes.extend(give_up(self.old));
-        if let Some((id, write)) = inner.quarantine_gives_up(self.old) {
+        self.commit.writes.extend(give_up(&old));
+        if let Some((id, write)) = inner.quarantine_gives_up(&old) {
             self.unquarantined = Some(id);
             self.write(write);
         }
+        self.released = old;
+    }
+
+    /// One more reference to each of these files.
+    fn refer(&mut self, blob: &BlobRef) {
+        let counts = blob.files().map(|id| Write::Count { key: rows::count(id), by: 1 });
+        self.commit.writes.extend(counts);
     }
 
     /// Orders a commit that leaves an entry, now.
@@ -301,18 +439,18 @@ impl Change {
     ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
         let Self { bucket, key, commit, released, unquarantined, .. } = self;
         let (effects, given) = (inner.clone(), body.clone());
-        let effect = move |end| match end {
+        let effect = move |end: Result<Committed, Refused>| match end {
             Ok(committed) => {
                 if let Some(body) = &body {
                     body.published();
                 }
-                let Committed { version, zeroed } = committed;
+                let version = committed.version;
                 let entry = state.map(|state| {
                     let revision = revision.unwrap_or(Revision(version));
                     Arc::new(Entry { revision, row_version: version, state })
                 });
                 // Nothing can fail any more: an error of the hook only turns the answer.
-                let committed = effects.options.reached(Step::Committed);
+                let told = effects.options.reached(Step::Committed);
                 if let Some((id, body)) = small {
                     effects.hot.keep_body(id, body);
                 }
@@ -324,12 +462,12 @@ impl Change {
                 if let BlobRef::Row(id) = released {
                     effects.hot.drop_body(id);
                 }
-                zeroed.iter().filter_map(|row| rows::counted(row)).for_each(|id| effects.forget(id));
+                effects.forget_all(&committed);
                 if let Some(id) = unquarantined {
                     effects.release_quarantined(id);
                 }
                 let released = effects.options.reached(Step::Released);
-                committed.and(invalidated).and(released).map_err(StoreError::from)?;
+                told.and(invalidated).and(released).map_err(StoreError::from)?;
                 Ok((version, entry))
             }
             Err(refused) => {
@@ -357,7 +495,9 @@ impl Change {
 fn refused_for(refused: Refused, body: Option<&Sealed>) -> CommitError {
     let error = match refused {
         Refused::Condition(0) if !planted(Mutant::GateIgnored) => CommitError::Gate,
-        Refused::Condition(_) => CommitError::Conflict,
+        Refused::Condition(0 | 1) => CommitError::Conflict,
+        // What the commit was made from.
+        Refused::Condition(_) => CommitError::Store(StoreError::Superseded),
         Refused::Store(error) => CommitError::Store(error),
         // The body stays taken: an entry may have it.
         Refused::Doubt { error, .. } => return CommitError::Store(error),
@@ -369,11 +509,12 @@ fn refused_for(refused: Refused, body: Option<&Sealed>) -> CommitError {
 }
 
 /// The writes that give up one reference to a blob.
-pub(crate) fn give_up(blob: BlobRef) -> Option<Write> {
+pub(crate) fn give_up(blob: &BlobRef) -> Vec<Write> {
     match blob {
-        BlobRef::Empty => None,
         // A small body has one reference: a copy of it is another body.
-        BlobRef::Row(id) => Some(Write::Remove { table: Table::Bodies, key: rows::body(id) }),
-        BlobRef::File(id) => Some(Write::Count { key: rows::count(id), by: -1 }),
+        BlobRef::Row(id) => vec![Write::Remove { table: Table::Bodies, key: rows::body(*id) }],
+        BlobRef::Empty | BlobRef::File(_) | BlobRef::Parts(_) => {
+            blob.files().map(|id| Write::Count { key: rows::count(id), by: -1 }).collect()
+        }
     }
 }

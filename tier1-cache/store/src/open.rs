@@ -48,7 +48,7 @@ impl Store {
             Ok((disk, lock))
         });
         let (disk, lock) = prepared.await??;
-        Self::open_on(Arc::new(disk), options, clock, &*entropy, Drive::Thread, Some(lock)).await
+        Self::open_on(Arc::new(disk), options, clock, entropy, Drive::Thread, Some(lock)).await
     }
 
     /// Opens the store on a disk that nobody else uses.
@@ -56,7 +56,7 @@ impl Store {
         disk: Arc<dyn Disk>,
         options: StoreOptions,
         clock: Arc<dyn Clock>,
-        entropy: &dyn Entropy,
+        entropy: Arc<dyn Entropy>,
         drive: Drive,
         lock: Option<File>,
     ) -> Result<Self, StoreError> {
@@ -197,6 +197,11 @@ async fn check_format_row(kv: &dyn Kv, commit: &mut Commit) -> Result<(), StoreE
         row.value[..].try_into().map_err(|_| StoreError::corrupt("the format is not 4 bytes long"))?;
     match u32::from_le_bytes(found) {
         found if found > FORMAT_VERSION => Err(StoreError::NewerFormat { found, known: FORMAT_VERSION }),
-        _ => Ok(()),
+        FORMAT_VERSION => Ok(()),
+        _ => {
+            let version = Bytes::copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+            commit.writes.push(put(rows::FORMAT.to_vec(), version));
+            Ok(())
+        }
     }
 }

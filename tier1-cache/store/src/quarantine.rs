@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fallthrough_object::{ETag, Key, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::{BlobId, BlobRef};
 use crate::blobs::off_thread;
 use crate::bucket_row::Bucket;
-use crate::entry::{Entry, EntryState};
+use crate::entry::{Entry, EntryState, ObjectInfo, Stored};
 use crate::error::StoreError;
 use crate::kv::{Commit, Refused, Table, Write};
 use crate::mutants::{Mutant, planted};
@@ -126,9 +126,45 @@ impl Store {
         entry: &Entry,
         what: &str,
     ) -> Result<bool, StoreError> {
-        let inner = self.inner.clone();
         let Some(stored) = entry.state.stored() else { return Ok(false) };
-        let (BlobRef::File(id) | BlobRef::Row(id)) = stored.blob else { return Ok(false) };
+        let mut any = false;
+        for id in self.damaged_blobs(stored).await? {
+            any |= self.quarantine_blob(bucket, key, entry, stored, id, what).await?;
+        }
+        Ok(any)
+    }
+
+    /// The blobs of an object that is damaged: of one in several files, those that are.
+    async fn damaged_blobs(&self, stored: &Stored) -> Result<Vec<BlobId>, StoreError> {
+        let BlobRef::Parts(parts) = &stored.blob else { return Ok(stored.blob.ids().collect()) };
+        let mut damaged = Vec::new();
+        for part in &**parts {
+            let info = ObjectInfo { size_bytes: part.size_bytes, ..ObjectInfo::default() };
+            let alone = Stored { info: Arc::new(info), blob: BlobRef::File(part.id) };
+            let checked = async {
+                let mut check = self.check_body(&alone).await?;
+                while check.step().await?.is_some() {}
+                Ok(())
+            };
+            match checked.await {
+                Ok(()) => {}
+                Err(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => damaged.push(part.id),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(damaged)
+    }
+
+    async fn quarantine_blob(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        entry: &Entry,
+        stored: &Stored,
+        id: BlobId,
+        what: &str,
+    ) -> Result<bool, StoreError> {
+        let inner = self.inner.clone();
         if inner.is_quarantined(id).await? {
             return Ok(true);
         }
@@ -165,7 +201,7 @@ impl Store {
             Err(Refused::Condition(_)) => return Ok(false),
             Err(Refused::Store(error) | Refused::Doubt { error, .. }) => return Err(error),
         }
-        self.move_aside(stored.blob).await?;
+        self.move_aside(id, matches!(stored.blob, BlobRef::Row(_))).await?;
         Ok(true)
     }
 
@@ -177,27 +213,24 @@ impl Store {
     /// # Cancellation
     /// Safe.
     pub async fn in_quarantine(&self, entry: &Entry) -> Result<bool, StoreError> {
-        match entry.state.stored().map(|stored| stored.blob) {
-            Some(BlobRef::File(id) | BlobRef::Row(id)) => self.inner.is_quarantined(id).await,
-            Some(BlobRef::Empty) | None => Ok(false),
+        let Some(stored) = entry.state.stored() else { return Ok(false) };
+        for id in stored.blob.ids() {
+            if self.inner.is_quarantined(id).await? {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 
     /// Moves the bytes of a blob whose row is in the quarantine already.
-    async fn move_aside(&self, blob: BlobRef) -> Result<(), StoreError> {
+    async fn move_aside(&self, id: BlobId, small: bool) -> Result<(), StoreError> {
         let inner = self.inner.clone();
         let blobs = inner.blobs.clone();
-        match blob {
-            BlobRef::Empty => {}
-            BlobRef::File(id) => {
-                off_thread(blobs.blocks(), move || blobs.set_aside(id)).await??;
-            }
-            BlobRef::Row(id) => {
-                // As the index gives them, damage and all; there is nothing to keep if it gives none.
-                if let Ok(Some(row)) = inner.kv.get(Table::Bodies, &rows::body(id)).await {
-                    off_thread(blobs.blocks(), move || blobs.keep_aside(id, &row.value)).await??;
-                }
-            }
+        if !small {
+            off_thread(blobs.blocks(), move || blobs.set_aside(id)).await??;
+        } else if let Ok(Some(row)) = inner.kv.get(Table::Bodies, &rows::body(id)).await {
+            // As the index gives them, damage and all; there is nothing to keep if it gives none.
+            off_thread(blobs.blocks(), move || blobs.keep_aside(id, &row.value)).await??;
         }
         Ok(())
     }
@@ -307,7 +340,7 @@ impl Store {
                 }
                 let blobs = inner.blobs.clone();
                 if off_thread(blobs.blocks(), move || blobs.aside_bytes(id)).await??.is_none() || !small {
-                    self.move_aside(if small { BlobRef::Row(id) } else { BlobRef::File(id) }).await?;
+                    self.move_aside(id, small).await?;
                 }
             }
             if found.len() < PAGE {
@@ -349,8 +382,9 @@ impl Inner {
     }
 
     /// What a commit that gives up the blob of a filled object has to write besides: the quarantine lets go of it.
-    pub(crate) fn quarantine_gives_up(&self, old: BlobRef) -> Option<(BlobId, Write)> {
-        let (BlobRef::File(id) | BlobRef::Row(id)) = old else { return None };
+    pub(crate) fn quarantine_gives_up(&self, old: &BlobRef) -> Option<(BlobId, Write)> {
+        // What is in several files was written, and is kept.
+        let (BlobRef::File(id) | BlobRef::Row(id)) = *old else { return None };
         match self.quarantine.look(id) {
             Known::Yes { kept: false } => Some((id, remove(rows::quarantine(id)))),
             Known::Yes { kept: true } | Known::No | Known::AskTheIndex => None,

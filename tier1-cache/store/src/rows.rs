@@ -1,17 +1,18 @@
 //! The keys of rows, and what they hold besides entries. Drawn byte by byte in `docs/format.md`.
 //!
-//! The first byte of a key names the family of the row. Families not used yet are left free for versions,
-//! uploads, parts, intents and inventories.
+//! The first byte of a key names the family of the row. Families not used yet are left free for versions, intents
+//! and inventories.
 
 use std::ops::Bound;
 
 use bytes::Bytes;
-use fallthrough_object::{BucketName, Key, Timestamp};
+use fallthrough_object::{BucketConfiguration, BucketName, Key, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobId;
 use crate::bucket_row::{BucketId, BucketSettings};
 use crate::error::StoreError;
+use crate::uploads::UploadId;
 
 /// The boot epoch: 8 bytes, little-endian.
 pub(crate) const EPOCH: &[u8] = b"m/epoch";
@@ -28,7 +29,9 @@ const ENTRY: u8 = b'e';
 const COUNT: u8 = b'f';
 const GATE: u8 = b'g';
 const ACCESS_KEY: u8 = b'k';
+const PART: u8 = b'p';
 const QUARANTINE: u8 = b'q';
+const UPLOAD: u8 = b'u';
 const REMOVED: u8 = b'x';
 
 fn of_id(family: u8, id: BucketId) -> Vec<u8> {
@@ -177,6 +180,109 @@ pub(crate) fn entry_of(row: &[u8]) -> Option<(BucketId, Result<Key, StoreError>)
     (*family == ENTRY).then(|| (BucketId(u64::from_be_bytes(*bucket)), entry_key(row)))
 }
 
+/// The row of a multipart upload. The key is written so that rows are in the order of keys, whatever their bytes are,
+/// and then of upload ids.
+pub(crate) fn upload(bucket: BucketId, key: &str, id: UploadId) -> Vec<u8> {
+    let mut row = uploads_of(bucket, key);
+    row.extend_from_slice(&END_OF_KEY);
+    row.extend_from_slice(&id.0);
+    row
+}
+
+const END_OF_KEY: [u8; 2] = [0, 1];
+const ZERO: [u8; 2] = [0, 0xff];
+
+fn uploads_of(bucket: BucketId, prefix: &str) -> Vec<u8> {
+    let mut row = of_id(UPLOAD, bucket);
+    for byte in prefix.bytes() {
+        match byte {
+            0 => row.extend_from_slice(&ZERO),
+            byte => row.push(byte),
+        }
+    }
+    row
+}
+
+/// The object key and the upload in the key of an upload's row.
+pub(crate) fn upload_key(row: &[u8]) -> Result<(Key, UploadId), StoreError> {
+    let read = || {
+        let (rest, id) = row.get(9..)?.split_last_chunk::<16>()?;
+        let mut rest = rest.strip_suffix(&END_OF_KEY)?;
+        let mut key = Vec::with_capacity(rest.len());
+        while let Some((byte, more)) = rest.split_first() {
+            key.push(*byte);
+            rest = if *byte == 0 { more.strip_prefix(&ZERO[1..])? } else { more };
+        }
+        Some((Key::parse(std::str::from_utf8(&key).ok()?).ok()?, UploadId(*id)))
+    };
+    read().ok_or_else(|| StoreError::corrupt("the row of an upload has no valid key"))
+}
+
+/// Uploads of a bucket whose keys begin with `prefix`, behind an upload of a key, or behind all uploads of a key.
+pub(crate) fn uploads(
+    bucket: BucketId,
+    prefix: &str,
+    after: Option<(&str, Option<UploadId>)>,
+) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let start = uploads_of(bucket, prefix);
+    let end = after_prefix(&start);
+    let after = match after {
+        None => None,
+        Some((key, Some(id))) => Some(Bound::Excluded(upload(bucket, key, id))),
+        Some((key, None)) => {
+            let mut all = uploads_of(bucket, key);
+            all.extend_from_slice(&END_OF_KEY);
+            Some(match after_prefix(&all) {
+                Bound::Excluded(next) | Bound::Included(next) => Bound::Included(next),
+                Bound::Unbounded => Bound::Excluded(all),
+            })
+        }
+    };
+    let from = match after {
+        Some(Bound::Excluded(row) | Bound::Included(row)) if row < start => Bound::Included(start),
+        Some(after) => after,
+        None => Bound::Included(start),
+    };
+    (from, end)
+}
+
+/// The bucket of an upload's row, or of a part's.
+pub(crate) fn bucket_of_upload(row: &[u8]) -> Option<BucketId> {
+    let (_, rest) = row.split_first()?;
+    Some(BucketId(u64::from_be_bytes(*rest.split_first_chunk::<8>()?.0)))
+}
+
+/// A part of an upload.
+pub(crate) fn part(bucket: BucketId, id: UploadId, number: u32) -> Vec<u8> {
+    let mut row = of_id(PART, bucket);
+    row.extend_from_slice(&id.0);
+    row.extend_from_slice(&number.to_be_bytes());
+    row
+}
+
+/// The upload and the part's number in the key of a part's row.
+pub(crate) fn part_key(row: &[u8]) -> Result<(UploadId, u32), StoreError> {
+    let read = || {
+        let (id, number) = row.get(9..)?.split_first_chunk::<16>()?;
+        Some((UploadId(*id), u32::from_be_bytes(number.try_into().ok()?)))
+    };
+    read().ok_or_else(|| StoreError::corrupt("the row of a part names no upload"))
+}
+
+/// Parts of an upload behind the one of this number.
+pub(crate) fn parts(bucket: BucketId, id: UploadId, after: u32) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let mut all = of_id(PART, bucket);
+    all.extend_from_slice(&id.0);
+    (Bound::Excluded(part(bucket, id, after)), after_prefix(&all))
+}
+
+/// All parts of a bucket, or of all buckets, from `after` on.
+pub(crate) fn all_parts(of: Option<BucketId>, after: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let all = of.map_or_else(|| vec![PART], |bucket| of_id(PART, bucket));
+    let end = after_prefix(&all);
+    (after.map_or(Bound::Included(all), Bound::Excluded), end)
+}
+
 /// The key of a small body, in its own table.
 pub(crate) fn body(blob: BlobId) -> Vec<u8> {
     let mut key = Vec::with_capacity(16);
@@ -245,6 +351,8 @@ pub(crate) struct BucketRow {
     pub(crate) id: BucketId,
     pub(crate) created: Timestamp,
     pub(crate) settings: BucketSettings,
+    #[serde(default)]
+    pub(crate) configuration: BucketConfiguration,
 }
 
 /// A row that is kept as JSON.

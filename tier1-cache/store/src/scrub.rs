@@ -4,6 +4,7 @@
 //! before. Who paces it, and what happens to what is damaged, is decided by the bucket engine; what it wants to
 //! remember over a restart is kept here as one row.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use fallthrough_object::{Key, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 
-use crate::blob::{BlobId, BlobRef};
+use crate::blob::{BlobId, BlobRef, PartBlob};
 use crate::blobs::off_thread;
 use crate::blobs::seal::{OpenBlob, checksum};
 use crate::bucket_row::BucketId;
@@ -132,6 +133,8 @@ pub struct ScrubPage {
 pub struct BodyCheck {
     inner: Arc<Inner>,
     body: CheckedBody,
+    /// Further files of the same object.
+    left: VecDeque<PartBlob>,
 }
 
 impl fmt::Debug for BodyCheck {
@@ -230,29 +233,25 @@ impl Store {
     pub async fn check_body(&self, stored: &Stored) -> Result<BodyCheck, StoreError> {
         let inner = self.inner.clone();
         let size_bytes = stored.info.size_bytes;
-        let body = match stored.blob {
-            BlobRef::Empty => CheckedBody::Done,
+        let (body, left) = match &stored.blob {
+            BlobRef::Empty => (CheckedBody::Done, VecDeque::new()),
             BlobRef::Row(id) => {
-                inner.check_small(id, size_bytes).await?;
-                CheckedBody::Row(size_bytes)
+                inner.check_small(*id, size_bytes).await?;
+                (CheckedBody::Row(size_bytes), VecDeque::new())
             }
             BlobRef::File(id) => {
-                if planted(Mutant::ScrubBelievesMemory)
-                    && let Ok(blob) = inner.blob(id).await
-                {
-                    return Ok(BodyCheck { inner, body: CheckedBody::File { blob, id, next: 0 } });
+                let part = PartBlob { id: *id, size_bytes };
+                (inner.check_file(part).await?, VecDeque::new())
+            }
+            BlobRef::Parts(parts) => {
+                let mut left: VecDeque<_> = parts.iter().copied().collect();
+                match left.pop_front() {
+                    Some(first) => (inner.check_file(first).await?, left),
+                    None => (CheckedBody::Done, left),
                 }
-                let blob = inner.open_fresh(id).await?;
-                if blob.len() != size_bytes {
-                    return Err(StoreError::corrupt(format!(
-                        "blob {}-{} has another length",
-                        id.epoch, id.number
-                    )));
-                }
-                CheckedBody::File { blob: Arc::new(blob), id, next: 0 }
             }
         };
-        Ok(BodyCheck { inner, body })
+        Ok(BodyCheck { inner, body, left })
     }
 
     /// Whether the index itself, whatever memory says, still has this entry under the key.
@@ -276,14 +275,13 @@ impl Store {
     /// # Cancellation
     /// Safe.
     pub async fn read_anew(&self, stored: &Stored) -> Result<(), StoreError> {
-        match stored.blob {
-            BlobRef::Empty => {}
-            BlobRef::Row(id) => self.inner.hot.drop_body(id),
-            BlobRef::File(id) => {
-                self.inner.close_blob(id);
-                let blobs = self.inner.blobs.clone();
-                off_thread(blobs.blocks(), move || blobs.forget_cached(id)).await??;
-            }
+        if let BlobRef::Row(id) = stored.blob {
+            self.inner.hot.drop_body(id);
+        }
+        for id in stored.blob.files() {
+            self.inner.close_blob(id);
+            let blobs = self.inner.blobs.clone();
+            off_thread(blobs.blocks(), move || blobs.forget_cached(id)).await??;
         }
         Ok(())
     }
@@ -359,7 +357,9 @@ impl BodyCheck {
                 .await??;
                 if bytes == 0 {
                     self.body = CheckedBody::Done;
-                    return Ok(None);
+                    let Some(part) = self.left.pop_front() else { return Ok(None) };
+                    self.body = self.inner.check_file(part).await?;
+                    return Ok(Some(0));
                 }
                 *next += STEP_BLOCKS;
                 Ok(Some(bytes))
@@ -369,6 +369,20 @@ impl BodyCheck {
 }
 
 impl Inner {
+    async fn check_file(&self, part: PartBlob) -> Result<CheckedBody, StoreError> {
+        let PartBlob { id, size_bytes } = part;
+        if planted(Mutant::ScrubBelievesMemory)
+            && let Ok(blob) = self.blob(id).await
+        {
+            return Ok(CheckedBody::File { blob, id, next: 0 });
+        }
+        let blob = self.open_fresh(id).await?;
+        if blob.len() != size_bytes {
+            return Err(StoreError::corrupt(format!("blob {}-{} has another length", id.epoch, id.number)));
+        }
+        Ok(CheckedBody::File { blob: Arc::new(blob), id, next: 0 })
+    }
+
     async fn open_fresh(&self, id: BlobId) -> Result<OpenBlob, StoreError> {
         if self.is_quarantined(id).await? {
             return Err(StoreError::corrupt(format!("blob {}-{} is in quarantine", id.epoch, id.number)));

@@ -125,7 +125,7 @@ impl Store {
         disk: &SimulatedDisk,
         options: StoreOptions,
         clock: Arc<dyn Clock>,
-        entropy: &dyn Entropy,
+        entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, Writer), StoreError> {
         let disk = Arc::new(disk.0.clone());
         let store = Self::open_on(disk, options, clock, entropy, Drive::Inline, None).await?;

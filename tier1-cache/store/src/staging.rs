@@ -170,9 +170,26 @@ impl Staging {
     ///
     /// # Cancellation
     /// The body is given up; what was written is removed.
-    pub async fn seal(mut self) -> Result<Sealed, StoreError> {
+    pub async fn seal(self) -> Result<Sealed, StoreError> {
+        let small_max = self.place.options.small_body_max as u64;
+        self.seal_above(small_max).await
+    }
+
+    /// As [`Staging::seal`], in a file however small it is, unless it is empty: a part of an upload is durable before
+    /// there is an object.
+    ///
+    /// # Errors
+    /// As [`Staging::append`].
+    ///
+    /// # Cancellation
+    /// As [`Staging::seal`].
+    pub async fn seal_part(self) -> Result<Sealed, StoreError> {
+        self.seal_above(0).await
+    }
+
+    async fn seal_above(mut self, small_max: u64) -> Result<Sealed, StoreError> {
         let len = self.len();
-        if matches!(self.spill, Spill::None) && len <= self.place.options.small_body_max as u64 {
+        if matches!(self.spill, Spill::None) && len <= small_max {
             let body = whole(&self.shared.lock());
             return Ok(Sealed::new(len, SealedBody::Memory(body), self.place));
         }

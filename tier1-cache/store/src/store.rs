@@ -26,12 +26,14 @@ use crate::kv::memory::MemoryKv;
 use crate::kv::{Commit, Committed, Condition, Kv, Refused, Table, Write};
 use crate::negatives::Negatives;
 use crate::options::{SMALL_BODY_LIMIT, StoreOptions};
+use crate::pins::Pins;
 use crate::quarantine::Remembered;
 use crate::rows;
 use crate::staging::{Staging, StagingPlace};
+use crate::uploads::UploadId;
 
 /// The format that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Buckets whose rows are kept in memory.
 const BUCKETS_CACHED: usize = 1024;
@@ -57,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) options: Arc<StoreOptions>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) hot: Hot,
     pub(crate) buckets: Cache<BucketName, Arc<Bucket>, UnitWeighter, SecretHash>,
     /// Newest commit to a bucket row; the lock spans check and insert of the cache above.
@@ -69,6 +72,7 @@ pub(crate) struct Inner {
     /// Negative answers of earlier starts have been found.
     pub(crate) absents_swept: AtomicBool,
     pub(crate) quarantine: Remembered,
+    pub(crate) pins: Pins,
     pub(crate) epoch: u64,
     open_blobs: Cache<BlobId, Arc<OpenBlob>, OpenWeight, SecretHash>,
     next_blob: AtomicU64,
@@ -139,7 +143,7 @@ impl Store {
     /// A store that lives as long as the process. Nothing in it blocks, starts a thread or needs a runtime.
     pub fn in_memory(options: StoreOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let kv = Arc::new(MemoryKv::default());
-        Self::assemble(kv, Arc::new(MemoryBlobs::default()), options, clock, &*entropy, 1)
+        Self::assemble(kv, Arc::new(MemoryBlobs::default()), options, clock, entropy, 1)
     }
 
     /// Puts a store together from its parts, in the boot epoch `epoch`.
@@ -148,16 +152,17 @@ impl Store {
         blobs: Arc<dyn BlobStore>,
         mut options: StoreOptions,
         clock: Arc<dyn Clock>,
-        entropy: &dyn Entropy,
+        entropy: Arc<dyn Entropy>,
         epoch: u64,
     ) -> Self {
         options.small_body_max = options.small_body_max.min(SMALL_BODY_LIMIT).min(options.staging_memory_max);
-        let hash = SecretHash::new(entropy);
+        let hash = SecretHash::new(&*entropy);
         let inner = Inner {
             kv,
             blobs,
             clock,
-            hot: Hot::new(options.hot_bytes, entropy),
+            hot: Hot::new(options.hot_bytes, &*entropy),
+            entropy,
             options: Arc::new(options),
             buckets: Cache::with(
                 BUCKETS_CACHED,
@@ -172,6 +177,7 @@ impl Store {
             negatives: Negatives::default(),
             absents_swept: AtomicBool::new(false),
             quarantine: Remembered::default(),
+            pins: Pins::default(),
             epoch,
             open_blobs: Cache::with(
                 BLOBS_OPEN as usize,
@@ -327,6 +333,16 @@ impl Drop for Announced {
 }
 
 impl Inner {
+    /// An id for a multipart upload: the time, so that uploads of one key are in the order in which they began, and
+    /// what nobody can guess.
+    pub(crate) fn new_upload(&self) -> UploadId {
+        let mut id = [0; 16];
+        let millis = self.clock.now().0.to_be_bytes();
+        id[..6].copy_from_slice(&millis[2..]);
+        self.entropy.fill(&mut id[6..]);
+        UploadId(id)
+    }
+
     pub(crate) fn new_blob(&self) -> BlobId {
         BlobId { epoch: self.epoch, number: self.next_blob.fetch_add(1, Ordering::Relaxed) }
     }
@@ -398,9 +414,14 @@ impl Inner {
     /// Lets go of a blob that no entry refers to any more. Readers finish on what they have open.
     pub(crate) fn forget(&self, id: BlobId) {
         self.open_blobs.remove(&id);
-        if !self.stays_in_quarantine(id) {
+        if !self.pins.keep(id) && !self.stays_in_quarantine(id) {
             self.blobs.remove(id);
         }
+    }
+
+    /// Lets go of the blobs whose last reference a commit gave up.
+    pub(crate) fn forget_all(&self, committed: &Committed) {
+        committed.zeroed.iter().filter_map(|row| rows::counted(row)).for_each(|id| self.forget(id));
     }
 
     /// Forgets what was verified of a blob.

@@ -38,6 +38,8 @@ pub struct SweepReport {
     pub buckets_finished: u64,
     /// Tombstones of shadows that were cleared, that were removed.
     pub tombstones_removed: u64,
+    /// Parts of uploads that ended, and uploads in buckets that were removed, that were removed.
+    pub uploads_removed: u64,
     /// Negative answers of earlier starts that were removed.
     pub negatives_removed: u64,
 }
@@ -62,6 +64,7 @@ impl Store {
         let mut report = SweepReport::default();
         self.sweep_buckets(&mut report).await?;
         self.sweep_all_cleared(&mut report).await?;
+        self.sweep_parts(&mut report).await?;
         self.sweep_quarantine(&mut report).await?;
         self.sweep_files(&mut report).await?;
         self.sweep_absents(&mut report).await?;
@@ -252,24 +255,21 @@ impl Store {
             // Nothing comes after: the gate is gone, and no bucket ever gets this id again.
             let found = self.inner.kv.range(from.clone(), to.clone(), ROWS_PER_COMMIT).await?;
             if found.is_empty() {
+                report.uploads_removed += self.discard_uploads(id).await?;
                 return Ok(());
             }
             let mut commit = Commit::default();
             let rows = found.len() as u64;
             for (key, row) in found {
                 let entry = entry_code::decode(&row.value, row.version)?;
-                let blob = entry.state.stored().map_or(BlobRef::Empty, |stored| stored.blob);
+                let blob = entry.state.stored().map_or(&BlobRef::Empty, |stored| &stored.blob);
                 commit.conditions.push(when(key.clone(), Some(row.version)));
                 commit.writes.push(remove(key));
                 commit.writes.extend(give_up(blob));
             }
             let effects = self.inner.clone();
-            let end = self.inner.order(commit, move |end| {
-                end.map(|committed| {
-                    let gone = committed.zeroed.iter().filter_map(|row| rows::counted(row));
-                    gone.for_each(|id| effects.forget(id));
-                })
-            });
+            let end =
+                self.inner.order(commit, move |end| end.map(|committed| effects.forget_all(&committed)));
             match end.await? {
                 Ok(()) => report.rows_removed += rows,
                 // Another sweep was here: look again.

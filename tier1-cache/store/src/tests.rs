@@ -50,7 +50,7 @@ async fn open(disk: &LossyDisk) -> Result<Store, StoreError> {
 
 async fn open_with(disk: &LossyDisk, options: StoreOptions) -> Result<Store, StoreError> {
     let entropy = SeededEntropy::new(1);
-    Store::open_on(Arc::new(disk.clone()), options, clock(), &entropy, Drive::Inline, None).await
+    Store::open_on(Arc::new(disk.clone()), options, clock(), Arc::new(entropy), Drive::Inline, None).await
 }
 
 fn in_memory() -> Store {
@@ -87,6 +87,7 @@ fn info(len: usize) -> ObjectInfo {
         checksums: Vec::new(),
         md5: None,
         part_sizes: Vec::new(),
+        ..ObjectInfo::default()
     }
 }
 

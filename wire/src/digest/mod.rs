@@ -9,6 +9,10 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+mod compose;
+
+pub use compose::{can_combine, combined, composite, multipart_etag};
+
 use crate::error::{S3Code, S3Error};
 use crate::payload::PayloadMode;
 use crate::uri::Query;
@@ -421,13 +425,21 @@ pub fn checksum_header_name(algorithm: ChecksumAlgorithm) -> HeaderName {
     HeaderName::from_static(PromiseSource::Checksum(algorithm).name())
 }
 
+/// The name of the element that shows a checksum of this algorithm.
+pub fn checksum_element(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc64Nvme => "ChecksumCRC64NVME",
+        ChecksumAlgorithm::Crc32c => "ChecksumCRC32C",
+        ChecksumAlgorithm::Crc32 => "ChecksumCRC32",
+        ChecksumAlgorithm::Sha1 => "ChecksumSHA1",
+        ChecksumAlgorithm::Sha256 => "ChecksumSHA256",
+    }
+}
+
 /// Adds the headers that show stored checksums: `x-amz-checksum-*` and `x-amz-checksum-type`.
 pub fn write_checksum_headers(checksums: &[Checksum], headers: &mut HeaderMap) {
     for checksum in checksums {
-        let kind = match checksum.kind {
-            ChecksumKind::FullObject => "FULL_OBJECT",
-            ChecksumKind::Composite { .. } => "COMPOSITE",
-        };
+        let kind = checksum.kind.as_str();
         if let Ok(value) = HeaderValue::from_str(&format_checksum(checksum)) {
             headers.insert(checksum_header_name(checksum.algorithm), value);
             headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind));

@@ -3,6 +3,9 @@
 use super::XmlError;
 use super::tree;
 use super::write::XmlWriter;
+use fallthrough_object::Timestamp;
+
+use crate::date::{parse_http, parse_iso};
 use crate::error::S3Code;
 
 /// Most keys of one request.
@@ -19,6 +22,10 @@ pub struct DeleteObject {
     pub version_id: Option<String>,
     /// Delete only if the object has this ETag; as it came.
     pub etag: Option<String>,
+    /// Delete only if the object was modified in this second.
+    pub last_modified: Option<Timestamp>,
+    /// Delete only if the object has so many bytes.
+    pub size_bytes: Option<u64>,
 }
 
 /// The body of a DeleteObjects request.
@@ -47,7 +54,22 @@ impl DeleteRequest {
             }
             let text = |name| row.child_text(name).filter(|text| !text.is_empty()).map(str::to_owned);
             let key = row.child_text("Key").ok_or(XmlError::Unexpected("an object has no key"))?.to_owned();
-            objects.push(DeleteObject { key, version_id: text("VersionId"), etag: text("ETag") });
+            let last_modified = match text("LastModifiedTime") {
+                None => None,
+                Some(text) => Some(
+                    parse_http(&text)
+                        .or_else(|| parse_iso(&text))
+                        .ok_or(XmlError::Unexpected("a time that cannot be read"))?,
+                ),
+            };
+            let size_bytes = match text("Size") {
+                None => None,
+                Some(text) => {
+                    Some(text.trim().parse().map_err(|_| XmlError::Unexpected("a size that is no number"))?)
+                }
+            };
+            let (version_id, etag) = (text("VersionId"), text("ETag"));
+            objects.push(DeleteObject { key, version_id, etag, last_modified, size_bytes });
         }
         if objects.is_empty() {
             return Err(XmlError::Unexpected("no key"));

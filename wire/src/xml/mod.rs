@@ -3,16 +3,23 @@
 //! What is written is always well-formed, whatever names it holds. What is read is bounded, has no
 //! document type and no entities but the five of XML itself.
 
+mod attributes;
 mod bucket;
 mod delete;
 mod error_document;
 mod list;
+mod multipart;
 pub mod tree;
 pub mod write;
 
+pub use attributes::{AttributesPart, ObjectAttributes};
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 pub use error_document::{ErrorDocument, parse_error_document};
+pub use multipart::{
+    CompletedPart, ListParts, ListUploads, PARTS_MAX, PartEntry, UploadEntry, completed, copied, initiated,
+    parse_complete_upload,
+};
 pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
 
 /// Namespace of S3's documents.

@@ -199,22 +199,13 @@ pub(crate) fn delete_leaves_tombstone(
 mod tests {
     use std::sync::Arc;
 
-    use fallthrough_object::Meta;
     use fallthrough_store::{BlobRef, ObjectInfo, Revision, Stored};
 
     use super::*;
     use crate::core::mutants::caught;
 
     fn stored() -> Stored {
-        let info = ObjectInfo {
-            etag: None,
-            size_bytes: 0,
-            last_modified: Timestamp(0),
-            meta: Meta::default(),
-            checksums: vec![],
-            md5: None,
-            part_sizes: vec![],
-        };
+        let info = ObjectInfo::default();
         Stored { info: Arc::new(info), blob: BlobRef::Empty }
     }
 

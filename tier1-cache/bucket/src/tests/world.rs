@@ -154,6 +154,7 @@ impl World {
         let request = PutRequest {
             key: key(k),
             meta: Meta::of_type("text/plain"),
+            attributes: Default::default(),
             length_bytes: Some(bytes.len() as u64),
             body: Body::Bytes(bytes),
             content_md5: None,

@@ -37,6 +37,7 @@ async fn a_body_that_breaks_its_promise_leaves_nothing() {
     let broken = |body, length_bytes, content_md5| PutRequest {
         key: key("k"),
         meta: Meta::default(),
+        attributes: Default::default(),
         body,
         length_bytes,
         content_md5,
@@ -161,6 +162,7 @@ async fn requests_for_a_bucket_that_is_gone_are_refused() {
     let request = PutRequest {
         key: key("k"),
         meta: Meta::default(),
+        attributes: Default::default(),
         body: Body::empty(),
         length_bytes: Some(0),
         content_md5: None,

@@ -112,6 +112,16 @@ impl From<BucketError> for ApiError {
                 "keep a copy, then purge with written=true (--written)",
             ),
             BucketError::Conflict => (StatusCode::CONFLICT, "conflict", "try again"),
+            // Of S3 alone: no operation of this API comes to them.
+            BucketError::NoSuchUpload
+            | BucketError::NoSuchPart { .. }
+            | BucketError::InvalidPart { .. }
+            | BucketError::InvalidPartOrder
+            | BucketError::PartTooSmall { .. }
+            | BucketError::TooLarge { .. }
+            | BucketError::WrongLength { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid_request", "check the request")
+            }
             BucketError::InvalidSettings { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_settings",

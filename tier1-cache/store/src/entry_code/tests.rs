@@ -43,7 +43,32 @@ fn metas() -> impl Strategy<Value = Meta> {
     })
 }
 
+fn acls() -> impl Strategy<Value = Acl> {
+    let grantee = prop_oneof![
+        text().prop_map(Grantee::Account),
+        Just(Grantee::AuthenticatedUsers),
+        Just(Grantee::AllUsers),
+    ];
+    let grant = (grantee, 0..Permission::ALL.len())
+        .prop_map(|(grantee, n)| AclGrant { grantee, permission: Permission::ALL[n] });
+    prop::collection::vec(grant, 0..4).prop_map(|grants| Acl { grants })
+}
+
 fn infos() -> impl Strategy<Value = ObjectInfo> {
+    let tags = prop::collection::vec((text(), text()).prop_map(|(key, value)| Tag { key, value }), 0..3);
+    let sums = prop::option::of((0..ChecksumAlgorithm::ALL.len(), 0usize..4).prop_map(|(n, parts)| {
+        let algorithm = ChecksumAlgorithm::ALL[n];
+        PartChecksums { algorithm, values: vec![7; parts * algorithm.len_bytes()] }
+    }));
+    let upload = prop::option::of(any::<[u8; 16]>().prop_map(UploadId));
+    let rest =
+        (sums, upload, tags, prop::option::of(text()), prop::option::of(acls()), prop::option::of(text()));
+    (plain_infos(), rest).prop_map(|(info, (part_checksums, upload, tags, owner, acl, website_redirect))| {
+        ObjectInfo { part_checksums, upload, tags, owner, acl, website_redirect, ..info }
+    })
+}
+
+fn plain_infos() -> impl Strategy<Value = ObjectInfo> {
     let parts = prop::collection::vec(0u64..3, 0..30);
     let sums = prop::collection::vec(checksums(), 0..3);
     (prop::option::of(etags()), any::<u64>(), times(), metas(), sums, any::<Option<[u8; 16]>>(), parts)
@@ -55,6 +80,7 @@ fn infos() -> impl Strategy<Value = ObjectInfo> {
             checksums,
             md5,
             part_sizes,
+            ..ObjectInfo::default()
         })
 }
 
@@ -78,12 +104,16 @@ fn provenances() -> impl Strategy<Value = Provenance> {
 }
 
 fn storeds() -> impl Strategy<Value = Stored> {
-    (infos(), any::<bool>(), any::<u64>(), any::<u64>()).prop_map(|(info, row, epoch, number)| {
+    (infos(), 0..3u8, any::<u64>(), any::<u64>()).prop_map(|(info, kind, epoch, number)| {
         let id = BlobId { epoch, number };
-        let blob = match (info.size_bytes, row) {
+        let blob = match (info.size_bytes, kind) {
             (0, _) => BlobRef::Empty,
-            (_, true) => BlobRef::Row(id),
-            (_, false) => BlobRef::File(id),
+            (_, 0) => BlobRef::Row(id),
+            (1, _) | (_, 1) => BlobRef::File(id),
+            (size, _) => BlobRef::of_parts(vec![
+                PartBlob { id, size_bytes: 1 },
+                PartBlob { id: BlobId { epoch: 3, number: 4 }, size_bytes: size - 1 },
+            ]),
         };
         Stored { info: Arc::new(info), blob }
     })
@@ -130,6 +160,7 @@ fn the_bytes_are_the_documented_ones() {
         checksums: Vec::new(),
         md5: None,
         part_sizes: vec![100, 100, 100],
+        ..ObjectInfo::default()
     };
     let stored = Stored { info: Arc::new(info), blob: BlobRef::File(BlobId { epoch: 1, number: 200 }) };
     let expected = [
@@ -161,6 +192,7 @@ fn usual_entries_are_small() {
         }],
         md5: Some([7; 16]),
         part_sizes: vec![8 << 20; 640],
+        ..ObjectInfo::default()
     };
     let stored = Stored { info: Arc::new(info), blob: BlobRef::File(BlobId { epoch: 9, number: 9 }) };
     assert!(encode(&EntryState::Written(stored), None).len() < 1024);
@@ -176,6 +208,11 @@ fn what_contradicts_itself_is_refused() {
         &[1, 1, 18, 1, 1, 17, 1, 0],
         &[1, 1, 17, 1, 5],
         &[1, 1, 2, 3, 1, 1, 1],
+        // Parts that do not add up; one part; a part without bytes; an ACL's line without the ACL.
+        &[1, 1, 5, 6, 1, 1, 2, 1, 2, 2, 17, 1, 5],
+        &[1, 1, 5, 3, 1, 1, 5, 17, 1, 5],
+        &[1, 1, 5, 6, 1, 1, 5, 1, 2, 0, 17, 1, 5],
+        &[1, 1, 17, 1, 0, 34, 2, 1, 3],
         &[1, 4],
         &[1],
     ] {

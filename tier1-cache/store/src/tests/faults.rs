@@ -127,8 +127,9 @@ async fn under_the_reserve_no_body_is_taken_but_deletes_and_reads_are() {
     // A second a look: the disk is asked for its free space anew each time.
     let clock = Arc::new(StandingClock { now: 0.into(), step: 1_000_000_000 });
     let entropy = SeededEntropy::new(1);
-    let store =
-        Store::open_on(Arc::new(disk.clone()), limits, clock, &entropy, Drive::Inline, None).await.unwrap();
+    let store = Store::open_on(Arc::new(disk.clone()), limits, clock, Arc::new(entropy), Drive::Inline, None)
+        .await
+        .unwrap();
     let (bucket, at) = (bucket(&store).await, key("k"));
     let entry = put(&store, &bucket, &at, &bytes_of(1, 3000)).await;
     for (free, expected_len, writes, fills) in
@@ -163,7 +164,8 @@ async fn two_bodies_never_count_on_the_same_free_space() {
     disk.set_free(10_000);
     let limits = StoreOptions { reserve_bytes: 1000, low_space_stop_fills_bytes: 1000, ..options() };
     let (clock, entropy) = (Arc::new(StandingClock { now: 0.into(), step: 0 }), SeededEntropy::new(1));
-    let store = Store::open_on(Arc::new(disk), limits, clock, &entropy, Drive::Inline, None).await.unwrap();
+    let store =
+        Store::open_on(Arc::new(disk), limits, clock, Arc::new(entropy), Drive::Inline, None).await.unwrap();
     let first = store.stage(Some(6000));
     assert!(first.is_ok());
     assert!(matches!(store.stage(Some(6000)), Err(StoreError::Full { free_bytes: 4000 })));

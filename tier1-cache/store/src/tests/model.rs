@@ -121,7 +121,7 @@ impl World {
         if self.versions.last() != Some(&version) {
             return Err(format!("version {version} is not the newest"));
         }
-        let blob = |entry: &Entry| entry.state.stored().and_then(|stored| blob_of(stored.blob));
+        let blob = |entry: &Entry| entry.state.stored().and_then(|stored| blob_of(&stored.blob));
         let old = self.model.get(&at).and_then(|(entry, _)| blob(entry));
         if old != now.as_ref().and_then(|(entry, _)| blob(entry))
             && old.is_some_and(|old| self.aside.get(&old) == Some(&false))
@@ -238,8 +238,8 @@ impl World {
     async fn rot(&mut self, at: usize, byte: usize) -> Outcome {
         let Some((entry, _)) = self.model.get(&at).cloned() else { return Ok(()) };
         let Some(stored) = entry.state.stored() else { return Ok(()) };
-        let Some(id) = blob_of(stored.blob) else { return Ok(()) };
-        if let (crate::BlobRef::File(_), false) = (stored.blob, self.aside.contains_key(&id)) {
+        let Some(id) = blob_of(&stored.blob) else { return Ok(()) };
+        if let (crate::BlobRef::File(_), false) = (&stored.blob, self.aside.contains_key(&id)) {
             let name = format!("blobs/{:02x}/{:016x}-{:016x}", id.number & 0xff, id.epoch, id.number);
             let len = self.disk.content(&name).len();
             self.disk.damage(&name, byte % len);
@@ -262,9 +262,9 @@ impl World {
         self.model.retain(|_, (entry, _)| !matches!(entry.state, EntryState::Absent { .. }));
         // Files are what entries refer to, no more and no less.
         let used = self.model.values().filter_map(|(entry, _)| entry.state.stored());
-        let used = used.filter(|stored| match stored.blob {
-            crate::BlobRef::File(id) => !self.aside.contains_key(&id),
-            crate::BlobRef::Row(_) | crate::BlobRef::Empty => false,
+        let used = used.filter(|stored| match &stored.blob {
+            crate::BlobRef::File(id) => !self.aside.contains_key(id),
+            crate::BlobRef::Row(_) | crate::BlobRef::Empty | crate::BlobRef::Parts(_) => false,
         });
         let used = used.count();
         same("files in quarantine", self.disk.names("quarantine/").len(), self.aside.len())?;
@@ -281,7 +281,7 @@ impl World {
             same(raw, found.as_deref(), want.map(|(entry, _)| entry))?;
             if let Some((stored, body)) = want.and_then(|(e, body)| Some((e.state.stored()?, body))) {
                 let got = read(&self.store, stored).await;
-                if blob_of(stored.blob).is_some_and(|id| self.aside.contains_key(&id)) {
+                if blob_of(&stored.blob).is_some_and(|id| self.aside.contains_key(&id)) {
                     same("served from quarantine", got.is_ok(), false)?;
                 } else {
                     same("body", got.map_err(|e| e.to_string())?, body.to_vec())?;
@@ -300,11 +300,8 @@ impl World {
     }
 }
 
-fn blob_of(blob: crate::BlobRef) -> Option<crate::BlobId> {
-    match blob {
-        crate::BlobRef::Empty => None,
-        crate::BlobRef::Row(id) | crate::BlobRef::File(id) => Some(id),
-    }
+fn blob_of(blob: &crate::BlobRef) -> Option<crate::BlobId> {
+    blob.ids().next()
 }
 
 /// One runtime per history; no threads, no timers.

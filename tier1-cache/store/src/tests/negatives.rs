@@ -30,9 +30,16 @@ impl Clock for Standing {
 
 async fn open_at(disk: &LossyDisk, clock: &Arc<Standing>) -> Store {
     let clock: Arc<dyn Clock> = clock.clone();
-    Store::open_on(Arc::new(disk.clone()), options(), clock, &SeededEntropy::new(1), Drive::Inline, None)
-        .await
-        .unwrap()
+    Store::open_on(
+        Arc::new(disk.clone()),
+        options(),
+        clock,
+        Arc::new(SeededEntropy::new(1)),
+        Drive::Inline,
+        None,
+    )
+    .await
+    .unwrap()
 }
 
 async fn absent(store: &Store, bucket: &Bucket, raw: &str, until: u64) {

@@ -18,7 +18,7 @@ async fn bodies_of_every_size_class_read_back_whole_and_in_ranges() {
             let (at, body) = (key(&format!("k{len}")), bytes_of(len as u64, len));
             let entry = put(&store, &bucket, &at, &body).await;
             let stored = entry.state.stored().unwrap();
-            match (len, stored.blob) {
+            match (len, &stored.blob) {
                 (0, BlobRef::Empty) | (1..=64, BlobRef::Row(_)) | (65.., BlobRef::File(_)) => {}
                 other => panic!("{other:?}"),
             }

@@ -1,0 +1,189 @@
+//! What clients set on buckets and on objects that are here besides bytes: configuration, tags, ACLs.
+
+use std::sync::Arc;
+
+use fallthrough_object::{BucketConfiguration, BucketName, Key};
+use fallthrough_store::{Bucket, Created, EntryState, ObjectInfo, Stored};
+
+use crate::api::{BucketError, Caller, GetRequest, NewBucket};
+use crate::core::commit::MAX_CONFLICTS;
+use crate::engine::Engine;
+use crate::ledger::Change;
+
+impl Engine {
+    /// As [`Engine::create_bucket`], with what the client wants set from the beginning.
+    ///
+    /// # Errors
+    /// [`BucketError::InvalidSettings`]; the store's.
+    pub async fn create_configured_bucket(
+        &self,
+        name: &BucketName,
+        settings: fallthrough_store::BucketSettings,
+        configuration: BucketConfiguration,
+    ) -> Result<NewBucket, BucketError> {
+        self.check(name, &settings)?;
+        Ok(match self.inner.store.create_configured(name, settings, configuration).await? {
+            Created::New(bucket) => NewBucket::Created(bucket),
+            Created::Exists(bucket) => NewBucket::Exists(bucket),
+        })
+    }
+
+    /// Changes what clients have set on a bucket; durable when this returns.
+    ///
+    /// `change` may be called several times, each time on the configuration as it is.
+    ///
+    /// # Errors
+    /// [`BucketError::NoSuchBucket`], also if another bucket has the name now; [`BucketError::Conflict`]; the store's.
+    ///
+    /// # Cancellation
+    /// It may or may not have been changed.
+    pub async fn configure(
+        &self,
+        bucket: &Bucket,
+        change: &(dyn Fn(&mut BucketConfiguration) + Send + Sync),
+    ) -> Result<Arc<Bucket>, BucketError> {
+        for _ in 0..MAX_CONFLICTS {
+            let now = self.bucket(&bucket.name).await?;
+            if now.id != bucket.id {
+                return Err(BucketError::NoSuchBucket(bucket.name.clone()));
+            }
+            let mut configuration = (*now.configuration).clone();
+            change(&mut configuration);
+            let changed = self.inner.store.configure_bucket(&now, configuration).await;
+            if let Some(changed) = self.gate_moved(&now, changed)? {
+                return Ok(changed);
+            }
+        }
+        Err(BucketError::Conflict)
+    }
+
+    /// What is known of an object: of one that is not here, as a HEAD learns it.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn describe(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        key: &Key,
+    ) -> Result<Arc<ObjectInfo>, BucketError> {
+        let request = GetRequest { head: true, ..GetRequest::of(key.clone()) };
+        Ok(self.get(bucket, caller, request).await.result?.info)
+    }
+
+    /// A body as a stream, whatever it is.
+    pub fn pieces(&self, body: fallthrough_object::Body) -> fallthrough_object::ByteStream {
+        self.inner.store.pieces(body)
+    }
+
+    /// What is stored here of an object, if it is here: nobody is asked.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn stored_here(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+    ) -> Result<Option<Arc<ObjectInfo>>, BucketError> {
+        let entry = self.inner.store.lookup(bucket.id, key).await?;
+        Ok(entry.and_then(|entry| entry.state.stored().map(|stored| stored.info.clone())))
+    }
+
+    /// Changes what an object has besides its bytes; durable when this returns. One that is not here is filled first,
+    /// and one that was filled counts as written from then on: what a client has said is never lost to an eviction or
+    /// to the origin.
+    ///
+    /// `change` may be called several times, each time on the object as it is. Its length and its ETag must stay.
+    ///
+    /// # Errors
+    /// As [`Engine::get`] where the object is not here; [`BucketError::NoSuchKey`]; [`BucketError::Conflict`]; the
+    /// store's; what `change` says.
+    ///
+    /// # Cancellation
+    /// It may or may not have been changed.
+    pub async fn annotate(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        key: &Key,
+        change: &(dyn Fn(&mut ObjectInfo) -> Result<(), BucketError> + Send + Sync),
+    ) -> Result<Arc<ObjectInfo>, BucketError> {
+        for _ in 0..MAX_CONFLICTS {
+            self.have_here(bucket, caller, key).await?;
+            let changed = self
+                .change(bucket, key, |_, row| {
+                    let Some(stored) = row.and_then(|row| row.state.stored()) else {
+                        return Err(BucketError::NotOffered { what: GONE_AGAIN });
+                    };
+                    let mut info = (*stored.info).clone();
+                    change(&mut info)?;
+                    Ok(Change::Amend(Box::new(info)))
+                })
+                .await;
+            match changed {
+                // Purged or deleted between the two: as if it had not been here.
+                Err(BucketError::NotOffered { what: GONE_AGAIN }) => {}
+                Ok(entry) => {
+                    let stored = entry.as_deref().and_then(|entry| entry.state.stored());
+                    return stored.map(|stored| stored.info.clone()).ok_or(BucketError::Conflict);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(BucketError::Conflict)
+    }
+
+    /// The object, whole and committed here: one that is not is filled first.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    ///
+    /// # Cancellation
+    /// Safe: the fill goes on.
+    pub(crate) async fn have_here(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        key: &Key,
+    ) -> Result<Stored, BucketError> {
+        for _ in 0..MAX_CONFLICTS {
+            let object = self.get(bucket, caller, GetRequest::of(key.clone())).await.result?;
+            let here = self.inner.store.lookup(bucket.id, key).await?;
+            if let Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) =
+                here.as_ref().map(|entry| &entry.state)
+            {
+                return Ok(stored.clone());
+            }
+            // On its way: read to its end, which comes only when all of it is verified; then its commit.
+            drain(object).await?;
+            self.verified_are_committed(bucket, Some(key)).await;
+        }
+        // Delivered each time, and never kept: the origin forbids it, or there is no room.
+        Err(BucketError::NotOffered { what: "this" })
+    }
+}
+
+/// The mark of a change that found nothing to change.
+const GONE_AGAIN: &str = "an object that went away";
+
+async fn drain(object: crate::api::Object) -> Result<(), BucketError> {
+    use fallthrough_object::Body;
+    use futures::TryStreamExt as _;
+
+    match object.body {
+        crate::api::ObjectBody::Whole(Body::Stream(pieces)) => {
+            let read = pieces.try_for_each(|_| std::future::ready(Ok(()))).await;
+            read.map_err(|error| BucketError::OriginFailing {
+                reason: error.to_string(),
+                retry_after: std::time::Duration::from_secs(1),
+            })
+        }
+        _ => Ok(()),
+    }
+}

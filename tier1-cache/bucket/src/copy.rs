@@ -1,0 +1,197 @@
+//! COPY of an object: by reference where its bytes are in files, and never through the client.
+
+use std::sync::Arc;
+
+use fallthrough_object::{Body, ByteRange, Key, Meta};
+use fallthrough_store::{Bucket, Entry, EntryState, NewState, ObjectInfo, StoreError, Stored};
+use fallthrough_wire::conditions::{Conditions, Verdict, WriteConditions};
+
+use crate::api::{Attributes, BucketError, Caller};
+use crate::core::commit::MAX_CONFLICTS;
+use crate::engine::Engine;
+use crate::fetch::whole_secs;
+use crate::guard::Guard;
+use crate::ledger::{Change, Source};
+
+/// The largest object that one COPY takes: 5 GiB.
+pub const COPY_BYTES_MAX: u64 = 5 << 30;
+
+/// Where a copy comes from.
+#[derive(Clone, Debug)]
+pub struct CopySource {
+    /// Its bucket.
+    pub bucket: Arc<Bucket>,
+    /// Its key.
+    pub key: Key,
+    /// Conditions on it: `x-amz-copy-source-if-…`.
+    pub conditions: Conditions,
+}
+
+/// A copy of one object.
+#[derive(Clone, Debug)]
+pub struct CopyRequest {
+    /// What is copied.
+    pub source: CopySource,
+    /// The key of the copy.
+    pub key: Key,
+    /// New headers; `None`: the source's.
+    pub meta: Option<Meta>,
+    /// New tags; `None`: the source's.
+    pub tags: Option<Vec<fallthrough_object::Tag>>,
+    /// What else the copy gets; its tags are not looked at.
+    pub attributes: Attributes,
+    /// Conditions on what is at the copy's key.
+    pub conditions: WriteConditions,
+}
+
+impl Engine {
+    /// An object that is copied from, whole and here: a cold one is filled first. Its conditions hold.
+    ///
+    /// # Errors
+    /// [`BucketError::PreconditionFailed`]; otherwise as [`Engine::get`].
+    ///
+    /// # Cancellation
+    /// Safe: the fill goes on.
+    pub async fn copy_source(
+        &self,
+        caller: &Caller,
+        source: &CopySource,
+    ) -> Result<Arc<ObjectInfo>, BucketError> {
+        Ok(self.source(caller, source).await?.1.info)
+    }
+
+    async fn source(
+        &self,
+        caller: &Caller,
+        source: &CopySource,
+    ) -> Result<(Arc<Entry>, Stored), BucketError> {
+        for _ in 0..MAX_CONFLICTS {
+            self.have_here(&source.bucket, caller, &source.key).await?;
+            let entry = self.inner.store.lookup(source.bucket.id, &source.key).await?;
+            let Some(entry) = entry else { continue };
+            let (EntryState::Written(stored) | EntryState::Filled(stored, _)) = &entry.state else { continue };
+            let stored = stored.clone();
+            let (etag, modified) = (stored.info.etag.as_ref(), Some(stored.info.last_modified));
+            // As on a read, but for the answer: a copy of what is not modified is refused.
+            return match source.conditions.evaluate(etag, modified, true) {
+                Verdict::Proceed => Ok((entry, stored)),
+                Verdict::NotModified | Verdict::PreconditionFailed => Err(BucketError::PreconditionFailed),
+            };
+        }
+        Err(BucketError::Conflict)
+    }
+
+    /// Copies an object; durable when this returns. The bytes of a copy are those of its source at one moment.
+    ///
+    /// # Errors
+    /// As [`Engine::copy_source`] for the source and [`Engine::put`] for the copy; [`BucketError::TooLarge`].
+    ///
+    /// # Cancellation
+    /// It may or may not have been made; never in part.
+    pub async fn copy(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        request: CopyRequest,
+    ) -> Result<Arc<ObjectInfo>, BucketError> {
+        let source = &request.source;
+        let guard = Guard::new(self, bucket, caller, &request.key, request.conditions.clone());
+        guard.judge_now().await?;
+        for _ in 0..MAX_CONFLICTS {
+            let (entry, stored) = self.source(caller, source).await?;
+            if stored.info.size_bytes > COPY_BYTES_MAX {
+                return Err(BucketError::TooLarge { max_bytes: COPY_BYTES_MAX });
+            }
+            let info = self.copied(&stored.info, &request);
+            let to_itself = source.bucket.id == bucket.id && source.key == request.key;
+            let small = matches!(stored.blob, fallthrough_store::BlobRef::Row(_));
+            let change = if to_itself {
+                None
+            } else if small {
+                let body = match self.inner.store.open_body(&stored, whole(&stored)).await {
+                    Ok(body) => body,
+                    Err(StoreError::Superseded) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                Some(self.anew(info.clone(), body).await?)
+            } else {
+                let of = Source { bucket: source.bucket.id, key: source.key.clone(), entry: entry.clone() };
+                Some(Change::Copy(Box::new(info.clone()), of))
+            };
+            let committed = guard
+                .change(None, |_, row| match &change {
+                    Some(change) => Ok(change.clone()),
+                    None if row.is_some_and(|row| row.row_version == entry.row_version) => {
+                        Ok(Change::Amend(Box::new(info.clone())))
+                    }
+                    None => Err(BucketError::Unavailable(Arc::new(StoreError::Superseded))),
+                })
+                .await;
+            match committed {
+                Ok(_) => return Ok(Arc::new(info)),
+                // The source was overwritten or deleted meanwhile: what it is now is copied.
+                Err(BucketError::Unavailable(error)) if matches!(*error, StoreError::Superseded) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(BucketError::Conflict)
+    }
+
+    fn copied(&self, of: &ObjectInfo, request: &CopyRequest) -> ObjectInfo {
+        let attributes = request.attributes.clone();
+        ObjectInfo {
+            last_modified: whole_secs(self.inner.clock.now()),
+            meta: request.meta.clone().unwrap_or_else(|| of.meta.clone()),
+            tags: request.tags.clone().unwrap_or_else(|| of.tags.clone()),
+            owner: attributes.owner,
+            acl: attributes.acl,
+            website_redirect: attributes.website_redirect,
+            upload: None,
+            ..of.clone()
+        }
+    }
+
+    /// A small body under another name: it has one reference, so the copy has bytes of its own.
+    async fn anew(&self, info: ObjectInfo, body: Body) -> Result<Change, BucketError> {
+        let mut staging = self.inner.store.stage(Some(info.size_bytes))?;
+        crate::put::receive(&self.inner.store, &mut staging, body, Some(info.size_bytes)).await?;
+        Ok(Change::Publish(NewState::Written(info), staging.seal().await?))
+    }
+
+    /// The bytes of a range of an object that is copied from, and what is known of the object.
+    ///
+    /// # Errors
+    /// As [`Engine::copy_source`]; [`BucketError::RangeNotSatisfiable`] unless all of `range` (half-open, in bytes) is
+    /// in the object.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn copy_range(
+        &self,
+        caller: &Caller,
+        source: &CopySource,
+        range: Option<ByteRange>,
+    ) -> Result<(Arc<ObjectInfo>, Body, u64), BucketError> {
+        for _ in 0..MAX_CONFLICTS {
+            let (_, stored) = self.source(caller, source).await?;
+            let size_bytes = stored.info.size_bytes;
+            let range = range.unwrap_or(ByteRange::whole(size_bytes));
+            if range.end > size_bytes || range.start > range.end {
+                return Err(BucketError::RangeNotSatisfiable { size_bytes: Some(size_bytes) });
+            }
+            if range.len() > COPY_BYTES_MAX {
+                return Err(BucketError::TooLarge { max_bytes: COPY_BYTES_MAX });
+            }
+            match self.inner.store.open_body(&stored, range).await {
+                Ok(body) => return Ok((stored.info, body, range.len())),
+                Err(StoreError::Superseded) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(BucketError::Conflict)
+    }
+}
+
+fn whole(stored: &Stored) -> ByteRange {
+    ByteRange::whole(stored.info.size_bytes)
+}

@@ -1,0 +1,184 @@
+//! CopyObject and UploadPartCopy.
+
+use std::sync::{Arc, OnceLock};
+
+use fallthrough_bucket::{Bucket, CopyRequest, CopySource, Engine, PutPart};
+use fallthrough_object::{BucketName, ByteRange, Checksum, Key};
+use fallthrough_wire::conditions::{Conditions, WriteConditions};
+use fallthrough_wire::digest::{DigestSet, Digests};
+use fallthrough_wire::headers::meta_of_request;
+use fallthrough_wire::uri;
+use fallthrough_wire::xml::copied;
+use fallthrough_wire::{S3Code, S3Error};
+use futures::StreamExt as _;
+
+use crate::access::{Denied, Place, decide};
+use crate::exchange::Exchange;
+use crate::multipart::{document, part_number, upload_id};
+use crate::operation::Need;
+use crate::put::{attributes, check_storage_class, refuse_encryption};
+use crate::refusal::Refusal;
+use crate::report::Reported;
+
+const SOURCE: &str = "x-amz-copy-source";
+
+/// Headers of encryption keys for the source.
+const REFUSED_HEADERS: [&str; 2] = [
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-copy-source-server-side-encryption-customer-key",
+];
+
+/// What is copied, if the sender may read it.
+async fn source(exchange: &Exchange<'_>, engine: &Engine) -> Result<(CopySource, bool), Refusal> {
+    exchange.refuse_headers(&REFUSED_HEADERS)?;
+    let bad = |message: &'static str| {
+        S3Error::with_message(S3Code::InvalidArgument, message).and("ArgumentName", SOURCE)
+    };
+    let text = exchange.header(SOURCE).ok_or_else(|| bad("The copy source cannot be read."))?;
+    let named = uri::CopySource::parse(text)
+        .map_err(|_| bad("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"))?;
+    match named.version_id.as_deref() {
+        None | Some("" | "null") => {}
+        Some(_) => return Err(bad("Invalid version id specified").into()),
+    }
+    let name = BucketName::parse(&named.bucket)
+        .map_err(|_| S3Error::new(S3Code::NoSuchBucket).and("BucketName", named.bucket.as_str()))?;
+    let key = Key::parse(&named.key).map_err(|_| S3Error::new(S3Code::KeyTooLong))?;
+    let bucket = engine.bucket(&name).await?;
+    let may_fill = may_read(exchange, &bucket)?;
+    if let Some(expected) = exchange.header("x-amz-source-expected-bucket-owner")
+        && expected != bucket.settings.owner
+    {
+        return Err(Refusal::denied());
+    }
+    let conditions = Conditions::from_copy_source_headers(&exchange.parts.headers);
+    Ok((CopySource { bucket, key, conditions }, may_fill))
+}
+
+/// Whether the sender may read objects of the bucket, and then whether it may have them filled.
+fn may_read(exchange: &Exchange<'_>, bucket: &Bucket) -> Result<bool, Refusal> {
+    let place = Place {
+        name: bucket.name.as_str(),
+        owner: &bucket.settings.owner,
+        public: bucket.settings.public,
+    };
+    let allowed = decide(exchange.sender.identity(), Need::ReadObject, place);
+    Ok(allowed.map_err(|Denied| Refusal::denied())?.may_fill)
+}
+
+/// Copies an object.
+pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
+    refuse_encryption(exchange)?;
+    check_storage_class(exchange)?;
+    let (source, may_fill) = source(exchange, engine).await?;
+    let (bucket, key) = (exchange.bucket()?, exchange.key()?);
+    let replaces_meta = directive(exchange, "x-amz-metadata-directive")?;
+    let replaces_tags = directive(exchange, "x-amz-tagging-directive")?;
+    let attributes = attributes(exchange, engine).await?;
+    let to_itself = source.bucket.id == bucket.id && source.key == *key;
+    let changes = replaces_meta
+        || exchange.header("x-amz-storage-class").is_some()
+        || exchange.header("x-amz-website-redirect-location").is_some();
+    if to_itself && !changes {
+        return Err(S3Error::with_message(
+            S3Code::InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes.",
+        )
+        .into());
+    }
+    let meta = match replaces_meta {
+        true => Some(meta_of_request(&exchange.parts.headers).map_err(S3Error::from)?),
+        false => None,
+    };
+    let tags = replaces_tags.then(|| attributes.tags.clone());
+    let conditions = WriteConditions::from_headers(&exchange.parts.headers)?;
+    let request = CopyRequest { source, key: key.clone(), meta, tags, attributes, conditions };
+    let caller = fallthrough_bucket::Caller { may_fill, ..exchange.caller.clone() };
+    let info = Box::pin(engine.copy(bucket, &caller, request)).await?;
+    let etag = info.etag.as_ref().ok_or(S3Code::InternalError)?;
+    Ok(document(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)).into())
+}
+
+/// Whether a directive says REPLACE.
+fn directive(exchange: &Exchange<'_>, name: &'static str) -> Result<bool, S3Error> {
+    match exchange.header(name) {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("COPY") => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("REPLACE") => Ok(true),
+        Some(text) => Err(S3Error::with_message(S3Code::InvalidArgument, "Unknown directive.")
+            .and("ArgumentName", name)
+            .and("ArgumentValue", text)),
+    }
+}
+
+/// Keeps a part that is copied from an object.
+pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
+    refuse_encryption(exchange)?;
+    let (id, number) = (upload_id(exchange)?, part_number(exchange)?);
+    let range = source_range(exchange)?;
+    let (source, may_fill) = source(exchange, engine).await?;
+    let (bucket, key) = (exchange.bucket()?, exchange.key()?);
+    let upload = engine.upload(bucket, key, id).await?;
+    let caller = fallthrough_bucket::Caller { may_fill, ..exchange.caller.clone() };
+    let (_, body, length_bytes) = engine.copy_range(&caller, &source, range).await?;
+    let checksums: Arc<OnceLock<Vec<Checksum>>> = Arc::default();
+    let body = match upload.row.checksum {
+        None => body,
+        Some(algorithm) => {
+            let mut digests = Some(Digests::new(DigestSet::none().and(algorithm)));
+            let done = Arc::clone(&checksums);
+            let pieces = engine.pieces(body);
+            let counted = pieces.map(Some).chain(futures::stream::once(async { None })).filter_map(move |piece| {
+                match &piece {
+                    Some(Ok(bytes)) => {
+                        if let Some(digests) = &mut digests {
+                            digests.update(bytes);
+                        }
+                    }
+                    Some(Err(_)) => {}
+                    None => {
+                        let values = digests.take().map(Digests::finish).unwrap_or_default();
+                        // Set once: the stream ends once.
+                        let _ = done.set(values.checksums);
+                    }
+                }
+                std::future::ready(piece)
+            });
+            fallthrough_object::Body::Stream(Box::pin(counted))
+        }
+    };
+    let request = PutPart {
+        key: key.clone(),
+        upload: id,
+        number,
+        body,
+        length_bytes: Some(length_bytes),
+        content_md5: None,
+        checksums,
+    };
+    let part = Box::pin(engine.put_part(bucket, request)).await?;
+    Ok(document(copied("CopyPartResult", &part.etag(), part.last_modified, &part.checksums)).into())
+}
+
+/// `x-amz-copy-source-range: bytes=first-last`, both given and inclusive.
+fn source_range(exchange: &Exchange<'_>) -> Result<Option<ByteRange>, S3Error> {
+    let name = "x-amz-copy-source-range";
+    let Some(text) = exchange.header(name) else { return Ok(None) };
+    let read = || {
+        let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (first, last) =
+            (Some(first).filter(|t| digits(t))?.parse::<u64>().ok()?, Some(last).filter(|t| digits(t))?.parse::<u64>().ok()?);
+        (first <= last).then_some(ByteRange { start: first, end: last.checked_add(1)? })
+    };
+    read().map(Some).ok_or_else(|| {
+        S3Error::with_message(
+            S3Code::InvalidArgument,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the \
+             zero-based offsets of the first and last bytes to copy",
+        )
+        .and("ArgumentName", name)
+        .and("ArgumentValue", text)
+    })
+}

@@ -1,0 +1,151 @@
+//! ListMultipartUploads and ListParts.
+
+use fallthrough_bucket::{Bucket, Engine, Upload, UploadId};
+use fallthrough_wire::xml::{ListParts, ListUploads, Owner, PartEntry, UploadEntry};
+use fallthrough_wire::{S3Code, S3Error};
+
+use crate::exchange::Exchange;
+use crate::list::url_encoded;
+use crate::multipart::{document, type_name, upload_id};
+use crate::refusal::Refusal;
+use crate::report::Reported;
+
+/// The largest page, and the size of one that is not asked for.
+const PAGE_MAX: u32 = 1000;
+
+/// A number among the parameters.
+fn number(exchange: &Exchange<'_>, name: &'static str, default: u32) -> Result<u32, S3Error> {
+    let Some(text) = exchange.query.get(name).filter(|text| !text.is_empty()) else { return Ok(default) };
+    let number = text.parse().ok().filter(|number| i32::try_from(*number).is_ok());
+    number.ok_or_else(|| {
+        let message = format!("Argument {name} must be an integer between 0 and 2147483647");
+        S3Error::with_message(S3Code::InvalidArgument, message)
+            .and("ArgumentName", name)
+            .and("ArgumentValue", text)
+    })
+}
+
+fn owner(id: &str) -> Owner {
+    Owner { id: id.to_owned(), display_name: id.to_owned() }
+}
+
+fn owners(bucket: &Bucket, upload: &Upload) -> (Owner, Owner) {
+    let object = upload.row.owner.as_deref().unwrap_or(&bucket.settings.owner);
+    (owner(&upload.row.initiator), owner(object))
+}
+
+/// A page of the parts of an upload.
+pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
+    let id = upload_id(exchange)?;
+    let (bucket, key) = (exchange.bucket()?, exchange.key()?);
+    let max_parts = number(exchange, "max-parts", PAGE_MAX)?.min(PAGE_MAX);
+    let marker = number(exchange, "part-number-marker", 0)?;
+    let url_encoded = url_encoded(exchange.query.get("encoding-type"))?;
+    let upload = engine.upload(bucket, key, id).await?;
+    let mut found = engine.parts(bucket, id, marker, max_parts as usize + 1).await?;
+    let is_truncated = found.len() > max_parts as usize && max_parts > 0;
+    found.truncate(max_parts as usize);
+    let (initiator, owner) = owners(bucket, &upload);
+    let page = ListParts {
+        bucket: bucket.name.to_string(),
+        key: key.as_str().to_owned(),
+        upload_id: id.to_string(),
+        initiator,
+        owner,
+        marker,
+        max_parts,
+        is_truncated,
+        checksum: upload.row.checksum.map(|sum| (sum, type_name(upload.row.checksum_of_whole))),
+        url_encoded,
+        parts: found
+            .into_iter()
+            .map(|part| PartEntry {
+                number: part.number,
+                last_modified: part.info.last_modified,
+                etag: part.info.etag(),
+                size_bytes: part.info.size_bytes,
+                checksums: part.info.checksums,
+            })
+            .collect(),
+    };
+    Ok(document(page.to_xml()).into())
+}
+
+/// A page of the uploads of a bucket.
+pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
+    let bucket = exchange.bucket()?;
+    let text = |name| exchange.query.get(name).unwrap_or("");
+    let max = number(exchange, "max-uploads", PAGE_MAX)?.min(PAGE_MAX);
+    let mut page = ListUploads {
+        bucket: bucket.name.to_string(),
+        key_marker: text("key-marker").to_owned(),
+        // S3 looks at it only together with a key.
+        upload_id_marker: match text("key-marker") {
+            "" => String::new(),
+            _ => text("upload-id-marker").to_owned(),
+        },
+        prefix: text("prefix").to_owned(),
+        delimiter: Some(text("delimiter")).filter(|text| !text.is_empty()).map(str::to_owned),
+        max_uploads: max,
+        url_encoded: url_encoded(exchange.query.get("encoding-type"))?,
+        ..ListUploads::default()
+    };
+    let marker_id = match page.upload_id_marker.as_str() {
+        "" => None,
+        text => Some(UploadId::parse(text).ok_or_else(|| {
+            S3Error::with_message(S3Code::InvalidArgument, "Invalid uploadId marker")
+                .and("ArgumentName", "upload-id-marker")
+        })?),
+    };
+    let mut after = Some((page.key_marker.clone(), marker_id)).filter(|(key, _)| !key.is_empty());
+    let mut shown = 0;
+    let mut last = None;
+    'pages: while max > 0 {
+        let behind = after.as_ref().map(|(key, id)| (key.as_str(), *id));
+        let found = engine.uploads(bucket, &page.prefix, behind, PAGE_MAX as usize).await?;
+        let Some(end) = found.last() else { break };
+        after = Some((end.key.as_str().to_owned(), Some(end.id)));
+        for upload in found {
+            let key = upload.key.as_str();
+            let prefix = common_prefix(key, &page);
+            if prefix.is_some() && (page.common_prefixes.last() == prefix.as_ref() || prefix.as_deref() == Some(&page.key_marker)) {
+                continue;
+            }
+            if shown == max {
+                page.next = last.take();
+                break 'pages;
+            }
+            shown += 1;
+            match prefix {
+                Some(prefix) => {
+                    last = Some((prefix.clone(), String::new()));
+                    page.common_prefixes.push(prefix);
+                }
+                None => {
+                    last = Some((key.to_owned(), upload.id.to_string()));
+                    let (initiator, owner) = owners(bucket, &upload);
+                    page.uploads.push(UploadEntry {
+                        key: key.to_owned(),
+                        upload_id: upload.id.to_string(),
+                        initiator,
+                        owner,
+                        initiated: upload.row.initiated,
+                        checksum: upload
+                            .row
+                            .checksum
+                            .map(|sum| (sum, type_name(upload.row.checksum_of_whole))),
+                    });
+                }
+            }
+        }
+    }
+    Ok(document(page.to_xml()).into())
+}
+
+/// What stands before and in the first delimiter behind the prefix.
+fn common_prefix(key: &str, page: &ListUploads) -> Option<String> {
+    let delimiter = page.delimiter.as_deref()?;
+    let rest = key.strip_prefix(&page.prefix)?;
+    let at = rest.find(delimiter)?;
+    Some(format!("{}{}", page.prefix, &rest[..at + delimiter.len()]))
+}
