@@ -41,6 +41,7 @@ pub(crate) struct Form {
     /// Fields that the signature adds, and that are left out.
     omitted: Vec<String>,
     bad_signature: bool,
+    names_everywhere: bool,
     /// Instead of the account's access key.
     access_key: Option<String>,
 }
@@ -70,6 +71,7 @@ pub(crate) fn bare_form(key: &str, content: impl Into<Body>) -> Form {
         signed: Signed::Nothing,
         omitted: Vec::new(),
         bad_signature: false,
+        names_everywhere: false,
         access_key: None,
     }
 }
@@ -139,6 +141,12 @@ impl Form {
         self
     }
 
+    /// Every field has a file's name, which is its own.
+    pub(crate) fn file_names_everywhere(mut self) -> Self {
+        self.names_everywhere = true;
+        self
+    }
+
     /// Signs with a secret that is not the account's.
     pub(crate) fn bad_signature(mut self) -> Self {
         self.bad_signature = true;
@@ -195,7 +203,7 @@ impl Form {
         fields.retain(|(name, _)| !self.omitted.contains(name));
         let mut out = Vec::new();
         for (name, value) in &fields {
-            push_field(&mut out, name, &variables.fill(value));
+            self.push_field(&mut out, name, &variables.fill(value));
         }
         if let Some((file_name, content)) = &self.file {
             out.extend_from_slice(
@@ -209,10 +217,20 @@ impl Form {
             out.extend_from_slice(b"\r\n");
         }
         for (name, value) in &self.after_file {
-            push_field(&mut out, name, &variables.fill(value));
+            self.push_field(&mut out, name, &variables.fill(value));
         }
         out.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
         out
+    }
+
+    fn push_field(&self, out: &mut Vec<u8>, name: &str, value: &str) {
+        let file_name = if self.names_everywhere { format!("; filename=\"{name}\"") } else { String::new() };
+        out.extend_from_slice(
+            format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file_name}\r\n\r\n{value}\r\n"
+            )
+            .as_bytes(),
+        );
     }
 
     fn policy_text(&self, of_signature: &[(&str, String)], variables: &Variables) -> String {
@@ -224,11 +242,6 @@ impl Form {
         let expiration = variables.fill(&format!("{{iso{:+}}}", self.expires_secs));
         format!(r#"{{"expiration":"{expiration}","conditions":[{}]}}"#, conditions.join(","))
     }
-}
-
-fn push_field(out: &mut Vec<u8>, name: &str, value: &str) {
-    let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-    out.extend_from_slice(part.as_bytes());
 }
 
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {

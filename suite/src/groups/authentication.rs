@@ -154,6 +154,13 @@ fn strangers(table: &mut Table) {
 
 fn expected_owner(table: &mut Table) {
     const HEADER: &str = "x-amz-expected-bucket-owner";
+    table
+        .case("another expected owner, anonymously, where everybody may write")
+        .modes_are(Modes::Plain)
+        .without_bucket()
+        .ask(call("PUT", "/{bucket}").with("x-amz-acl", "public-read-write"))
+        .ask(put("key", "x").anonymous().with(HEADER, "999999999999").fails(403, "AccessDenied"))
+        .ask(bucket("GET", "").anonymous().with(HEADER, "999999999999").fails(403, "AccessDenied"));
     let calls: Vec<(&str, Call)> = vec![
         ("get", get("key")),
         ("head", head("key")),

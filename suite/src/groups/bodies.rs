@@ -72,8 +72,8 @@ fn lengths(table: &mut Table) {
     table.case("no length, unsigned").ask(missing().payload(Payload::Unsigned));
     table
         .case("HTTP chunks without a length")
-        .ask(put("key", "hello").framing(Framing::Chunked).fails(411, "MissingContentLength"))
-        .ask(get("key").fails(404, "NoSuchKey"));
+        .ask(put("key", "hello").framing(Framing::Chunked).gives(200).has("etag", etag(b"hello")))
+        .ask(get("key").gives_body("hello").has("content-length", "5"));
     for (what, payload) in &PAYLOADS[2..] {
         let bytes = pattern(5, 20_000);
         table
@@ -148,6 +148,12 @@ fn refused(table: &mut Table) {
 }
 
 fn waiting(table: &mut Table) {
+    for (what, expectation) in [("unknown", "200"), ("empty", "")] {
+        table
+            .case(format!("an expectation that is {what} is passed over"))
+            .ask(put("key", "hello").with("expect", expectation).gives(200).continued(false))
+            .ask(get("key").gives_body("hello"));
+    }
     table
         .case("100 Continue")
         .ask(put("key", "hello").waits_for_continue().gives(200).continued(true))

@@ -177,6 +177,32 @@ fn puts(table: &mut Table) {
         .place("key", BODY)
         .ask(delete("key"))
         .ask(put("key", "new").with("if-match", tag()).fails(404, "NoSuchKey"));
+    for (what, value, status, code, body) in [
+        ("of another object", "\"0123\"", 200, "", "new"),
+        ("of another object, without quotes", "0123", 200, "", "new"),
+        ("of this object", "{tag}", 412, "PreconditionFailed", BODY),
+        ("of this object, without quotes", "{bare}", 412, "PreconditionFailed", BODY),
+    ] {
+        table
+            .case(format!("PUT if-none-match {what}"))
+            .place("key", BODY)
+            .ask(head("key").save("tag", "etag").save_unquoted("bare", "etag"))
+            .ask(put("key", "new").with("if-none-match", value).fails(status, code))
+            .ask(kept(body));
+    }
+    table
+        .case("PUT if-match of anything, where something is")
+        .place("key", BODY)
+        .ask(put("key", "new").with("if-match", "*").gives(200))
+        .ask(kept("new"));
+    table
+        .case("PUT if-match of anything, where nothing is")
+        .ask(put("key", "new").with("if-match", "*").fails(404, "NoSuchKey"));
+    table
+        .case("PUT if-match without quotes holds")
+        .place("key", BODY)
+        .ask(put("key", "new").with("if-match", tag().trim_matches('"')).gives(200))
+        .ask(kept("new"));
     table
         .case("PUT if-none-match twice: only the first is kept")
         .modes_are(Modes::Plain)
@@ -203,6 +229,26 @@ fn deletes(table: &mut Table) {
         .place("key", BODY)
         .ask(delete("key").with("if-match", "\"0123\"").fails(412, "PreconditionFailed"))
         .ask(get("key").gives_body(BODY));
+    for value in ["*", "\"0123\""] {
+        table
+            .case(format!("DELETE if-match {value}, where nothing is"))
+            .ask(delete("none").with("if-match", value).gives(204));
+    }
+    for (header, value, holds) in [
+        ("x-amz-if-match-size", "11", true),
+        ("x-amz-if-match-size", "12", false),
+        ("x-amz-if-match-last-modified-time", "{modified}", true),
+        ("x-amz-if-match-last-modified-time", "{date-864000}", false),
+    ] {
+        let case = table.case(format!("DELETE {header} {}", if holds { "holds" } else { "fails" }));
+        case.place("key", BODY).ask(head("key").save("modified", "last-modified"));
+        let ask = delete("key").with(header, value);
+        if holds {
+            case.ask(ask.gives(204)).ask(get("key").fails(404, "NoSuchKey"));
+        } else {
+            case.ask(ask.fails(412, "PreconditionFailed")).ask(get("key").gives_body(BODY));
+        }
+    }
     table
         .case("DELETE if-match of anything, where something is")
         .place("key", BODY)

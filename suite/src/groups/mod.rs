@@ -1,17 +1,27 @@
 //! The cases, a file for each group.
 
+mod acl;
+mod attributes;
 mod authentication;
+mod batches;
 mod bodies;
 mod buckets;
 mod checksums;
 mod conditions;
+mod configuration;
+mod copy;
+mod cors;
 mod errors;
 mod forms;
+mod keys;
+mod lifecycle;
 mod lists;
 mod multipart;
 mod objects;
 mod presigned;
 mod ranges;
+mod tagging;
+mod website;
 
 use std::collections::BTreeSet;
 
@@ -23,16 +33,26 @@ type Group = (&'static str, Modes, fn(&mut Table));
 const GROUPS: &[Group] = &[
     ("buckets", Modes::Plain, buckets::cases),
     ("objects", Modes::All, objects::cases),
+    ("keys", Modes::All, keys::cases),
     ("conditions", Modes::All, conditions::cases),
     ("ranges", Modes::All, ranges::cases),
-    ("bodies", Modes::Plain, bodies::cases),
     ("checksums", Modes::PlainAndS3, checksums::cases),
-    ("authentication", Modes::All, authentication::cases),
-    ("presigned", Modes::All, presigned::cases),
-    ("forms", Modes::Plain, forms::cases),
+    ("bodies", Modes::Plain, bodies::cases),
     ("multipart", Modes::Plain, multipart::cases),
-    ("errors", Modes::Plain, errors::cases),
+    ("copy", Modes::All, copy::cases),
+    ("attributes", Modes::All, attributes::cases),
     ("lists", Modes::PlainAndS3, lists::cases),
+    ("batches", Modes::All, batches::cases),
+    ("tagging", Modes::All, tagging::cases),
+    ("acl", Modes::Plain, acl::cases),
+    ("cors", Modes::Plain, cors::cases),
+    ("forms", Modes::Plain, forms::cases),
+    ("presigned", Modes::All, presigned::cases),
+    ("authentication", Modes::All, authentication::cases),
+    ("configuration", Modes::Plain, configuration::cases),
+    ("website", Modes::Plain, website::cases),
+    ("lifecycle", Modes::Plain, lifecycle::cases),
+    ("errors", Modes::Plain, errors::cases),
 ];
 
 /// All cases, in the order of the groups.

@@ -146,6 +146,28 @@ fn kept_headers(table: &mut Table) {
                 .lacks("cache-control")
                 .has("content-type", "binary/octet-stream"),
         );
+    for (sent, kept) in [
+        ("gzip, aws-chunked", Some("gzip")),
+        ("aws-chunked, gzip", Some("gzip")),
+        ("deflate, gzip", Some("deflate, gzip")),
+        ("aws-chunked", None),
+        ("aws-chunked, aws-chunked", None),
+    ] {
+        let read = head("key").gives(200);
+        let read = match kept {
+            Some(kept) => read.has("content-encoding", kept),
+            None => read.lacks("content-encoding"),
+        };
+        table
+            .case(format!("content-encoding: {sent}"))
+            .place_with("key", "", &[("content-encoding", sent)])
+            .ask(read);
+    }
+    table
+        .case("an empty content-type is none")
+        .modes_are(Modes::Plain)
+        .ask(put("key", "x").with("content-type", "").gives(200))
+        .ask(get("key").gives(200).gives_body("x"));
     table
         .case("other headers are not kept")
         .place_with("key", "x", &[("x-custom", "1"), ("pragma", "no-cache")])

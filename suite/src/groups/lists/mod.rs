@@ -131,6 +131,13 @@ fn limits(table: &mut Table) {
             .modes_are(Modes::Plain)
             .ask(list.param("encoding-type", "base64").fails(400, "InvalidArgument"));
     }
+    table.case("v2: an empty token is none").place_keys(TREE).ask(
+        list_v2()
+            .query("continuation-token=")
+            .one("ContinuationToken", "")
+            .all("Contents/Key", TREE)
+            .one("IsTruncated", "false"),
+    );
     table
         .case("v2: a token that is none")
         .place_keys(TREE)

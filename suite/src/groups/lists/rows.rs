@@ -144,7 +144,9 @@ pub(super) fn write(table: &mut Table, row: &Row) {
             list = list.param(name, *value);
             if *name == "prefix" {
                 list = list.one("Prefix", *value);
-            } else if !value.is_empty() {
+            } else if value.is_empty() {
+                list = list.none("Delimiter");
+            } else {
                 list = list.one("Delimiter", *value);
             }
         }
