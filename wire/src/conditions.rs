@@ -167,8 +167,8 @@ impl IfRange {
 pub struct WriteConditions {
     /// If-Match: the object must exist and have one of these tags.
     pub if_match: Option<TagList>,
-    /// `If-None-Match: *`: the object must not exist.
-    pub if_none_match_any: bool,
+    /// If-None-Match: the object must not have one of these tags; with `*`, it must not exist.
+    pub if_none_match: Option<TagList>,
     /// `x-amz-if-match-last-modified-time`, of a DELETE: the object must have been modified in this second.
     pub if_modified_at: Option<Timestamp>,
     /// `x-amz-if-match-size`, of a DELETE: the object must have so many bytes.
@@ -201,13 +201,13 @@ impl WriteConditions {
     /// Reads If-Match and If-None-Match.
     ///
     /// # Errors
-    /// `NotImplemented` for If-None-Match with a tag, and for the dates, which S3 does not take on writes;
-    /// `InvalidArgument` for an If-Match without any readable tag.
+    /// `NotImplemented` for the dates, which S3 does not take on writes; `InvalidArgument` for an If-Match without any
+    /// readable tag.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let not_offered = |header: &HeaderName| {
             S3Error::new(S3Code::NotImplemented)
                 .and("Header", header.as_str())
-                .and("additionalMessage", "on a write, only If-Match and If-None-Match: * are offered")
+                .and("additionalMessage", "on a write, only If-Match and If-None-Match are offered")
         };
         for dated in [&IF_MODIFIED_SINCE, &IF_UNMODIFIED_SINCE] {
             if headers.contains_key(dated) {
@@ -219,12 +219,8 @@ impl WriteConditions {
             return Err(S3Error::with_message(S3Code::InvalidArgument, "If-Match names no ETag.")
                 .and("ArgumentName", "If-Match"));
         }
-        let if_none_match_any = match joined(headers, &IF_NONE_MATCH).map(|text| TagList::parse(&text)) {
-            None => false,
-            Some(TagList::Any) => true,
-            Some(TagList::Tags(_)) => return Err(not_offered(&IF_NONE_MATCH)),
-        };
-        Ok(Self { if_match, if_none_match_any, ..Self::default() })
+        let if_none_match = joined(headers, &IF_NONE_MATCH).map(|text| TagList::parse(&text));
+        Ok(Self { if_match, if_none_match, ..Self::default() })
     }
 
     /// Reads the conditions of a DELETE: If-Match, `x-amz-if-match-last-modified-time`, `x-amz-if-match-size`.
@@ -242,7 +238,9 @@ impl WriteConditions {
             HeaderName::from_static("x-amz-if-match-size"),
         );
         let if_modified_at = text(&at)
-            .map(|text| date::parse_http(&text).or_else(|| date::parse_iso(&text)).ok_or_else(|| unreadable(&at)))
+            .map(|text| {
+                date::parse_http(&text).or_else(|| date::parse_iso(&text)).ok_or_else(|| unreadable(&at))
+            })
             .transpose()?;
         let if_size_bytes =
             text(&size).map(|text| text.trim().parse().map_err(|_| unreadable(&size))).transpose()?;
@@ -256,7 +254,8 @@ impl WriteConditions {
 
     /// Evaluates the conditions; `current`: the object, `None` if it does not exist.
     pub fn evaluate(&self, current: Option<Current<'_>>) -> WriteVerdict {
-        let needs_one = self.if_match.is_some() || self.if_modified_at.is_some() || self.if_size_bytes.is_some();
+        let needs_one =
+            self.if_match.is_some() || self.if_modified_at.is_some() || self.if_size_bytes.is_some();
         let Some(current) = current else {
             return if needs_one { WriteVerdict::NoSuchKey } else { WriteVerdict::Proceed };
         };
@@ -264,7 +263,9 @@ impl WriteConditions {
         let second = |at: Timestamp| at.unix_secs();
         let same_second = self.if_modified_at.is_none_or(|at| second(at) == second(current.last_modified));
         let same_size = self.if_size_bytes.is_none_or(|size| size == current.size_bytes);
-        if matches && same_second && same_size && !self.if_none_match_any {
+        let unwanted =
+            self.if_none_match.as_ref().is_some_and(|list| list.matches(current.etag, ETag::weak_eq));
+        if matches && same_second && same_size && !unwanted {
             WriteVerdict::Proceed
         } else {
             WriteVerdict::PreconditionFailed
@@ -374,6 +375,8 @@ mod tests {
         let rows: &[(Rows<'_>, WriteVerdict, WriteVerdict)] = &[
             (&[], Proceed, Proceed),
             (&[("if-none-match", "*")], PreconditionFailed, Proceed),
+            (&[("if-none-match", "a")], PreconditionFailed, Proceed),
+            (&[("if-none-match", "\"b\"")], Proceed, Proceed),
             (&[("if-match", "\"a\"")], Proceed, NoSuchKey),
             (&[("if-match", "*")], Proceed, NoSuchKey),
             (&[("if-match", "b")], PreconditionFailed, NoSuchKey),
@@ -387,7 +390,6 @@ mod tests {
             assert_eq!(conditions.evaluate(None), *absent, "{rows:?}");
         }
         let refused = [
-            (("if-none-match", "\"a\""), S3Code::NotImplemented),
             (("if-match", "\""), S3Code::InvalidArgument),
             (("if-unmodified-since", THEN), S3Code::NotImplemented),
         ];

@@ -74,7 +74,6 @@ codes! {
     InvalidObjectState "InvalidObjectState" 403 "The operation is not valid for the current state of the object.";
     InvalidPart "InvalidPart" 400 "One or more of the specified parts could not be found.";
     InvalidPartOrder "InvalidPartOrder" 400 "The list of parts was not in ascending order.";
-    InvalidPartNumber "InvalidPartNumber" 416 "The requested partnumber is not satisfiable";
     InvalidRange "InvalidRange" 416 "The requested range is not satisfiable";
     InvalidRequest "InvalidRequest" 400 "Invalid Request";
     InvalidStorageClass "InvalidStorageClass" 400 "The storage class you specified is not valid.";

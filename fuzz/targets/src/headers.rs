@@ -1,7 +1,9 @@
 //! What stands in the headers of S3: ranges, conditions, dates, digests, metadata.
 
 use fallthrough_object::{ByteRange, ChecksumAlgorithm, ChecksumKind, ETag, Timestamp};
-use fallthrough_wire::conditions::{Conditions, Current, IfRange, TagList, Verdict, WriteConditions, WriteVerdict};
+use fallthrough_wire::conditions::{
+    Conditions, Current, IfRange, TagList, Verdict, WriteConditions, WriteVerdict,
+};
 use fallthrough_wire::digest::{self, DigestSet, Digests, Promises};
 use fallthrough_wire::headers::{meta_of_request, meta_of_response, write_meta};
 use fallthrough_wire::payload::PayloadMode;
@@ -48,11 +50,12 @@ pub fn conditions(bytes: &[u8]) {
         assert!(is_read || verdict != Verdict::NotModified, "304 is an answer to reads alone");
         assert!(!read.is_empty() || verdict == Verdict::Proceed);
     }
-    let current = etag.as_ref().map(|etag| Current { etag: Some(etag), last_modified: moment, size_bytes: 1 });
+    let current =
+        etag.as_ref().map(|etag| Current { etag: Some(etag), last_modified: moment, size_bytes: 1 });
     if let Ok(write) = WriteConditions::from_headers(&headers) {
         assert!(!write.is_empty() || write.evaluate(current) == WriteVerdict::Proceed);
         assert!(
-            !write.if_none_match_any
+            write.if_none_match.is_none()
                 || write.evaluate(current) != WriteVerdict::Proceed
                 || etag.is_none()
         );

@@ -78,7 +78,9 @@ impl Read<'_> {
     /// The object, or the asked part of it, out of a running or verified fill.
     async fn out_of_fill(&self, progress: Listener, head: &Arc<Head>) -> Result<Object, BucketError> {
         let mut head = head.clone();
-        if head.size_bytes.is_none() && (self.request.range.is_some() || self.request.part.is_some() || self.request.head) {
+        if head.size_bytes.is_none()
+            && (self.request.range.is_some() || self.request.part.is_some() || self.request.head)
+        {
             // A range cannot be placed before the length is known.
             head = self.await_length(&progress).await?;
         }

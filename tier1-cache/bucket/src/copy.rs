@@ -69,7 +69,9 @@ impl Engine {
             self.have_here(&source.bucket, caller, &source.key).await?;
             let entry = self.inner.store.lookup(source.bucket.id, &source.key).await?;
             let Some(entry) = entry else { continue };
-            let (EntryState::Written(stored) | EntryState::Filled(stored, _)) = &entry.state else { continue };
+            let (EntryState::Written(stored) | EntryState::Filled(stored, _)) = &entry.state else {
+                continue;
+            };
             let stored = stored.clone();
             let (etag, modified) = (stored.info.etag.as_ref(), Some(stored.info.last_modified));
             // As on a read, but for the answer: a copy of what is not modified is refused.

@@ -180,11 +180,7 @@ impl<'a> Guard<'a> {
     }
 
     /// Asks the shadow. `None`: what it has is here now, or the row has changed; look again.
-    async fn ask(
-        &self,
-        bucket: &Arc<Bucket>,
-        row: Option<Arc<Entry>>,
-    ) -> Result<Option<Said>, BucketError> {
+    async fn ask(&self, bucket: &Arc<Bucket>, row: Option<Arc<Entry>>) -> Result<Option<Said>, BucketError> {
         let Some(behind) = self.engine.behind(bucket)? else { return Ok(None) };
         let Match::As(origin_key) = behind.rule.matches(self.key) else { return Ok(None) };
         let request = GetRequest { head: true, ..GetRequest::of(self.key.clone()) };

@@ -8,8 +8,8 @@ mod api;
 mod ask;
 mod attach;
 mod cold;
-mod copy;
 mod configure;
+mod copy;
 mod core;
 mod delete;
 mod engine;
@@ -25,8 +25,8 @@ mod head;
 mod ledger;
 mod list;
 mod memory;
-mod multipart;
 mod mend;
+mod multipart;
 mod origins;
 mod pass;
 mod put;
@@ -47,10 +47,9 @@ pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use fallthrough_store::{
-    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart, ObjectInfo, Part,
-    PartChecksums, Upload, UploadId,
-    Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
-    ShadowRule, ShadowTarget, Treat403As,
+    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart, ObjectInfo,
+    Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally,
+    ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
 };
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

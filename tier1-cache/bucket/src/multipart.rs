@@ -257,7 +257,7 @@ impl Engine {
             let Some(upload) = self.inner.store.upload(bucket.id, &request.key, request.upload).await? else {
                 return self.completed_before(bucket, &request).await;
             };
-            if request.parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
+            if request.parts.windows(2).any(|pair| pair[0].number > pair[1].number) {
                 return Err(BucketError::InvalidPartOrder);
             }
             let there = self.inner.store.parts(bucket.id, upload.id, 0, PART_NUMBER_MAX as usize + 1).await?;
@@ -321,9 +321,9 @@ impl Engine {
             }
         });
         if let Some(promised) = &request.checksum
-            && checksum.as_ref().is_none_or(|made| {
-                made.algorithm != promised.algorithm || made.value != promised.value
-            })
+            && checksum
+                .as_ref()
+                .is_none_or(|made| made.algorithm != promised.algorithm || made.value != promised.value)
         {
             return Err(bad(BodyError::Mismatch { what: "checksum of the object" }));
         }
@@ -361,7 +361,10 @@ fn part_checksums(parts: &[Part], algorithm: ChecksumAlgorithm) -> Option<PartCh
 /// The parts that were listed, each as it was given, and the others.
 fn choose(there: Vec<Part>, listed: &[ListedPart]) -> Result<UploadedParts, BucketError> {
     let mut parts = UploadedParts::default();
-    let mut wanted = listed.iter().peekable();
+    // Of a part that is listed several times, the last one counts.
+    let again =
+        |(at, part): &(usize, &ListedPart)| listed.get(at + 1).is_none_or(|next| next.number != part.number);
+    let mut wanted = listed.iter().enumerate().filter(again).map(|(_, part)| part).peekable();
     for part in there {
         match wanted.peek() {
             Some(next) if next.number == part.number => {

@@ -52,7 +52,8 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
     let attributes = ObjectAttributes {
         etag: info.etag.clone().filter(|_| has(Wanted::ETag)),
         checksums: if has(Wanted::Checksum) { info.checksums.clone() } else { Vec::new() },
-        parts_count: (has(Wanted::ObjectParts) && !info.part_sizes.is_empty()).then_some(info.part_sizes.len()),
+        parts_count: (has(Wanted::ObjectParts) && !info.part_sizes.is_empty())
+            .then_some(info.part_sizes.len()),
         marker,
         max_parts,
         parts: if has(Wanted::ObjectParts) { parts(&info, marker, max_parts) } else { Vec::new() },
@@ -68,9 +69,7 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
 
 fn wanted(exchange: &Exchange<'_>) -> Result<Vec<Wanted>, S3Error> {
     let name = "x-amz-object-attributes";
-    let bad = |message| {
-        S3Error::with_message(S3Code::InvalidArgument, message).and("ArgumentName", name)
-    };
+    let bad = |message| S3Error::with_message(S3Code::InvalidArgument, message).and("ArgumentName", name);
     let mut wanted = Vec::new();
     for value in exchange.parts.headers.get_all(name) {
         let text = value.to_str().map_err(|_| bad("Invalid attribute name specified."))?;
@@ -79,7 +78,9 @@ fn wanted(exchange: &Exchange<'_>) -> Result<Vec<Wanted>, S3Error> {
         }
     }
     if wanted.is_empty() {
-        return Err(bad("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty"));
+        return Err(bad(
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+        ));
     }
     Ok(wanted)
 }
@@ -94,23 +95,23 @@ fn number(exchange: &Exchange<'_>, name: &'static str, default: u32) -> Result<u
     })
 }
 
-/// The parts behind the marker. S3 tells of single parts only where they have checksums.
+/// The parts behind the marker.
 fn parts(info: &ObjectInfo, marker: u32, max: u32) -> Vec<AttributesPart> {
-    let Some(sums) = &info.part_checksums else { return Vec::new() };
-    let len = sums.algorithm.len_bytes();
-    let sizes = info.part_sizes.iter().zip(sums.values.chunks_exact(len));
     (1..)
-        .zip(sizes)
+        .zip(&info.part_sizes)
         .skip(marker as usize)
         .take(max as usize)
-        .map(|(number, (size_bytes, value))| AttributesPart {
+        .map(|(number, size_bytes)| AttributesPart {
             number,
             size_bytes: *size_bytes,
-            checksum: Checksum {
-                algorithm: sums.algorithm,
-                kind: ChecksumKind::FullObject,
-                value: value.to_vec(),
-            },
+            checksum: part_checksum(info, number),
         })
         .collect()
+}
+
+/// The checksum of a part, if there is one.
+pub(crate) fn part_checksum(info: &ObjectInfo, number: u32) -> Option<Checksum> {
+    let sums = info.part_checksums.as_ref()?;
+    let value = sums.values.chunks_exact(sums.algorithm.len_bytes()).nth(number as usize - 1)?;
+    Some(Checksum { algorithm: sums.algorithm, kind: ChecksumKind::FullObject, value: value.to_vec() })
 }

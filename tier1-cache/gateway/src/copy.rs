@@ -57,11 +57,8 @@ async fn source(exchange: &Exchange<'_>, engine: &Engine) -> Result<(CopySource,
 
 /// Whether the sender may read objects of the bucket, and then whether it may have them filled.
 fn may_read(exchange: &Exchange<'_>, bucket: &Bucket) -> Result<bool, Refusal> {
-    let place = Place {
-        name: bucket.name.as_str(),
-        owner: &bucket.settings.owner,
-        public: bucket.settings.public,
-    };
+    let place =
+        Place { name: bucket.name.as_str(), owner: &bucket.settings.owner, public: bucket.settings.public };
     let allowed = decide(exchange.sender.identity(), Need::ReadObject, place);
     Ok(allowed.map_err(|Denied| Refusal::denied())?.may_fill)
 }
@@ -129,22 +126,23 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
             let mut digests = Some(Digests::new(DigestSet::none().and(algorithm)));
             let done = Arc::clone(&checksums);
             let pieces = engine.pieces(body);
-            let counted = pieces.map(Some).chain(futures::stream::once(async { None })).filter_map(move |piece| {
-                match &piece {
-                    Some(Ok(bytes)) => {
-                        if let Some(digests) = &mut digests {
-                            digests.update(bytes);
+            let counted =
+                pieces.map(Some).chain(futures::stream::once(async { None })).filter_map(move |piece| {
+                    match &piece {
+                        Some(Ok(bytes)) => {
+                            if let Some(digests) = &mut digests {
+                                digests.update(bytes);
+                            }
+                        }
+                        Some(Err(_)) => {}
+                        None => {
+                            let values = digests.take().map(Digests::finish).unwrap_or_default();
+                            // Set once: the stream ends once.
+                            let _ = done.set(values.checksums);
                         }
                     }
-                    Some(Err(_)) => {}
-                    None => {
-                        let values = digests.take().map(Digests::finish).unwrap_or_default();
-                        // Set once: the stream ends once.
-                        let _ = done.set(values.checksums);
-                    }
-                }
-                std::future::ready(piece)
-            });
+                    std::future::ready(piece)
+                });
             fallthrough_object::Body::Stream(Box::pin(counted))
         }
     };
@@ -168,8 +166,10 @@ fn source_range(exchange: &Exchange<'_>) -> Result<Option<ByteRange>, S3Error> {
     let read = || {
         let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let (first, last) =
-            (Some(first).filter(|t| digits(t))?.parse::<u64>().ok()?, Some(last).filter(|t| digits(t))?.parse::<u64>().ok()?);
+        let (first, last) = (
+            Some(first).filter(|t| digits(t))?.parse::<u64>().ok()?,
+            Some(last).filter(|t| digits(t))?.parse::<u64>().ok()?,
+        );
         (first <= last).then_some(ByteRange { start: first, end: last.checked_add(1)? })
     };
     read().map(Some).ok_or_else(|| {

@@ -6,7 +6,7 @@ use fallthrough_bucket::{Answer, Engine, GetRequest, Object, ObjectBody, ObjectI
 use fallthrough_object::ByteRange;
 use fallthrough_wire::conditions::{Conditions, IfRange};
 use fallthrough_wire::date::format_http;
-use fallthrough_wire::digest::write_checksum_headers;
+use fallthrough_wire::digest::{checksum_header_name, format_checksum, write_checksum_headers};
 use fallthrough_wire::headers::write_meta;
 use fallthrough_wire::range;
 use fallthrough_wire::{S3Code, S3Error};
@@ -16,6 +16,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use crate::attributes::part_checksum;
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::multipart::part_number;
@@ -131,13 +132,17 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
     } else if let Some(len) = len {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
     }
-    if exchange.query.has("partNumber") && !info.part_sizes.is_empty() {
-        headers.insert("x-amz-mp-parts-count", HeaderValue::from(info.part_sizes.len()));
-    }
     if let Some(range) = range {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
-    } else if exchange.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
-    {
+    }
+    let shows_checksums =
+        exchange.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+    if exchange.query.has("partNumber") && !info.part_sizes.is_empty() {
+        headers.insert("x-amz-mp-parts-count", HeaderValue::from(info.part_sizes.len()));
+        if shows_checksums {
+            describe_part(exchange, &info, headers);
+        }
+    } else if range.is_none() && shows_checksums {
         write_checksum_headers(&info.checksums, headers);
     }
     response
@@ -157,6 +162,16 @@ fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
     if let Some(etag) = &info.etag {
         insert(headers, ETAG, etag.to_string());
     }
+}
+
+/// The checksum of the part that is read; its type is the object's, as S3 has it.
+fn describe_part(exchange: &Exchange<'_>, info: &ObjectInfo, headers: &mut HeaderMap) {
+    let number = part_number(exchange).unwrap_or(1);
+    let Some(checksum) = part_checksum(info, number) else { return };
+    let whole = info.checksums.iter().find(|whole| whole.algorithm == checksum.algorithm);
+    let kind = whole.map_or(checksum.kind, |whole| whole.kind);
+    insert(headers, checksum_header_name(checksum.algorithm), format_checksum(&checksum));
+    headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind.as_str()));
 }
 
 fn content_range(range: ByteRange, size_bytes: Option<u64>) -> String {

@@ -42,8 +42,8 @@ struct Asked {
     delimiter: Option<String>,
     /// V1's marker or V2's start-after.
     after: Option<String>,
-    /// V2's continuation token, as it came and as the engine's cursor.
-    token: Option<(String, ListCursor)>,
+    /// V2's continuation token, as it came and as the engine's cursor; an empty one begins at the beginning.
+    token: Option<(String, Option<ListCursor>)>,
     max_keys: u32,
     url_encoded: bool,
     with_owner: bool,
@@ -55,7 +55,8 @@ impl Asked {
         let token = match query.get("continuation-token") {
             None => None,
             Some(_) if !version_2 => None,
-            Some(raw) => Some((raw.to_owned(), read_token(raw)?)),
+            Some("") => Some((String::new(), None)),
+            Some(raw) => Some((raw.to_owned(), Some(read_token(raw)?))),
         };
         Ok(Self {
             version_2,
@@ -139,7 +140,7 @@ async fn fetch(
         prefix: asked.prefix.clone(),
         delimiter: asked.delimiter.clone(),
         after: asked.after.clone(),
-        cursor: asked.token.as_ref().map(|(_, cursor)| cursor.clone()),
+        cursor: asked.token.as_ref().and_then(|(_, cursor)| cursor.clone()),
         max_keys: max,
         must_show_one: !asked.version_2,
     };
@@ -153,7 +154,8 @@ async fn fetch(
         };
         let came = page.items.len();
         let fresh = page.items.into_iter().filter(|item| {
-            asked.token.is_some() || asked.after.as_ref().is_none_or(|after| name(item) > after.as_str())
+            asked.token.as_ref().is_some_and(|(_, cursor)| cursor.is_some())
+                || asked.after.as_ref().is_none_or(|after| name(item) > after.as_str())
         });
         all.items.extend(fresh);
         all.next = page.next;
@@ -231,7 +233,7 @@ mod tests {
             ("max-keys=2147483648", true),
             ("encoding-type=rot13", true),
             ("continuation-token=%21%21", true),
-            ("continuation-token=", true),
+            ("continuation-token=", false),
             ("max-keys=0&encoding-type=url&prefix=a&start-after=b&fetch-owner=true", false),
             ("", false),
         ];

@@ -108,7 +108,10 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
         for upload in found {
             let key = upload.key.as_str();
             let prefix = common_prefix(key, &page);
-            if prefix.is_some() && (page.common_prefixes.last() == prefix.as_ref() || prefix.as_deref() == Some(&page.key_marker)) {
+            if prefix.is_some()
+                && (page.common_prefixes.last() == prefix.as_ref()
+                    || prefix.as_deref() == Some(&page.key_marker))
+            {
                 continue;
             }
             if shown == max {

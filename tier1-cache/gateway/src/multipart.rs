@@ -72,7 +72,8 @@ fn wanted_checksum(exchange: &Exchange<'_>) -> Result<(Option<ChecksumAlgorithm>
             )),
         };
     };
-    let algorithm = ChecksumAlgorithm::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name));
+    let algorithm =
+        ChecksumAlgorithm::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name));
     let algorithm = algorithm.ok_or_else(|| {
         S3Error::with_message(
             S3Code::InvalidRequest,
@@ -83,9 +84,7 @@ fn wanted_checksum(exchange: &Exchange<'_>) -> Result<(Option<ChecksumAlgorithm>
     let of_whole = match kind {
         None => algorithm == ChecksumAlgorithm::Crc64Nvme,
         Some(kind) if kind.eq_ignore_ascii_case("FULL_OBJECT") && can_combine(algorithm) => true,
-        Some(kind)
-            if kind.eq_ignore_ascii_case("COMPOSITE") && algorithm != ChecksumAlgorithm::Crc64Nvme =>
-        {
+        Some(kind) if kind.eq_ignore_ascii_case("COMPOSITE") && algorithm != ChecksumAlgorithm::Crc64Nvme => {
             false
         }
         Some(kind) => {

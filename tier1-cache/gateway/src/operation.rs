@@ -74,6 +74,7 @@ operations! {
     GetObjectAcl ReadBucket;
     GetObjectRetention ReadBucket;
     GetObjectLegalHold ReadBucket;
+    GetObjectTorrent ReadBucket;
     GetBucketAcl ReadBucket;
     GetBucketVersioning ReadBucket;
     GetBucketTagging ReadBucket;
@@ -141,19 +142,13 @@ const OBJECT_READS: &[(&str, Operation)] = &[
     ("retention", Operation::GetObjectRetention),
     ("legal-hold", Operation::GetObjectLegalHold),
     ("attributes", Operation::GetObjectAttributes),
+    (Operation::GetObjectTorrent),
     ("uploadId", Operation::ListParts),
 ];
 
 /// Object parameters that select operations which are not offered, besides those of [`OBJECT_READS`].
-const OBJECT_OTHERS: &[&str] = &[
-    "torrent",
-    "uploads",
-    "restore",
-    "select",
-    "renameObject",
-    "encryption",
-    "annotation",
-];
+const OBJECT_OTHERS: &[&str] =
+    &["torrent", "uploads", "restore", "select", "renameObject", "encryption", "annotation"];
 
 impl Operation {
     /// Reads what a request asks for. A parameter that selects an operation which is not offered makes it

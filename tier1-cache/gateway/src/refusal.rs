@@ -158,7 +158,8 @@ fn answer(error: BucketError) -> S3Error {
         BucketError::Conflict => S3Error::new(S3Code::ConditionalRequestConflict),
         BucketError::NoSuchUpload => S3Error::new(S3Code::NoSuchUpload),
         BucketError::NoSuchPart { parts } => {
-            S3Error::new(S3Code::InvalidPartNumber).and("ActualPartCount", parts.to_string())
+            S3Error::with_message(S3Code::InvalidPart, "The requested partnumber is not satisfiable")
+                .and("ActualPartCount", parts.to_string())
         }
         BucketError::InvalidPart { number } => {
             S3Error::new(S3Code::InvalidPart).and("PartNumber", number.to_string())

@@ -38,6 +38,7 @@ use crate::upload::Upload;
 use crate::{attributes, copy, cors, delete_objects, get, list, list_uploads, multipart, put, unset};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const X_AMZ_DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// What anybody may read is somebody's upload: it may show itself, and run nothing.
@@ -291,7 +292,8 @@ impl Service {
             Operation::GetObjectTagging
             | Operation::GetObjectAcl
             | Operation::GetObjectRetention
-            | Operation::GetObjectLegalHold => Box::pin(unset::of_object(exchange, &self.engine)).await,
+            | Operation::GetObjectLegalHold
+            | Operation::GetObjectTorrent => Box::pin(unset::of_object(exchange, &self.engine)).await,
             Operation::GetBucketAcl
             | Operation::GetBucketVersioning
             | Operation::GetBucketTagging
@@ -340,6 +342,11 @@ impl Service {
                 Reported { response: refusal.into_response(head), report }
             }
         };
+        let reads = matches!(seen.operation, Operation::GetObject | Operation::HeadObject);
+        if reads && response.status() == http::StatusCode::NOT_FOUND {
+            // What is not here is no delete marker: there are no versions.
+            response.headers_mut().insert(X_AMZ_DELETE_MARKER, HeaderValue::from_static("false"));
+        }
         let first_byte = self.clock.monotonic().since(seen.started);
         let word = report.as_ref().map(|report| report.word);
         let headers = response.headers_mut();

@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 use fallthrough_bucket::{Bucket, Engine, GetRequest};
-use fallthrough_wire::S3Code;
+use fallthrough_object::Grantee;
 use fallthrough_wire::xml::write::XmlWriter;
+use fallthrough_wire::{S3Code, S3Error};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 
@@ -20,7 +21,7 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
     let absent = match operation {
         Operation::GetBucketTagging => S3Code::NoSuchTagSet,
         Operation::GetBucketCors => S3Code::NoSuchCorsConfiguration,
-        Operation::GetBucketPolicy | Operation::GetBucketPolicyStatus => S3Code::NoSuchBucketPolicy,
+        Operation::GetBucketPolicy => S3Code::NoSuchBucketPolicy,
         Operation::GetBucketLifecycleConfiguration => S3Code::NoSuchLifecycleConfiguration,
         Operation::GetBucketEncryption => S3Code::ServerSideEncryptionConfigurationNotFound,
         Operation::GetBucketReplication => S3Code::ReplicationConfigurationNotFound,
@@ -28,6 +29,12 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
         Operation::GetPublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         Operation::GetBucketOwnershipControls => S3Code::OwnershipControlsNotFound,
         Operation::GetObjectLockConfiguration => S3Code::ObjectLockConfigurationNotFound,
+        Operation::GetBucketPolicyStatus => {
+            let public = bucket.configuration.acl.as_ref().is_some_and(|acl| {
+                acl.grants.iter().any(|grant| !matches!(grant.grantee, Grantee::Account(_)))
+            });
+            return Some(Ok(document("PolicyStatus", |xml| xml.flag("IsPublic", public))));
+        }
         Operation::GetBucketVersioning => return Some(Ok(empty("VersioningConfiguration"))),
         Operation::GetBucketLogging => return Some(Ok(empty("BucketLoggingStatus"))),
         Operation::GetBucketNotificationConfiguration => return Some(Ok(empty("NotificationConfiguration"))),
@@ -56,8 +63,13 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
             xml.open("TagSet");
             xml.close("TagSet");
         })),
+        // There are no torrents: what is asked for does not exist.
+        Operation::GetObjectTorrent => Err(S3Code::NoSuchKey.into()),
         Operation::GetObjectAcl => Ok(owner_has_full_control(bucket)),
-        _ => Err(S3Code::NoSuchObjectLockConfiguration.into()),
+        _ => {
+            Err(S3Error::with_message(S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
+                .into())
+        }
     }
 }
 

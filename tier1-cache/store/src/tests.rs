@@ -28,6 +28,7 @@ mod objects;
 mod quarantine;
 mod rot;
 mod scrub;
+mod uploads;
 
 /// Small limits, so that small bodies take every path.
 fn options() -> StoreOptions {

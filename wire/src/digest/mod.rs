@@ -125,7 +125,8 @@ impl From<BadDigestHeader> for S3Error {
                 Self::with_message(S3Code::InvalidDigest, "The Content-MD5 you specified was invalid.")
             }
             BadDigestHeader::Checksum { name } => {
-                Self::with_message(S3Code::InvalidRequest, format!("Value for {name} header is invalid."))
+                // What cannot be one is the digest of no body.
+                Self::with_message(S3Code::BadDigest, format!("Value for {name} header is invalid."))
             }
             BadDigestHeader::Several => Self::with_message(
                 S3Code::InvalidRequest,

@@ -33,8 +33,8 @@ pub struct AttributesPart {
     pub number: u32,
     /// Its length in bytes.
     pub size_bytes: u64,
-    /// Its checksum.
-    pub checksum: Checksum,
+    /// Its checksum, if its upload asked for one.
+    pub checksum: Option<Checksum>,
 }
 
 impl ObjectAttributes {
@@ -55,10 +55,9 @@ impl ObjectAttributes {
         }
         if let Some(count) = self.parts_count {
             xml.open("ObjectParts");
-            xml.number("TotalPartsCount", count as u64);
-            if !self.parts.is_empty() {
-                self.write_parts(&mut xml, count);
-            }
+            // The model's name of it is TotalPartsCount.
+            xml.number("PartsCount", count as u64);
+            self.write_parts(&mut xml, count);
             xml.close("ObjectParts");
         }
         xml.optional("StorageClass", self.storage_class);
@@ -79,7 +78,9 @@ impl ObjectAttributes {
             xml.open("Part");
             xml.number("PartNumber", u64::from(part.number));
             xml.number("Size", part.size_bytes);
-            xml.element(checksum_element(part.checksum.algorithm), &format_checksum(&part.checksum));
+            if let Some(checksum) = &part.checksum {
+                xml.element(checksum_element(checksum.algorithm), &format_checksum(checksum));
+            }
             xml.close("Part");
         }
     }

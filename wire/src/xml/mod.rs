@@ -16,11 +16,11 @@ pub use attributes::{AttributesPart, ObjectAttributes};
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 pub use error_document::{ErrorDocument, parse_error_document};
+pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
 pub use multipart::{
     CompletedPart, ListParts, ListUploads, PARTS_MAX, PartEntry, UploadEntry, completed, copied, initiated,
     parse_complete_upload,
 };
-pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
 
 /// Namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";

@@ -9,7 +9,7 @@ use super::world::{World, caller, key};
 use crate::{BucketError, BucketMode, BucketSettings, CacheWord, ListRequest, NewBucket, PutRequest};
 
 fn none_match() -> WriteConditions {
-    WriteConditions { if_none_match_any: true, ..WriteConditions::default() }
+    WriteConditions { if_none_match: Some(TagList::Any), ..WriteConditions::default() }
 }
 
 fn matching(etag: &str) -> WriteConditions {

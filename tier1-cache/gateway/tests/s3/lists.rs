@@ -108,7 +108,6 @@ async fn bad_parameters_are_refused() {
         "max-keys=x",
         "list-type=2&max-keys=9999999999",
         "encoding-type=base64",
-        "list-type=2&continuation-token=",
         "list-type=2&continuation-token=%20%20",
     ] {
         let reply = client.call("GET", "/photos").query(query).send().await;

@@ -1,0 +1,178 @@
+//! Copies, whole and as parts, of what is here and of what is still behind.
+
+use fallthrough_bucket::Grant;
+use fallthrough_bucket::{BucketMode, Right};
+use fallthrough_sim::Fault;
+
+use crate::world::{ALT, World};
+
+#[tokio::test]
+async fn a_copy_is_the_source_under_another_name() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    world.bucket("backup").await;
+    let client = world.main();
+    for (key, len) in [("empty", 0usize), ("small", 10), ("large", 300_000)] {
+        let body: Vec<u8> = (0..len).map(|n| (n * 7) as u8).collect();
+        let path = format!("/photos/{key}");
+        let put = client
+            .call("PUT", &path)
+            .header("content-type", "text/plain")
+            .header("x-amz-meta-a", "1")
+            .body(&body)
+            .send()
+            .await;
+        let copy = client
+            .call("PUT", "/backup/a b+c")
+            .header("x-amz-copy-source", &format!("photos/{key}"))
+            .send()
+            .await;
+        assert_eq!(copy.status, 200, "{}", copy.text());
+        assert!(copy.text().contains(&put.header("etag").replace('"', "&quot;")), "{}", copy.text());
+        let get = client.get("/backup/a b+c").await;
+        assert!(get.body == body && get.header("etag") == put.header("etag"), "{key}");
+        assert_eq!((get.header("content-type"), get.header("x-amz-meta-a")), ("text/plain", "1"));
+        // Each goes its own way from here on.
+        client.delete(&path).await;
+        assert!(client.get("/backup/a b+c").await.body == body, "{key}");
+        let replaced = client
+            .call("PUT", "/backup/a b+c")
+            .header("x-amz-copy-source", "/backup/a%20b%2Bc")
+            .header("x-amz-metadata-directive", "REPLACE")
+            .header("x-amz-meta-b", "2")
+            .send()
+            .await;
+        assert_eq!(replaced.status, 200, "{}", replaced.text());
+        let get = client.get("/backup/a b+c").await;
+        assert!(get.body == body, "{key}");
+        assert_eq!((get.header("x-amz-meta-b"), get.headers.get("x-amz-meta-a")), ("2", None));
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_is_refused() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let put = client.put("/photos/k", b"hello").await;
+    let copy = |from: &str| client.call("PUT", "/photos/copy").header("x-amz-copy-source", from);
+    let etag = put.header("etag").to_owned();
+    let rows = [
+        (copy("photos/none"), 404, "NoSuchKey"),
+        (copy("nowhere/k"), 404, "NoSuchBucket"),
+        (copy("photos"), 400, "InvalidArgument"),
+        (copy("photos/%zz"), 400, "InvalidArgument"),
+        (copy("photos/k?versionId=abc"), 400, "InvalidArgument"),
+        (copy("photos/k").header("x-amz-metadata-directive", "KEEP"), 400, "InvalidArgument"),
+        (copy("photos/k").header("x-amz-copy-source-if-match", "\"x\""), 412, "PreconditionFailed"),
+        (copy("photos/k").header("x-amz-copy-source-if-none-match", &etag), 412, "PreconditionFailed"),
+        (
+            copy("photos/k").header("x-amz-copy-source-if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT"),
+            412,
+            "PreconditionFailed",
+        ),
+        (client.call("PUT", "/photos/k").header("x-amz-copy-source", "photos/k"), 400, "InvalidRequest"),
+    ];
+    for (n, (call, status, code)) in rows.into_iter().enumerate() {
+        let reply = call.send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "row {n}: {}", reply.text());
+    }
+    assert_eq!(client.get("/photos/copy").await.status, 404);
+    assert_eq!(copy("photos/k?versionId=null").send().await.status, 200);
+    let exists = copy("photos/k").header("if-none-match", "*").send().await;
+    assert_eq!((exists.status, exists.code().as_str()), (412, "PreconditionFailed"));
+    let stranger = world.client(ALT);
+    let theirs = stranger.call("PUT", "/theirs").send().await;
+    assert_eq!(theirs.status, 200);
+    let stolen = stranger.call("PUT", "/theirs/k").header("x-amz-copy-source", "photos/k").send().await;
+    assert_eq!((stolen.status, stolen.code().as_str()), (403, "AccessDenied"));
+    let writer = Some(vec![Grant { bucket: "photos".to_owned(), right: Right::Write }]);
+    let writer = world.key("FTWRITER", "main", writer).await;
+    let blind = writer.call("PUT", "/photos/copy2").header("x-amz-copy-source", "photos/k").send().await;
+    assert_eq!(blind.status, 403, "who may only write may not read by copying");
+}
+
+#[tokio::test]
+async fn what_is_behind_is_filled_and_then_copied() {
+    let world = World::new().await;
+    world.shadowed_bucket("cold", BucketMode::Migrate).await;
+    world.bucket("warm").await;
+    let client = world.main();
+    for (key, len) in [("small", 100u64), ("large", 600_000)] {
+        let content = world.script.object(key, len);
+        let copy =
+            client.call("PUT", "/warm/k").header("x-amz-copy-source", &format!("cold/{key}")).send().await;
+        assert_eq!(copy.status, 200, "{}", copy.text());
+        assert!(client.get("/warm/k").await.body == content.bytes(), "{key}");
+        assert_eq!(
+            (client.get(&format!("/cold/{key}")).await.header("x-cache"), world.script.calls(key)),
+            ("HIT", 1)
+        );
+    }
+    // As parts: a range of a cold object.
+    let content = world.script.object("third", 400_000);
+    let begun = client.call("POST", "/warm/parts").query("uploads").send().await.text();
+    let id = begun.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let query = format!("partNumber=1&uploadId={id}");
+    let part = |range: &'static str| {
+        client
+            .call("PUT", "/warm/parts")
+            .query(&query)
+            .header("x-amz-copy-source", "cold/third")
+            .header("x-amz-copy-source-range", range)
+    };
+    for bad in ["0-2", "bytes=0", "bytes=hello-", "bytes=0-2,3-5", "bytes=5-1"] {
+        let reply = part(bad).send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (400, "InvalidArgument"), "{bad}");
+    }
+    assert_eq!(part("bytes=0-400000").send().await.code(), "InvalidRange");
+    let copied = part("bytes=100-299999").send().await.text();
+    let etag = copied.split("<ETag>").nth(1).unwrap().split('<').next().unwrap();
+    let body = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+    );
+    let done = client
+        .call("POST", "/warm/parts")
+        .query(&format!("uploadId={id}"))
+        .body(body.as_bytes())
+        .send()
+        .await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(client.get("/warm/parts").await.body == content.bytes()[100..300_000]);
+    // What could not be asked is not absent.
+    world.script.object("broken", 10);
+    world.script.fault("broken", Fault::Status(500));
+    let failed = client.call("PUT", "/warm/x").header("x-amz-copy-source", "cold/broken").send().await;
+    assert_eq!((failed.status, failed.code().as_str()), (503, "SlowDown"));
+}
+
+#[tokio::test]
+async fn conditions_on_cold_keys_are_the_shadows_to_judge() {
+    let world = World::new().await;
+    world.shadowed_bucket("cold", BucketMode::Migrate).await;
+    let client = world.main();
+    world.script.object("k", 100);
+    let etag = world.script.etag("k").unwrap();
+    let put = |key: &str| client.call("PUT", &format!("/cold/{key}"));
+    let exists = put("k").header("if-none-match", "*").body(b"x").send().await;
+    assert_eq!((exists.status, exists.code().as_str()), (412, "PreconditionFailed"));
+    let other = put("k").header("if-match", "\"other\"").body(b"x").send().await;
+    assert_eq!((other.status, other.code().as_str()), (412, "PreconditionFailed"));
+    let none = put("none").header("if-match", "*").body(b"x").send().await;
+    assert_eq!((none.status, none.code().as_str()), (404, "NoSuchKey"));
+    assert_eq!(put("new").header("if-none-match", "*").body(b"x").send().await.status, 200);
+    assert_eq!(put("new").header("if-none-match", "*").body(b"x").send().await.status, 412);
+    let kept = client.call("DELETE", "/cold/k").header("if-match", "\"other\"").send().await;
+    assert_eq!((kept.status, kept.code().as_str()), (412, "PreconditionFailed"));
+    assert_eq!(put("k").header("if-match", &etag).body(b"ours").send().await.status, 200);
+    assert_eq!(client.get("/cold/k").await.body, b"ours");
+    assert_eq!(client.call("DELETE", "/cold/k").header("if-match", "*").send().await.status, 204);
+    // Deleted here: it does not exist, whatever is behind.
+    assert_eq!(put("k").header("if-match", "*").body(b"x").send().await.status, 404);
+    assert_eq!(put("k").header("if-none-match", "*").body(b"x").send().await.status, 200);
+    // What could not be asked has no answer.
+    world.script.object("broken", 10);
+    world.script.fault("broken", Fault::Status(500));
+    let failed = put("broken").header("if-none-match", "*").body(b"x").send().await;
+    assert_eq!((failed.status, failed.code().as_str()), (503, "SlowDown"));
+}
