@@ -365,3 +365,6 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
     const CHARS_MAX: usize = 700;
     String::from_utf8_lossy(&bytes[..bytes.len().min(4 * CHARS_MAX)]).chars().take(CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;

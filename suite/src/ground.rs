@@ -83,6 +83,11 @@ impl Ground {
         self.ask_at(&self.endpoint, call, account, variables).await
     }
 
+    /// A call as bytes, for whoever sends it in pieces.
+    pub(crate) fn encoded(&self, call: &Call, variables: &Variables) -> Result<Encoded> {
+        Ok(encode(call, &self.endpoint, &self.account, variables, self.clock.now())?)
+    }
+
     async fn ask_at(
         &self,
         endpoint: &Endpoint,

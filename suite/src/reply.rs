@@ -43,6 +43,7 @@ impl Reply {
 }
 
 /// Reads one answer after another from a connection.
+#[derive(Debug)]
 pub(crate) struct ReplyReader<S> {
     socket: S,
     buffer: Vec<u8>,

@@ -56,6 +56,14 @@ impl Scene<'_> {
         }
     }
 
+    /// Asks all of them at the same time; their answers in order, whatever they are.
+    pub(crate) async fn ask_together(&self, calls: &[Call]) -> Result<Vec<Reply>> {
+        let asking = calls
+            .iter()
+            .map(async |call| self.ground.ask(call, self.account(&call.who)?, &self.variables).await);
+        futures::future::join_all(asking).await.into_iter().collect()
+    }
+
     fn account(&self, who: &Who) -> Result<&Account> {
         match who {
             Who::Main | Who::Anonymous | Who::Key { .. } => Ok(&self.ground.account),

@@ -74,11 +74,11 @@ mod tests {
     #[test]
     fn the_example_of_the_manual_is_reproduced() {
         let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-        let text = "GET\n\n\n1175139620\n/awsexamplebucket1/photos/puppy.jpg";
-        assert_eq!(sign(secret, text), "HIvQjQ2yl3PqwGdZrIS0jLrNdLA=");
+        let text = "GET\n\n\n1175139620\n/johnsmith/photos/puppy.jpg";
+        assert_eq!(sign(secret, text), "NpgCjnDzrM+WFzoENXmpNDUsSn8=");
         let account = Account::new("AK", secret, "us-east-1");
-        let query =
-            presign(&account, secret, "GET", "/awsexamplebucket1/photos/puppy.jpg", &[], 1_175_139_620);
-        assert!(query.starts_with("AWSAccessKeyId=AK&Expires=1175139620&Signature="), "{query}");
+        let query = presign(&account, secret, "GET", "/johnsmith/photos/puppy.jpg", &[], 1_175_139_620);
+        let signature = "NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D";
+        assert_eq!(query, format!("AWSAccessKeyId=AK&Expires=1175139620&Signature={signature}"));
     }
 }

@@ -19,6 +19,7 @@ mod lists;
 mod multipart;
 mod objects;
 mod presigned;
+mod races;
 mod ranges;
 mod tagging;
 mod website;
@@ -50,6 +51,7 @@ const GROUPS: &[Group] = &[
     ("presigned", Modes::All, presigned::cases),
     ("authentication", Modes::All, authentication::cases),
     ("configuration", Modes::Plain, configuration::cases),
+    ("races", Modes::All, races::cases),
     ("website", Modes::Plain, website::cases),
     ("lifecycle", Modes::Plain, lifecycle::cases),
     ("errors", Modes::Plain, errors::cases),
@@ -71,4 +73,25 @@ pub fn all() -> Vec<Case> {
         assert!(names.insert(case.id()), "two cases are called {}", case.id());
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Step;
+
+    #[test]
+    fn every_case_asks_and_may_fail() {
+        let cases = all();
+        assert!(cases.len() >= 500, "{}", cases.len());
+        for case in &cases {
+            let asks = |step: &Step| matches!(step, Step::Ask(_) | Step::Script(_));
+            assert!(case.steps.iter().any(asks), "{} asks nothing", case.id());
+        }
+        for (group, modes, _) in GROUPS {
+            let of_group = || cases.iter().filter(|case| case.group == *group);
+            assert!(of_group().count() >= 10, "{group} is too small to be a group");
+            assert!(of_group().any(|case| case.modes == *modes), "no case of {group} runs as the group says");
+        }
+    }
 }
