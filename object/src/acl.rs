@@ -70,6 +70,24 @@ impl Acl {
         Self { grants: vec![AclGrant { grantee, permission: Permission::FullControl }] }
     }
 
+    /// Whether it says no more than that it is private to `owner`.
+    pub fn is_private_to(&self, owner: &str) -> bool {
+        let [only] = self.grants.as_slice() else { return false };
+        only.permission == Permission::FullControl
+            && matches!(&only.grantee, Grantee::Account(id) if id == owner)
+    }
+
+    /// The same, with what was granted to `old` granted to `new`: whose it is has changed.
+    #[must_use]
+    pub fn inherited(mut self, old: &str, new: &str) -> Self {
+        for grant in &mut self.grants {
+            if matches!(&grant.grantee, Grantee::Account(id) if id == old) {
+                grant.grantee = Grantee::Account(new.to_owned());
+            }
+        }
+        self
+    }
+
     /// Whether somebody may do what `wanted` allows. `account`: who asks; `None`: somebody who does not sign.
     pub fn allows(&self, account: Option<&str>, wanted: Permission) -> bool {
         self.grants.iter().any(|grant| {
@@ -109,5 +127,8 @@ mod tests {
             assert_eq!(acl.allows(who, wanted), want, "{who:?} {wanted:?}");
         }
         assert!(!Acl::private("a").allows(None, Permission::Read));
+        assert!(Acl::private("a").is_private_to("a") && !Acl::private("a").is_private_to("b"));
+        assert!(!acl.is_private_to("a") && !Acl::default().is_private_to("a"));
+        assert!(Acl::private("a").inherited("a", "b").is_private_to("b"));
     }
 }

@@ -63,6 +63,14 @@ mutants! {
     GrantsIgnored in gateway,
     /// An account may do everything with other accounts' buckets.
     OwnerIgnored in gateway,
+    /// Whatever an object's ACL says, who may ask for it gets it.
+    ObjectAclIgnored in gateway,
+    /// Who may not list a bucket is told which keys do not exist.
+    AbsenceToldToStrangers in gateway,
+    /// An account is believed to exist because a grant names it.
+    UnknownGranteeAccepted in gateway,
+    /// What another account writes belongs to the bucket's owner.
+    WriterNotNoted in gateway,
     /// Everybody may write to a public bucket.
     PublicMayWrite in gateway,
     /// Content-Length beside Transfer-Encoding is accepted.
@@ -73,6 +81,18 @@ mutants! {
     FailureAsAbsence in gateway,
     /// The token of a list forgets that it stands for a common prefix.
     TokenForgetsPrefix in gateway,
+    /// Pages of other origins may send whatever headers they ask for.
+    CorsHeadersUnchecked in gateway,
+    /// The policy of a form is good for ever.
+    PolicyNeverExpires in gateway,
+    /// A form may have fields that its policy does not speak of.
+    ExtraFieldAccepted in gateway,
+    /// A form's file may be as long as it likes.
+    FormLengthUnchecked in gateway,
+    /// Lines of a head may end as they like.
+    BareLineFeedAccepted in gateway,
+    /// The error document of a website is an answer like any other.
+    ErrorDocumentIsFound in gateway,
     /// A revoked access key is believed until its time is over.
     RevokedKeyRemembered in gateway,
 
@@ -80,6 +100,8 @@ mutants! {
     NoSupersession in bucket,
     /// A fill commits without looking at what is there now.
     NoRevisionCheck in bucket,
+    /// Who may have only what is here has keys asked for that are not.
+    ColdKeysForAnybody in bucket,
     /// A tombstone is read as a miss.
     NoTombstoneCheck in bucket,
     /// A fill is handed on although its digest differs.
@@ -136,6 +158,9 @@ mutants! {
     ShortFillAccepted in bucket,
     /// A fill goes on with the rest of whatever the origin has by then.
     ResumedUnpinned in bucket,
+
+    /// An object that was overwritten since it was seen to be due expires.
+    ExpiresOverwritten in bucket,
 
     /// 500 from an origin means that it has no such object.
     ServerErrorIsAbsence in shadow,

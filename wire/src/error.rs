@@ -52,6 +52,7 @@ macro_rules! codes {
 codes! {
     AccessControlListNotSupported "AccessControlListNotSupported" 400 "The bucket does not allow ACLs.";
     AccessDenied "AccessDenied" 403 "Access Denied";
+    AccessForbidden "AccessForbidden" 403 "Access forbidden";
     AuthorizationHeaderMalformed "AuthorizationHeaderMalformed" 400 "The authorization header you provided is invalid.";
     AuthorizationQueryParametersError "AuthorizationQueryParametersError" 400 "The authorization query parameters that you provided are not valid.";
     BadDigest "BadDigest" 400 "The Content-MD5 or checksum value that you specified did not match what the server received.";
@@ -74,6 +75,8 @@ codes! {
     InvalidObjectState "InvalidObjectState" 403 "The operation is not valid for the current state of the object.";
     InvalidPart "InvalidPart" 400 "One or more of the specified parts could not be found.";
     InvalidPartOrder "InvalidPartOrder" 400 "The list of parts was not in ascending order.";
+    IncorrectNumberOfFilesInPostRequest "IncorrectNumberOfFilesInPostRequest" 400 "POST requires exactly one file upload per request.";
+    InvalidPolicyDocument "InvalidPolicyDocument" 400 "The content of the form does not meet the conditions specified in the policy document.";
     InvalidRange "InvalidRange" 416 "The requested range is not satisfiable";
     InvalidRequest "InvalidRequest" 400 "Invalid Request";
     InvalidStorageClass "InvalidStorageClass" 400 "The storage class you specified is not valid.";
@@ -81,10 +84,12 @@ codes! {
     InvalidToken "InvalidToken" 400 "The provided token is malformed or otherwise not valid.";
     InvalidUri "InvalidURI" 400 "The specified URI could not be parsed.";
     KeyTooLong "KeyTooLongError" 400 "Your key is too long.";
+    MalformedAcl "MalformedACLError" 400 "The ACL that you provided was not well formed or did not validate against our published schema.";
     MalformedPolicy "MalformedPolicy" 400 "Your policy contains a principal or a statement that is not valid.";
     MalformedPostRequest "MalformedPOSTRequest" 400 "The body of your POST request is not well-formed multipart/form-data.";
     MalformedTrailer "MalformedTrailerError" 400 "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXml "MalformedXML" 400 "The XML that you provided was not well formed or did not validate against our published schema.";
+    MaxPostPreDataLengthExceeded "MaxPostPreDataLengthExceededError" 400 "Your POST request fields preceding the upload file were too large.";
     MaxMessageLengthExceeded "MaxMessageLengthExceeded" 400 "Your request was too large.";
     MetadataTooLarge "MetadataTooLarge" 400 "Your metadata headers exceed the maximum allowed metadata size.";
     MethodNotAllowed "MethodNotAllowed" 405 "The specified method is not allowed against this resource.";
@@ -120,6 +125,8 @@ codes! {
     SlowDown "SlowDown" 503 "Please reduce your request rate.";
     TemporaryRedirect "TemporaryRedirect" 307 "You are being redirected to the bucket while the DNS server is being updated.";
     TooManyBuckets "TooManyBuckets" 400 "You have attempted to create more buckets than are allowed.";
+    UnexpectedContent "UnexpectedContent" 400 "This request does not support content.";
+    UnresolvableGrantByEmail "UnresolvableGrantByEmailAddress" 400 "The email address you provided does not match any account on record.";
     UnsupportedArgument "UnsupportedArgument" 400 "The request contained an unsupported argument.";
     UriTooLong "URITooLong" 414 "The request URI is too long.";
     XAmzContentSha256Mismatch "XAmzContentSHA256Mismatch" 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";

@@ -11,11 +11,13 @@ pub mod conditions;
 pub mod date;
 pub mod digest;
 pub mod error;
+pub mod grants;
 pub mod headers;
 mod hex;
 pub mod payload;
 pub mod range;
 pub mod sigv4;
+pub mod tags;
 pub mod uri;
 pub mod xml;
 

@@ -12,6 +12,7 @@ mod origin;
 mod problem;
 mod quantity;
 pub(crate) mod reference;
+mod route;
 mod schema;
 mod secret;
 mod section;
@@ -38,6 +39,7 @@ pub(crate) use model::{ModelSettings, Txt2imgSettings};
 pub(crate) use origin::{OriginKind, OriginSettings};
 pub(crate) use problem::{Drawn, Problems};
 pub(crate) use quantity::{parse_duration, parse_size, show_size};
+pub(crate) use route::RouteSettings;
 pub(crate) use secret::Secret;
 pub(crate) use section::parse_url;
 
@@ -68,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) models: BTreeMap<String, ModelSettings>,
     /// `[origin.NAME]`
     pub(crate) origins: BTreeMap<String, OriginSettings>,
+    /// `[[route]]` in order.
+    pub(crate) routes: Vec<RouteSettings>,
     /// `[bucket.NAME]`
     pub(crate) buckets: BTreeMap<BucketName, BucketDeclaration>,
 }
@@ -79,8 +83,21 @@ pub(crate) struct S3Settings {
     pub(crate) listen: SocketAddr,
     /// Names for virtual-host style.
     pub(crate) domains: Vec<String>,
+    /// Names for websites.
+    pub(crate) website_domains: Vec<String>,
     /// Connections open at once.
     pub(crate) max_connections: u32,
+    /// Files of certificate and key, for TLS.
+    pub(crate) tls: Option<TlsSettings>,
+}
+
+/// Where the S3 listener's certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsSettings {
+    /// The chain.
+    pub(crate) cert: PathBuf,
+    /// The key.
+    pub(crate) key: PathBuf,
 }
 
 /// The admin listener.
@@ -154,6 +171,7 @@ impl Settings {
         let models = model::read_all(root);
         let origins = origin::read_all(root, &models, &layers.environment);
         let buckets = bucket::read_all(root, &origins, &layers.environment);
+        let routes = route::read_all(root, s3.as_ref());
         let allow_private_origins = network.switch("allow-private-origins");
         let (grace, log) = (process.duration("grace"), process.text("log"));
         Some(Self {
@@ -168,6 +186,7 @@ impl Settings {
             accounts,
             models,
             origins,
+            routes,
             buckets,
         })
     }
@@ -175,22 +194,41 @@ impl Settings {
 
 impl S3Settings {
     fn read(section: &Section<'_>) -> Option<Self> {
-        let (listen, domains) = (section.address("listen"), section.texts("domains"));
-        for domain in &domains {
-            let sound = !domain.is_empty()
-                && domain.split('.').all(|label| {
-                    !label.is_empty() && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
-                });
-            if !sound {
-                section.problem(
-                    "domains",
-                    format!("s3.domains: {domain:?} is not a domain name"),
-                    "write names such as \"s3.example.com\", without a scheme, a port or a star",
-                );
-            }
-        }
-        Some(Self { listen: listen?, domains, max_connections: section.count("max-connections")? })
+        let listen = section.address("listen");
+        let (domains, website_domains) = (domains(section, "domains"), domains(section, "website-domains"));
+        let tls = section.section("tls");
+        let tls = if section.is_set("tls") {
+            let (cert, key) = (tls.required("cert"), tls.required("key"));
+            let (cert, key) = (cert.and_then(|_| tls.path("cert")), key.and_then(|_| tls.path("key")));
+            Some(TlsSettings { cert: cert?, key: key? })
+        } else {
+            None
+        };
+        let max_connections = section.count("max-connections")?;
+        Some(Self { listen: listen?, domains, website_domains, max_connections, tls })
     }
+}
+
+/// Names of domains.
+fn domains(section: &Section<'_>, name: &'static str) -> Vec<String> {
+    let domains = section.texts(name);
+    for domain in &domains {
+        if !is_domain(domain) {
+            section.problem(
+                name,
+                format!("s3.{name}: {domain:?} is not a domain name"),
+                "write names such as \"s3.example.com\", without a scheme, a port or a star",
+            );
+        }
+    }
+    domains
+}
+
+/// Whether this is the name of a host, without scheme and port.
+fn is_domain(name: &str) -> bool {
+    let sound =
+        |label: &str| !label.is_empty() && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    !name.is_empty() && name.split('.').all(sound)
 }
 
 impl AdminSettings {

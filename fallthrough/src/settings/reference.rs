@@ -38,8 +38,9 @@ fn section(page: &mut String, title: &str, path: &str, key: &Key) {
     if !later.is_empty() {
         let _ = write!(page, "\nUnderstood, but not offered yet, and refused: {}.\n", later.join(", "));
     }
+    let named = if matches!(key.shape, Shape::Named(..)) { ".NAME" } else { "" };
     for key in keys.iter().filter(offered).filter(|key| key.shape.keys().is_some()) {
-        let path = format!("{path}.NAME.{}", key.name);
+        let path = format!("{path}{named}.{}", key.name);
         section(page, &format!("{path} = {{ … }}"), &path, key);
     }
 }
@@ -74,7 +75,7 @@ Unknown keys, values that make no sense and keys that are not offered yet are er
 probably meant. `fallthrough config check` looks at them without starting anything; `fallthrough config show` prints
 what holds.
 
-Accounts, models, origins, buckets and `process.log` are read again on SIGHUP and by `fallthrough config reload`: all of
+Accounts, models, origins, routes, buckets and `process.log` are read again on SIGHUP and by `fallthrough config reload`: all of
 what changed is taken over, or nothing is, and it is said why. Everything else is read at a start alone.
 
 Durations are numbers with a unit (`500ms`, `25s`, `1h30m`, `2d`), sizes as well (`5GB` by thousands, `200GiB` by 1,024).

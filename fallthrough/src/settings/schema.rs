@@ -111,6 +111,13 @@ pub(crate) const ROOT: &[Key] = &[
         "Origins that buckets fall through to (tier 2), each under a name of its own.",
     ),
     Key::section(
+        "route",
+        Shape::List(ROUTE),
+        "Addresses of your own: requests for a host, or for a path of it, are served from a bucket, or from what is under \
+         a prefix in it. Only reads of objects; who may read is decided as ever. If the bucket has a website \
+         configuration, its index and error documents are served. Taken over by a reload.",
+    ),
+    Key::section(
         "bucket",
         Shape::Named("bucket", BUCKET),
         "Managed buckets (tier 1): they are made at start, follow this file at every start and reload, and are \
@@ -134,6 +141,13 @@ const S3: &[Key] = &[
          `*.localhost` and path style always work.",
     ),
     Key::value(
+        "website-domains",
+        "list of names",
+        "[]",
+        "Names under which public buckets are served as websites (`bucket.web.example.com`): anonymous reads, with the \
+         index and error documents of the bucket's website configuration. `*.s3-website.localhost` always works.",
+    ),
+    Key::value(
         "max-connections",
         "count",
         "4096",
@@ -145,14 +159,20 @@ const S3: &[Key] = &[
     Key::section(
         "tls",
         Shape::Table(TLS),
-        "Certificate and key, read again when they change. Not offered yet: put a proxy in front that ends TLS.",
-    )
-    .only(&[], "put a proxy in front that ends TLS"),
+        "Certificate and key of the S3 listener, which then speaks TLS 1.2 and 1.3 and nothing else. Both files are read \
+         again when they change; connections that are open go on. What cannot be used is told of in the log, and the \
+         old certificate stays.",
+    ),
 ];
 
 const TLS: &[Key] = &[
-    Key::value("cert", "path", "", "The certificate chain, PEM."),
-    Key::value("key", "path", "", "The private key, PEM."),
+    Key::value("cert", "path", "", "The certificate chain, PEM, the listener's own certificate first."),
+    Key::value(
+        "key",
+        "path",
+        "",
+        "Its private key, PEM, not encrypted. Readable by this user alone is best.",
+    ),
 ];
 
 const ADMIN: &[Key] = &[
@@ -280,6 +300,24 @@ const PROCESS: &[Key] = &[
         "info",
         "What is logged to standard error: a level (`error warn info debug trace`), also per part, such as \
          `info,fallthrough_bucket=debug`.",
+    ),
+];
+
+const ROUTE: &[Key] = &[
+    Key::value("host", "name", "", "The host, without scheme and port. Required."),
+    Key::value(
+        "path",
+        "path",
+        "/",
+        "Only paths that begin so; `/` at both ends. The longest that fits counts.",
+    ),
+    Key::value("bucket", "name", "", "The bucket. Required."),
+    Key::value("prefix", "text", "", "Put in front of what follows `path` to make the key."),
+    Key::value(
+        "clean-urls",
+        "true or false",
+        "false",
+        "`/about` shows `about.html` where there is no object `about`.",
     ),
 ];
 

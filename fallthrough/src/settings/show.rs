@@ -13,6 +13,11 @@ impl Settings {
             "s3": {
                 "listen": self.s3.listen.to_string(),
                 "domains": self.s3.domains,
+                "website-domains": self.s3.website_domains,
+                "tls": self.s3.tls.as_ref().map(|tls| json!({
+                    "cert": tls.cert.display().to_string(),
+                    "key": tls.key.display().to_string(),
+                })),
                 "max-connections": self.s3.max_connections,
             },
             "admin": {
@@ -44,6 +49,13 @@ impl Settings {
                 .collect::<serde_json::Map<_, _>>(),
             "origin": self.origins.iter().map(|(name, origin)| (name.clone(), show_origin(&origin.kind)))
                 .collect::<serde_json::Map<_, _>>(),
+            "route": self.routes.iter().map(|route| json!({
+                "host": route.host,
+                "path": route.path,
+                "bucket": route.bucket.as_str(),
+                "prefix": route.prefix,
+                "clean-urls": route.clean_urls,
+            })).collect::<Vec<_>>(),
             "bucket": self.buckets.iter().map(|(name, bucket)| (name.to_string(), json!({
                 "mode": bucket.mode,
                 "public": bucket.public,

@@ -262,10 +262,6 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
     let shadow = "[bucket.abc]\nmode = \"migrate\"\nshadow = { endpoint = \"https://x\", name = \"n\"";
     for (text, expected) in [
         (
-            "[s3]\ntls = { cert = \"a\", key = \"b\" }\n".to_owned(),
-            "f.toml:2:1: s3.tls is understood, but not offered yet",
-        ),
-        (
             "[store]\nmax-size = \"200GiB\"\n".to_owned(),
             "f.toml:2:1: store.max-size = \"200GiB\" is understood, but not offered yet",
         ),
@@ -350,4 +346,41 @@ fn paths_in_the_file_are_relative_to_it() {
     std::fs::write(&path, "[store]\ndata = \"d\"\n").unwrap();
     let settings = Settings::load(&Layers { file: Some(path), ..Layers::default() }).unwrap();
     assert_eq!(settings.store.data, folder.path().join("d"));
+}
+
+#[test]
+fn tls_needs_both_files_and_routes_have_an_address_of_their_own() {
+    let settings = load("[s3]\ntls = { cert = \"a.crt\", key = \"/k/a.key\" }\n", &[]).unwrap();
+    let tls = settings.s3.tls.unwrap();
+    assert!(tls.cert.is_absolute() && tls.cert.ends_with("a.crt") && tls.key.ends_with("k/a.key"));
+    assert!(load("", &[]).unwrap().s3.tls.is_none());
+    assert!(messages("[s3]\ntls = { cert = \"a\" }\n", &[])[0].contains("s3.tls needs \"key\""));
+
+    let route = |more: &str| format!("[[route]]\nhost = \"Img.example.org\"\nbucket = \"images\"\n{more}\n");
+    let settings = load(&route("path = \"/a b/\"\nprefix = \"v1/\"\nclean-urls = true"), &[]).unwrap();
+    let read = &settings.routes[0];
+    assert_eq!(
+        (read.host.as_str(), read.path.as_str(), read.prefix.as_str()),
+        ("img.example.org", "/a b/", "v1/")
+    );
+    assert!(read.clean_urls && read.bucket == name("images"));
+    let other = |from: &str, to: &str| route("").replace(from, to);
+    let rows = [
+        (route("path = \"avatars/\""), "does not begin and end with one slash"),
+        (route("path = \"/avatars\""), "does not begin and end with one slash"),
+        (route("path = \"/a%20b/\""), "does not begin and end with one slash"),
+        (other("Img.example.org", "http://img.example.org"), "is not the name of a host"),
+        (other("Img.example.org", "img.example.org:80"), "is not the name of a host"),
+        (other("Img.example.org", "127.0.0.1"), "is not the name of a host"),
+        (other("Img.example.org", "img.localhost"), "address buckets already"),
+        (format!("[s3]\ndomains = [\"Example.org\"]\n{}", route("")), "address buckets already"),
+        (format!("[s3]\nwebsite-domains = [\"example.org\"]\n{}", route("")), "address buckets already"),
+        (other("images", "No_Bucket"), "route.0.bucket"),
+        (other("bucket = \"images\"", ""), "needs \"bucket\""),
+        ([route(""), route("")].concat(), "another route has the same host and path"),
+    ];
+    for (text, want) in rows {
+        let told = messages(&text, &[]);
+        assert!(told.len() == 1 && told[0].contains(want), "{text}: {told:?}");
+    }
 }

@@ -25,6 +25,7 @@ use crate::wiring::ready_file::ReadyFields;
 use crate::wiring::reload::{self, Reloader, Sources};
 use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::{DeclaredOrigins, Shadows};
+use crate::wiring::tls::Certificate;
 use crate::wiring::{descriptors, listen, metrics, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
@@ -48,6 +49,8 @@ pub(crate) struct BucketTierPlan {
 pub(crate) struct RunningBucketTier {
     /// Where S3 clients connect.
     pub(crate) s3: SocketAddr,
+    /// They speak TLS.
+    secure: bool,
     /// Where the admin API is.
     pub(crate) admin: SocketAddr,
     /// The admin API's token.
@@ -68,6 +71,8 @@ pub(crate) struct RunningBucketTier {
     serving_admin: JoinHandle<()>,
     sweeping: JoinHandle<()>,
     expiring: JoinHandle<()>,
+    living: JoinHandle<()>,
+    watching: Option<JoinHandle<()>>,
     scrubbing: JoinHandle<()>,
 }
 
@@ -80,6 +85,14 @@ impl BucketTierPlan {
     /// work: each with what to do. Nothing runs on then.
     pub(crate) async fn start(self) -> Result<RunningBucketTier, Failure> {
         let settings = self.settings;
+        // What cannot be shown is told of before anything else is done.
+        let (certificate, known) = match &settings.s3.tls {
+            None => (None, None),
+            Some(files) => {
+                let (certificate, known) = Certificate::read(files)?;
+                (Some(certificate), Some(known))
+            }
+        };
         // Before the store is opened, so that a port in use leaves the data folder as it was.
         let s3_listener =
             listen::listen(settings.s3.listen, "S3 listener", "--listen or [s3] listen").await?;
@@ -105,7 +118,10 @@ impl BucketTierPlan {
             Arc::clone(&entropy),
         );
         let options = GatewayOptions {
+            tls: certificate.as_ref().map(|certificate| certificate.tls.clone()),
             domains: settings.s3.domains.clone(),
+            website_domains: settings.s3.website_domains.clone(),
+            routes: reload::routes(&settings),
             max_connections: descriptors::connections(settings.s3.max_connections, descriptors::raise()),
             drain: settings.grace,
             pages: self.pages,
@@ -149,7 +165,7 @@ impl BucketTierPlan {
             },
             declarations,
             reload: Arc::new(reloader.clone()),
-            s3_address: format!("http://{}", listen::reachable(s3)),
+            s3_address: s3_url(s3, certificate.is_some()),
             version: env!("CARGO_PKG_VERSION"),
         });
 
@@ -164,7 +180,16 @@ impl BucketTierPlan {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_expiry(stop).await })
         };
+        let living = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_lifecycle(stop).await })
+        };
+        let secure = certificate.is_some();
+        let watching = certificate
+            .zip(known)
+            .map(|(certificate, known)| TaskTracker::new().spawn(certificate.watch(known, stop_s3.clone())));
         Ok(RunningBucketTier {
+            secure,
             s3,
             admin,
             admin_token,
@@ -181,15 +206,17 @@ impl BucketTierPlan {
             serving_admin,
             sweeping,
             expiring,
+            living,
+            watching,
             scrubbing,
         })
     }
 }
 
 impl RunningBucketTier {
-    /// Where S3 clients on this machine connect: `http://address:port`.
+    /// Where S3 clients on this machine connect: `http://address:port`, or `https:` over TLS.
     pub(crate) fn s3_url(&self) -> String {
-        format!("http://{}", listen::reachable(self.s3))
+        s3_url(self.s3, self.secure)
     }
 
     /// Where the admin API is for this machine: `http://address:port`.
@@ -222,6 +249,14 @@ impl RunningBucketTier {
         if self.expiring.await.is_err() {
             tracing::error!("the expiry of negative answers panicked");
         }
+        if self.living.await.is_err() {
+            tracing::error!("the lifecycle worker panicked");
+        }
+        if let Some(watching) = self.watching
+            && watching.await.is_err()
+        {
+            tracing::error!("the watch over the certificate panicked");
+        }
         if self.scrubbing.await.is_err() {
             tracing::error!("the scrubber panicked");
         }
@@ -233,6 +268,11 @@ impl RunningBucketTier {
         self.reloader.shutdown().await;
         self.store.close().await;
     }
+}
+
+fn s3_url(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{}", listen::reachable(address))
 }
 
 async fn open(

@@ -35,4 +35,5 @@ mod shadows;
 pub(crate) mod stop;
 mod sweeper;
 mod timed;
+mod tls;
 pub(crate) mod token;

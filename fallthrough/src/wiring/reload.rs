@@ -1,6 +1,6 @@
 //! Reading the configuration again while the server runs: all of what is new holds afterwards, or nothing of it.
 //!
-//! Accounts, models, origins, managed buckets and the log filter are taken over. Everything else is read at a start
+//! Accounts, models, origins, routes, managed buckets and the log filter are taken over. Everything else is read at a start
 //! alone: if something of that has changed, nothing is taken, and it is said what.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fallthrough_bucket::Engine;
-use fallthrough_gateway::Gateway;
 use fallthrough_gateway::admin::{ConfigReload, Declarations, Declared, ReloadRefused};
+use fallthrough_gateway::{Gateway, Route};
 use fallthrough_object::{Clock, Entropy};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
-use crate::settings::{AccountSettings, Layers, Settings};
+use crate::settings::{AccountSettings, Layers, RouteSettings, Settings};
 use crate::wiring::logging::{self, LogFilter};
 use crate::wiring::shadows::Shadows;
 use crate::wiring::{declared, root};
@@ -61,6 +61,18 @@ pub(crate) struct Parts {
     pub(crate) declarations: Declarations,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// The routes as the gateway has them.
+pub(crate) fn routes(settings: &Settings) -> Vec<Route> {
+    let route = |route: &RouteSettings| Route {
+        host: route.host.clone(),
+        path: route.path.clone(),
+        bucket: route.bucket.clone(),
+        prefix: route.prefix.clone(),
+        clean_urls: route.clean_urls,
+    };
+    settings.routes.iter().map(route).collect()
 }
 
 /// What the admin API has to know of the declarations.
@@ -171,6 +183,7 @@ impl Inner {
             mend: format!("{}, and reload again", failure.mend),
             ..failure
         })?;
+        parts.gateway.set_routes(&routes(&settings));
         sources.log.set(&settings.log)?;
         *running = Running { settings, untold: BTreeSet::new() };
         Ok(changed)
@@ -220,6 +233,10 @@ fn changes(before: &Settings, after: &Settings) -> Vec<String> {
     compare("model", &before.models, &after.models, &mut lines);
     compare("origin", &before.origins, &after.origins, &mut lines);
     compare("bucket", &before.buckets, &after.buckets, &mut lines);
+    let routes = |settings: &Settings| -> BTreeMap<String, RouteSettings> {
+        settings.routes.iter().map(|route| (route.address(), route.clone())).collect()
+    };
+    compare("route", &routes(before), &routes(after), &mut lines);
     if before.log != after.log {
         lines.push(format!("process.log is {}", after.log));
     }

@@ -13,6 +13,7 @@ mod runtime;
 
 pub mod chunks;
 pub mod entries;
+pub mod forms;
 pub mod framing;
 pub mod headers;
 pub mod lists;
@@ -36,15 +37,18 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("blob", entries::blob),
     ("chunked", chunks::chunked),
     ("conditions", headers::conditions),
+    ("configuration", forms::configuration),
     ("digests", headers::digests),
     ("endpoint", shadows::endpoint),
     ("entry", entries::entry),
+    ("form", forms::form),
     ("framing", framing::framing),
     ("list_page", lists::list_page),
     ("metadata", headers::metadata),
     ("names", names::names),
     ("origin", origins::origin),
     ("picture", pictures::picture),
+    ("policy", forms::policy),
     ("rows", entries::rows),
     ("rule", rules::rule),
     ("signature", signatures::signature),

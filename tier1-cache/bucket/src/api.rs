@@ -51,6 +51,27 @@ impl GetRequest {
     }
 }
 
+/// Who may have what, where objects have a say in it. It is asked about the very state that is served or changed,
+/// so that nothing slips in between a look and a read.
+#[derive(Clone, Copy)]
+pub struct Admission<'a> {
+    /// Whether keys may be had that are not here, which have no ACL: asked for at their origin, filled, waited for.
+    pub cold: bool,
+    /// Whether an object may be had that is here.
+    pub object: &'a (dyn Fn(&ObjectInfo) -> bool + Send + Sync),
+}
+
+impl Admission<'static> {
+    /// Everything may be had.
+    pub const ALL: Self = Self { cold: true, object: &|_| true };
+}
+
+impl fmt::Debug for Admission<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("cold", &self.cold).finish_non_exhaustive()
+    }
+}
+
 /// What a read found.
 #[derive(Debug)]
 pub struct Object {
@@ -242,6 +263,8 @@ pub enum ListItem {
         size_bytes: u64,
         /// Its Last-Modified.
         last_modified: Timestamp,
+        /// The account that owns it, if that is not the bucket's owner.
+        owner: Option<String>,
     },
     /// Keys that share this prefix, collapsed.
     Prefix(String),
@@ -304,6 +327,9 @@ pub enum BucketError {
         /// Why.
         reason: String,
     },
+    /// The [`Admission`] of the request does not let it have this.
+    #[error("the caller may not have this")]
+    Denied,
     /// The caller may read, but not cause fills, and the object is not here.
     #[error("the object is not here, and the caller may not have it filled")]
     FillDenied,

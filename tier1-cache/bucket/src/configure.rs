@@ -5,9 +5,10 @@ use std::sync::Arc;
 use fallthrough_object::{BucketConfiguration, BucketName, Key};
 use fallthrough_store::{Bucket, Created, EntryState, ObjectInfo, Stored};
 
-use crate::api::{BucketError, Caller, GetRequest, NewBucket};
+use crate::api::{Admission, BucketError, Caller, GetRequest, NewBucket};
 use crate::core::commit::MAX_CONFLICTS;
 use crate::engine::Engine;
+use crate::get::not_admitted;
 use crate::ledger::Change;
 
 impl Engine {
@@ -114,13 +115,41 @@ impl Engine {
         key: &Key,
         change: &(dyn Fn(&mut ObjectInfo) -> Result<(), BucketError> + Send + Sync),
     ) -> Result<Arc<ObjectInfo>, BucketError> {
+        self.annotate_admitted(bucket, caller, key, Admission::ALL, change).await
+    }
+
+    /// As [`Engine::annotate`], for somebody who may not change everything: for who may have only what is here, nothing
+    /// is filled.
+    ///
+    /// # Errors
+    /// [`BucketError::Denied`] for what `admission` does not admit; otherwise as [`Engine::annotate`].
+    ///
+    /// # Cancellation
+    /// As [`Engine::annotate`].
+    pub async fn annotate_admitted(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        key: &Key,
+        admission: Admission<'_>,
+        change: &(dyn Fn(&mut ObjectInfo) -> Result<(), BucketError> + Send + Sync),
+    ) -> Result<Arc<ObjectInfo>, BucketError> {
         for _ in 0..MAX_CONFLICTS {
-            self.have_here(bucket, caller, key).await?;
+            if admission.cold {
+                self.have_here(bucket, caller, key, admission).await?;
+            }
             let changed = self
-                .change(bucket, key, |_, row| {
+                .change(bucket, key, |bucket, row| {
                     let Some(stored) = row.and_then(|row| row.state.stored()) else {
-                        return Err(BucketError::NotOffered { what: GONE_AGAIN });
+                        return Err(if admission.cold {
+                            BucketError::NotOffered { what: GONE_AGAIN }
+                        } else {
+                            not_admitted(bucket, row.map(|row| &row.state))
+                        });
                     };
+                    if !(admission.object)(&stored.info) {
+                        return Err(BucketError::Denied);
+                    }
                     let mut info = (*stored.info).clone();
                     change(&mut info)?;
                     Ok(Change::Amend(Box::new(info)))
@@ -151,9 +180,11 @@ impl Engine {
         bucket: &Arc<Bucket>,
         caller: &Caller,
         key: &Key,
+        admission: Admission<'_>,
     ) -> Result<Stored, BucketError> {
         for _ in 0..MAX_CONFLICTS {
-            let object = self.get(bucket, caller, GetRequest::of(key.clone())).await.result?;
+            let request = GetRequest::of(key.clone());
+            let object = self.get_admitted(bucket, caller, request, admission).await.result?;
             let here = self.inner.store.lookup(bucket.id, key).await?;
             if let Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) =
                 here.as_ref().map(|entry| &entry.state)

@@ -6,7 +6,7 @@ use fallthrough_object::{Body, ByteRange, Key, Meta};
 use fallthrough_store::{Bucket, Entry, EntryState, NewState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::{Conditions, Verdict, WriteConditions};
 
-use crate::api::{Attributes, BucketError, Caller};
+use crate::api::{Admission, Attributes, BucketError, Caller};
 use crate::core::commit::MAX_CONFLICTS;
 use crate::engine::Engine;
 use crate::fetch::whole_secs;
@@ -45,33 +45,23 @@ pub struct CopyRequest {
 }
 
 impl Engine {
-    /// An object that is copied from, whole and here: a cold one is filled first. Its conditions hold.
-    ///
-    /// # Errors
-    /// [`BucketError::PreconditionFailed`]; otherwise as [`Engine::get`].
-    ///
-    /// # Cancellation
-    /// Safe: the fill goes on.
-    pub async fn copy_source(
-        &self,
-        caller: &Caller,
-        source: &CopySource,
-    ) -> Result<Arc<ObjectInfo>, BucketError> {
-        Ok(self.source(caller, source).await?.1.info)
-    }
-
+    /// The object that is copied from, whole and here: a cold one is filled first. Its conditions hold.
     async fn source(
         &self,
         caller: &Caller,
         source: &CopySource,
+        admission: Admission<'_>,
     ) -> Result<(Arc<Entry>, Stored), BucketError> {
         for _ in 0..MAX_CONFLICTS {
-            self.have_here(&source.bucket, caller, &source.key).await?;
+            self.have_here(&source.bucket, caller, &source.key, admission).await?;
             let entry = self.inner.store.lookup(source.bucket.id, &source.key).await?;
             let Some(entry) = entry else { continue };
             let (EntryState::Written(stored) | EntryState::Filled(stored, _)) = &entry.state else {
                 continue;
             };
+            if !(admission.object)(&stored.info) {
+                return Err(BucketError::Denied);
+            }
             let stored = stored.clone();
             let (etag, modified) = (stored.info.etag.as_ref(), Some(stored.info.last_modified));
             // As on a read, but for the answer: a copy of what is not modified is refused.
@@ -83,10 +73,12 @@ impl Engine {
         Err(BucketError::Conflict)
     }
 
-    /// Copies an object; durable when this returns. The bytes of a copy are those of its source at one moment.
+    /// Copies an object that `admission` admits; durable when this returns. The bytes of a copy are those of its source
+    /// at one moment.
     ///
     /// # Errors
-    /// As [`Engine::copy_source`] for the source and [`Engine::put`] for the copy; [`BucketError::TooLarge`].
+    /// As [`Engine::get_admitted`] for the source, [`BucketError::PreconditionFailed`] for both, and as
+    /// [`Engine::put`] for the copy; [`BucketError::TooLarge`].
     ///
     /// # Cancellation
     /// It may or may not have been made; never in part.
@@ -95,12 +87,13 @@ impl Engine {
         bucket: &Arc<Bucket>,
         caller: &Caller,
         request: CopyRequest,
+        admission: Admission<'_>,
     ) -> Result<Arc<ObjectInfo>, BucketError> {
         let source = &request.source;
         let guard = Guard::new(self, bucket, caller, &request.key, request.conditions.clone());
         guard.judge_now().await?;
         for _ in 0..MAX_CONFLICTS {
-            let (entry, stored) = self.source(caller, source).await?;
+            let (entry, stored) = self.source(caller, source, admission).await?;
             if stored.info.size_bytes > COPY_BYTES_MAX {
                 return Err(BucketError::TooLarge { max_bytes: COPY_BYTES_MAX });
             }
@@ -163,7 +156,7 @@ impl Engine {
     /// The bytes of a range of an object that is copied from, and what is known of the object.
     ///
     /// # Errors
-    /// As [`Engine::copy_source`]; [`BucketError::RangeNotSatisfiable`] unless all of `range` (half-open, in bytes) is
+    /// As [`Engine::copy`] for the source; [`BucketError::RangeNotSatisfiable`] unless all of `range` (half-open, in bytes) is
     /// in the object.
     ///
     /// # Cancellation
@@ -173,9 +166,10 @@ impl Engine {
         caller: &Caller,
         source: &CopySource,
         range: Option<ByteRange>,
+        admission: Admission<'_>,
     ) -> Result<(Arc<ObjectInfo>, Body, u64), BucketError> {
         for _ in 0..MAX_CONFLICTS {
-            let (_, stored) = self.source(caller, source).await?;
+            let (_, stored) = self.source(caller, source, admission).await?;
             let size_bytes = stored.info.size_bytes;
             let range = range.unwrap_or(ByteRange::whole(size_bytes));
             if range.end > size_bytes || range.start > range.end {

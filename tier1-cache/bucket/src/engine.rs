@@ -264,7 +264,7 @@ impl Engine {
         check_settings(&*self.inner.shadows, name, settings)
     }
 
-    /// Changes a bucket's settings. If the shadow or the mode changes, fills that run are superseded: they
+    /// Changes a bucket's settings. With a new owner, what the ACL granted to the old one is granted to the new. If the shadow or the mode changes, fills that run are superseded: they
     /// serve the readers that they have, take no new ones and store nothing. Tombstones go with a shadow that is
     /// cleared; where one takes the place of another, they stay.
     ///
@@ -288,7 +288,7 @@ impl Engine {
             }
             let changed = self.inner.store.set_bucket(&bucket, settings).await;
             if let Some(changed) = self.gate_moved(&bucket, changed)? {
-                return Ok(changed);
+                return self.hand_over_acl(&bucket.settings.owner, changed).await;
             }
         }
         Err(BucketError::Conflict)

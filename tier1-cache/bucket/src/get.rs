@@ -8,7 +8,9 @@ use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, Store
 use fallthrough_wire::conditions::Verdict;
 use futures::TryStreamExt as _;
 
-use crate::api::{Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody};
+use crate::api::{
+    Admission, Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody,
+};
 use crate::core::commit::MAX_CONFLICTS;
 use crate::core::keystate::{ColdHead, Decision, RuleView, Situation, believed, on_cold_head, on_get};
 use crate::core::mutants::{Mutant, planted};
@@ -23,6 +25,7 @@ pub(crate) struct Read<'a> {
     pub(crate) bucket: &'a Arc<Bucket>,
     pub(crate) caller: &'a Caller,
     pub(crate) request: &'a GetRequest,
+    pub(crate) admission: Admission<'a>,
     pub(crate) entry: Option<Arc<Entry>>,
     /// The trace that begins here if the caller has none and the origin is asked.
     pub(crate) own_trace: OnceLock<TraceParent>,
@@ -50,6 +53,21 @@ impl Engine {
     /// # Cancellation
     /// Safe: a fill that this read started goes on for the next one.
     pub async fn get(&self, bucket: &Arc<Bucket>, caller: &Caller, request: GetRequest) -> Answer<Object> {
+        self.get_admitted(bucket, caller, request, Admission::ALL).await
+    }
+
+    /// As [`Engine::get`], for somebody who may not have everything: [`BucketError::Denied`] for what `admission` does
+    /// not admit, before conditions and ranges are judged, and without a word to an origin.
+    ///
+    /// # Cancellation
+    /// As [`Engine::get`].
+    pub async fn get_admitted(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        request: GetRequest,
+        admission: Admission<'_>,
+    ) -> Answer<Object> {
         let mut answer = failed(CacheWord::Miss, OVERTAKEN, BucketError::Conflict);
         let mut bucket = bucket.clone();
         for _ in 0..MAX_CONFLICTS {
@@ -62,6 +80,7 @@ impl Engine {
                 bucket: &bucket,
                 caller,
                 request: &request,
+                admission,
                 entry,
                 own_trace: OnceLock::new(),
             };
@@ -88,8 +107,21 @@ impl Read<'_> {
         self.entry.as_deref().and_then(|entry| believed(entry, self.bucket.gate_version))
     }
 
+    /// Whether this reader may have what is known of the key.
+    fn admit(&self, state: Option<&EntryState>) -> Result<(), BucketError> {
+        match state.and_then(EntryState::stored) {
+            Some(stored) if (self.admission.object)(&stored.info) => Ok(()),
+            Some(_) => Err(BucketError::Denied),
+            None if self.admission.cold || planted(Mutant::ColdKeysForAnybody) => Ok(()),
+            None => Err(not_admitted(self.bucket, state)),
+        }
+    }
+
     async fn run(&self) -> Answer<Object> {
         let state = self.state();
+        if let Err(error) = self.admit(state) {
+            return failed(CacheWord::Hit, "not-admitted", error);
+        }
         // The hot path: what is here and cannot age needs neither rules nor clocks.
         if let Some(EntryState::Written(stored)) = state {
             return self.serve(stored, CacheWord::Hit, "written").await;
@@ -399,6 +431,16 @@ impl Read<'_> {
             return self.serve(stored, CacheWord::Stale, "origin-failing").await;
         }
         fresh
+    }
+}
+
+/// What somebody is told who may have only what is here: that a key does not exist where that is certain without its
+/// origin, and nothing else.
+pub(crate) fn not_admitted(bucket: &Bucket, state: Option<&EntryState>) -> BucketError {
+    match state {
+        Some(EntryState::Tombstone) => BucketError::NoSuchKey,
+        None if bucket.settings.shadow.is_empty() => BucketError::NoSuchKey,
+        Some(_) | None => BucketError::Denied,
     }
 }
 

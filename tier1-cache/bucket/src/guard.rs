@@ -12,7 +12,7 @@ use fallthrough_object::{Key, Monotonic};
 use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, Revision};
 use fallthrough_wire::conditions::{Current, WriteConditions, WriteVerdict};
 
-use crate::api::{BucketError, Caller, GetRequest};
+use crate::api::{Admission, BucketError, Caller, GetRequest};
 use crate::core::rule::Match;
 use crate::engine::Engine;
 use crate::get::{Cold, Read};
@@ -193,6 +193,7 @@ impl<'a> Guard<'a> {
             request: &request,
             entry: row,
             own_trace: OnceLock::new(),
+            admission: Admission::ALL,
         };
         let (headed, _) = read.ask_head(&Cold { behind, origin_key }).await;
         let object = match headed {
@@ -200,11 +201,13 @@ impl<'a> Guard<'a> {
             Err(BucketError::NoSuchKey) => None,
             Ok(Headed::Overtaken) => return Ok(None),
             // It has no HEAD: what it has is fetched, and judged here.
-            Ok(Headed::OnlyFillTells) => match self.engine.have_here(bucket, &self.caller, self.key).await {
-                Ok(_) => return Ok(None),
-                Err(BucketError::NoSuchKey) => None,
-                Err(error) => return Err(error),
-            },
+            Ok(Headed::OnlyFillTells) => {
+                match self.engine.have_here(bucket, &self.caller, self.key, Admission::ALL).await {
+                    Ok(_) => return Ok(None),
+                    Err(BucketError::NoSuchKey) => None,
+                    Err(error) => return Err(error),
+                }
+            }
             Err(error) => return Err(error),
         };
         Ok(Some(Said { revision, gate_version: bucket.gate_version, at, object }))

@@ -4,6 +4,7 @@
 //! requests and answers are plain types. What must be right under every interleaving (the state of
 //! a key, the table of running fills, admission, the breaker) is pure and lives in `core`.
 
+mod accounts;
 mod api;
 mod ask;
 mod attach;
@@ -23,6 +24,7 @@ mod get;
 mod guard;
 mod head;
 mod ledger;
+mod lifecycle;
 mod list;
 mod memory;
 mod mend;
@@ -39,17 +41,19 @@ mod tests;
 mod verify;
 
 pub use api::{
-    Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation, GetRequest,
-    ListCursor, ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome, PutRequest,
+    Admission, Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation,
+    GetRequest, ListCursor, ListItem, ListPage, ListRequest, NewBucket, Object, ObjectBody, PutOutcome,
+    PutRequest,
 };
 pub use copy::{COPY_BYTES_MAX, CopyRequest, CopySource};
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use fallthrough_store::{
-    AccessKeyRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart, ObjectInfo,
-    Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally,
-    ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
+    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart,
+    ObjectInfo, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
+    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
 };
+pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

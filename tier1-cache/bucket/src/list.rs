@@ -199,6 +199,7 @@ impl Merge<'_> {
             etag: stored.info.etag.clone(),
             size_bytes: stored.info.size_bytes,
             last_modified: stored.info.last_modified,
+            owner: stored.info.owner.clone(),
         });
     }
 
@@ -326,6 +327,7 @@ impl Merge<'_> {
                                 etag: object.etag.clone(),
                                 size_bytes: object.size_bytes,
                                 last_modified: crate::fetch::whole_secs(object.last_modified),
+                                owner: None,
                             };
                             self.items.push(object);
                         }

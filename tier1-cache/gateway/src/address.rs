@@ -34,9 +34,18 @@ pub(crate) struct Domains(Vec<String>);
 
 impl Domains {
     pub(crate) fn new(configured: &[String]) -> Self {
+        Self::with(configured, "localhost")
+    }
+
+    /// The domains below which the first label of a host is a bucket that is shown as a website.
+    pub(crate) fn of_websites(configured: &[String]) -> Self {
+        Self::with(configured, "s3-website.localhost")
+    }
+
+    fn with(configured: &[String], always: &str) -> Self {
         let mut all: Vec<String> =
             configured.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect();
-        all.push("localhost".to_owned());
+        all.push(always.to_owned());
         // The longest first: with both `s3.example.com` and `example.com`, `b.s3.example.com` is bucket `b`.
         all.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
         Self(all)
@@ -79,7 +88,7 @@ impl Domains {
 }
 
 /// The host without its port.
-fn host_name(host: &str) -> &str {
+pub(crate) fn host_name(host: &str) -> &str {
     if host.starts_with('[') {
         return host.split_once(']').map_or(host, |(inner, _)| &inner[1..]);
     }

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use crate::access::Identity;
+use crate::form::Form;
 use crate::keys::{KeyCache, Principal};
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
@@ -111,6 +112,35 @@ pub(crate) async fn authenticate(
     let now = clock.now();
     let presented = Presented::parse(&parts.method, uri.path(), uri.query(), &parts.headers, now, policy);
     let Some(presented) = presented.map_err(refuse)? else { return Ok(Sender::Anonymous) };
+    prove(presented, may_sign, keys, engine, clock).await
+}
+
+/// Verifies a form, as [`authenticate`] does a request.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(crate) async fn authenticate_form(
+    form: &Form,
+    may_sign: bool,
+    keys: &KeyCache,
+    engine: &Engine,
+    clock: &dyn Clock,
+    policy: &VerifyPolicy,
+) -> Result<Sender, Refusal> {
+    let malformed = |error: S3Error| Refusal::for_auth(error, AuthFailure::Malformed);
+    let Some((claim, signed)) = form.claim().map_err(malformed)? else { return Ok(Sender::Anonymous) };
+    let presented = Presented::of_form(claim, signed, clock.now(), policy).map_err(refuse)?;
+    prove(presented, may_sign, keys, engine, clock).await
+}
+
+async fn prove(
+    presented: Presented,
+    may_sign: bool,
+    keys: &KeyCache,
+    engine: &Engine,
+    clock: &dyn Clock,
+) -> Result<Sender, Refusal> {
+    let now = clock.now();
     if !may_sign {
         let message = "From other machines this server takes only requests that are not signed.";
         let error = S3Error::with_message(S3Code::AccessDenied, message);

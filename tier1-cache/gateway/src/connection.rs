@@ -82,10 +82,41 @@ impl SharedTrace {
         smuggled
     }
 
+    /// Called when a head has been parsed, before [`SharedTrace::smuggled`]: whether its lines end otherwise than HTTP
+    /// has it, or its length is said twice. Both can be read in more than one way by whoever stands in front of us.
+    pub(crate) fn ambiguous(&self) -> bool {
+        is_ambiguous(&self.lock().bytes) && !planted(Mutant::BareLineFeedAccepted)
+    }
+
     /// Called when the answer is on its way: the next bytes are a head.
     pub(crate) fn resume(&self) {
         self.lock().paused = false;
     }
+}
+
+/// Whether the first head of `bytes` has lines that end without a carriage return, or more than one Content-Length.
+fn is_ambiguous(bytes: &[u8]) -> bool {
+    let (mut within, mut lengths) = (false, 0);
+    for line in bytes.split_inclusive(|c| *c == b'\n') {
+        let Some(line) = line.strip_suffix(b"\n") else { break };
+        let (line, bare) = line.strip_suffix(b"\r").map_or((line, true), |line| (line, false));
+        if !within {
+            // What stands in front may be the end of a body.
+            within = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+            if !within {
+                continue;
+            }
+        }
+        let name = line.split(|c| *c == b':').next().unwrap_or(line);
+        lengths += usize::from(name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()));
+        if bare || lengths > 1 {
+            return true;
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    false
 }
 
 /// Whether a head with Transfer-Encoding and `others` headers besides Content-Length had that, too; `None` if it
@@ -250,6 +281,27 @@ mod tests {
                 trace.record(piece);
             }
             assert_eq!(trace.smuggled(&chunked(), true), want, "{head}");
+        }
+    }
+
+    #[test]
+    fn heads_that_can_be_read_in_two_ways_are_seen() {
+        let rows = [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", true),
+            ("PUT / HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 1\r\n\r\n", true),
+            ("PUT / HTTP/1.1\r\ncontent-length: 1\r\n\r\na\nb", false),
+            // The end of a body that nobody read, and a head behind it.
+            ("a\nb\nGET / HTTP/1.1\r\n\r\n", false),
+            ("a\nb\nGET / HTTP/1.1\r\nHost: a\n\r\n", true),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", false),
+        ];
+        for (head, want) in rows {
+            let trace = SharedTrace::new(4096);
+            trace.record(head.as_bytes());
+            assert_eq!(trace.ambiguous(), want, "{head:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use fallthrough_bucket::{Bucket, CopyRequest, CopySource, Engine, PutPart};
+use fallthrough_bucket::{Admission, Caller, CopyRequest, CopySource, Engine, ObjectInfo, PutPart};
 use fallthrough_object::{BucketName, ByteRange, Checksum, Key};
 use fallthrough_wire::conditions::{Conditions, WriteConditions};
 use fallthrough_wire::digest::{DigestSet, Digests};
@@ -12,11 +12,13 @@ use fallthrough_wire::xml::copied;
 use fallthrough_wire::{S3Code, S3Error};
 use futures::StreamExt as _;
 
-use crate::access::{Denied, Place, decide};
+use crate::access::{Allowed, Denied, Place, Reach, decide};
+use crate::document;
 use crate::exchange::Exchange;
-use crate::multipart::{document, part_number, upload_id};
+use crate::given::given_by_request;
+use crate::multipart::{part_number, upload_id};
 use crate::operation::Need;
-use crate::put::{attributes, check_storage_class, refuse_encryption};
+use crate::put::{check_storage_class, refuse_encryption};
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -28,8 +30,27 @@ const REFUSED_HEADERS: [&str; 2] = [
     "x-amz-copy-source-server-side-encryption-customer-key",
 ];
 
-/// What is copied, if the sender may read it.
-async fn source(exchange: &Exchange<'_>, engine: &Engine) -> Result<(CopySource, bool), Refusal> {
+/// What is copied, and what the sender may have of its bucket.
+struct Readable<'a> {
+    source: CopySource,
+    reach: Reach<'a>,
+    caller: Caller,
+}
+
+impl Readable<'_> {
+    /// Calls with what the engine must ask of the source before it is copied.
+    async fn admitted<T>(&self, act: impl AsyncFnOnce(Admission<'_>) -> T) -> T {
+        let owner = self.source.bucket.settings.owner.as_str();
+        let object = |info: &ObjectInfo| self.reach.admits(owner, info);
+        act(Admission { cold: self.reach.cold(owner), object: &object }).await
+    }
+}
+
+/// Reads what is copied.
+///
+/// # Errors
+/// What cannot be read, and what the sender may have nothing of.
+async fn readable<'a>(exchange: &Exchange<'a>, engine: &Engine) -> Result<Readable<'a>, Refusal> {
     exchange.refuse_headers(&REFUSED_HEADERS)?;
     let bad = |message: &'static str| {
         S3Error::with_message(S3Code::InvalidArgument, message).and("ArgumentName", SOURCE)
@@ -45,33 +66,28 @@ async fn source(exchange: &Exchange<'_>, engine: &Engine) -> Result<(CopySource,
         .map_err(|_| S3Error::new(S3Code::NoSuchBucket).and("BucketName", named.bucket.as_str()))?;
     let key = Key::parse(&named.key).map_err(|_| S3Error::new(S3Code::KeyTooLong))?;
     let bucket = engine.bucket(&name).await?;
-    let may_fill = may_read(exchange, &bucket)?;
+    let allowed = decide(exchange.sender.identity(), Need::ReadObject, Place::of(&bucket));
+    let Allowed { may_fill, reach } = allowed.map_err(|Denied| Refusal::denied())?;
     if let Some(expected) = exchange.header("x-amz-source-expected-bucket-owner")
         && expected != bucket.settings.owner
     {
         return Err(Refusal::denied());
     }
     let conditions = Conditions::from_copy_source_headers(&exchange.parts.headers);
-    Ok((CopySource { bucket, key, conditions }, may_fill))
-}
-
-/// Whether the sender may read objects of the bucket, and then whether it may have them filled.
-fn may_read(exchange: &Exchange<'_>, bucket: &Bucket) -> Result<bool, Refusal> {
-    let place =
-        Place { name: bucket.name.as_str(), owner: &bucket.settings.owner, public: bucket.settings.public };
-    let allowed = decide(exchange.sender.identity(), Need::ReadObject, place);
-    Ok(allowed.map_err(|Denied| Refusal::denied())?.may_fill)
+    let caller = Caller { may_fill, ..exchange.caller.clone() };
+    Ok(Readable { source: CopySource { bucket, key, conditions }, reach, caller })
 }
 
 /// Copies an object.
 pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
     refuse_encryption(exchange)?;
     check_storage_class(exchange)?;
-    let (source, may_fill) = source(exchange, engine).await?;
+    let readable = readable(exchange, engine).await?;
+    let source = readable.source.clone();
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
     let replaces_meta = directive(exchange, "x-amz-metadata-directive")?;
     let replaces_tags = directive(exchange, "x-amz-tagging-directive")?;
-    let attributes = attributes(exchange, engine).await?;
+    let attributes = given_by_request(exchange, &exchange.parts.headers, engine).await?;
     let to_itself = source.bucket.id == bucket.id && source.key == *key;
     let changes = replaces_meta
         || exchange.header("x-amz-storage-class").is_some()
@@ -91,10 +107,12 @@ pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     let tags = replaces_tags.then(|| attributes.tags.clone());
     let conditions = WriteConditions::from_headers(&exchange.parts.headers)?;
     let request = CopyRequest { source, key: key.clone(), meta, tags, attributes, conditions };
-    let caller = fallthrough_bucket::Caller { may_fill, ..exchange.caller.clone() };
-    let info = Box::pin(engine.copy(bucket, &caller, request)).await?;
+    let copy = async |admission: Admission<'_>| {
+        Box::pin(engine.copy(bucket, &readable.caller, request, admission)).await
+    };
+    let info = readable.admitted(copy).await.map_err(|error| exchange.refusal(error).0)?;
     let etag = info.etag.as_ref().ok_or(S3Code::InternalError)?;
-    Ok(document(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)).into())
+    Ok(document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)).into())
 }
 
 /// Whether a directive says REPLACE.
@@ -114,11 +132,14 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
     refuse_encryption(exchange)?;
     let (id, number) = (upload_id(exchange)?, part_number(exchange)?);
     let range = source_range(exchange)?;
-    let (source, may_fill) = source(exchange, engine).await?;
+    let readable = readable(exchange, engine).await?;
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
     let upload = engine.upload(bucket, key, id).await?;
-    let caller = fallthrough_bucket::Caller { may_fill, ..exchange.caller.clone() };
-    let (_, body, length_bytes) = engine.copy_range(&caller, &source, range).await?;
+    let read = async |admission: Admission<'_>| {
+        engine.copy_range(&readable.caller, &readable.source, range, admission).await
+    };
+    let read = readable.admitted(read).await;
+    let (_, body, length_bytes) = read.map_err(|error| exchange.refusal(error).0)?;
     let checksums: Arc<OnceLock<Vec<Checksum>>> = Arc::default();
     let body = match upload.row.checksum {
         None => body,
@@ -156,7 +177,7 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
         checksums,
     };
     let part = Box::pin(engine.put_part(bucket, request)).await?;
-    Ok(document(copied("CopyPartResult", &part.etag(), part.last_modified, &part.checksums)).into())
+    Ok(document::xml(copied("CopyPartResult", &part.etag(), part.last_modified, &part.checksums)).into())
 }
 
 /// `x-amz-copy-source-range: bytes=first-last`, both given and inclusive.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use fallthrough_bucket::{Bucket, Caller};
-use fallthrough_object::Key;
+use fallthrough_bucket::{Admission, Bucket, BucketError, Caller, ObjectInfo};
+use fallthrough_object::{Key, Mutant, planted};
 use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
 use http::request::Parts;
 
+use crate::access::{Place, Reach, decide};
 use crate::address::Address;
 use crate::authentication::Sender;
-use crate::operation::Operation;
+use crate::operation::{Need, Operation};
 use crate::refusal::Refusal;
 
 /// A request that was authenticated and authorised. Exists only as the result of both.
@@ -22,11 +23,19 @@ pub(crate) struct Exchange<'a> {
     pub(crate) operation: Operation,
     pub(crate) sender: &'a Sender,
     pub(crate) caller: Caller,
+    /// Which objects it may have.
+    pub(crate) reach: Reach<'a>,
     /// The bucket that is named; `None` for the service, and for one that is to be created.
     pub(crate) bucket: Option<Arc<Bucket>>,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    /// The same request for another object of its bucket.
+    pub(crate) fn at<'b>(&'b self, address: &'b Address) -> Exchange<'b> {
+        debug_assert_eq!(address.bucket(), self.address.bucket(), "what was authorised is one bucket");
+        Exchange { address, caller: self.caller.clone(), bucket: self.bucket.clone(), ..*self }
+    }
+
     /// The bucket of an operation that works in one.
     pub(crate) fn bucket(&self) -> Result<&Arc<Bucket>, Refusal> {
         self.bucket.as_ref().ok_or_else(|| Refusal::from(S3Code::InternalError))
@@ -38,6 +47,38 @@ impl Exchange<'_> {
             Address::Object(_, key) => Ok(key),
             Address::Service | Address::Bucket(_) => Err(Refusal::from(S3Code::InternalError)),
         }
+    }
+
+    /// Calls with what the engine must ask of every object before it serves or changes it.
+    pub(crate) async fn admitted<T>(&self, act: impl AsyncFnOnce(Admission<'_>) -> T) -> Result<T, Refusal> {
+        let owner = self.bucket()?.settings.owner.as_str();
+        let object = |info: &ObjectInfo| self.reach.admits(owner, info);
+        Ok(act(Admission { cold: self.reach.cold(owner), object: &object }).await)
+    }
+
+    /// The account that what is written belongs to, if that is not the bucket's owner. What nobody in particular
+    /// writes is the owner's.
+    pub(crate) fn writer(&self) -> Result<Option<String>, Refusal> {
+        let owner = &self.bucket()?.settings.owner;
+        let writer = self.sender.account().filter(|account| account != owner);
+        Ok(writer.filter(|_| !planted(Mutant::WriterNotNoted)).map(str::to_owned))
+    }
+
+    /// What is answered to an error of a read. That a key does not exist is told only to who may list the bucket, or may
+    /// read all of it; and how it came to it, only to who may have the object.
+    pub(crate) fn refusal(&self, error: BucketError) -> (Refusal, bool) {
+        let tells = match &error {
+            BucketError::Denied => false,
+            BucketError::NoSuchKey => self.may_know_absence() || planted(Mutant::AbsenceToldToStrangers),
+            _ => true,
+        };
+        if tells { (Refusal::from(error), true) } else { (Refusal::denied(), false) }
+    }
+
+    fn may_know_absence(&self) -> bool {
+        let Some(bucket) = &self.bucket else { return false };
+        self.reach.cold(&bucket.settings.owner)
+            || decide(self.sender.identity(), Need::List, Place::of(bucket)).is_ok()
     }
 
     /// Refuses a `versionId` that names no version of an unversioned bucket.

@@ -9,6 +9,8 @@ use http::request::Parts;
 
 use crate::address::{Address, Domains, host_of};
 use crate::connection::SharedTrace;
+use crate::form::multipart::{Came, Delimiter, FieldsReader, FileReader, FileStep};
+use crate::form::policy::Policy;
 use crate::operation::Operation;
 use crate::{admin, list};
 
@@ -53,6 +55,53 @@ pub fn shown_rule(rule: &ShadowRule) -> Vec<u8> {
         shown.secret_key = Some(credentials.secret_key.clone());
     }
     serde_json::to_vec(&shown).expect("a rule can be written as JSON")
+}
+
+/// Most bytes in front of the file of a form.
+pub const FORM_FIELDS_BYTES_MAX: usize = crate::form::multipart::FIELDS_BYTES_MAX;
+
+/// The fields of a form, its file, and whether the file ended.
+pub type ReadForm = (Vec<(String, String)>, Vec<u8>, bool);
+
+/// Reads a form with the boundary `xx` that comes in pieces of this length.
+///
+/// # Errors
+/// The code that the client would be told.
+pub fn form(body: &[u8], cut: usize) -> Result<ReadForm, &'static str> {
+    let mut headers = HeaderMap::new();
+    let kind = http::HeaderValue::from_static("multipart/form-data; boundary=xx");
+    headers.insert(http::header::CONTENT_TYPE, kind);
+    let code = |error: S3Error| error.code.as_str();
+    let delimiter = Delimiter::of(&headers).map_err(code)?;
+    let mut pieces = body.chunks(cut.max(1));
+    let mut reader = FieldsReader::new(delimiter.clone());
+    let came = loop {
+        let Some(piece) = pieces.next() else { return Err("unfinished") };
+        match reader.feed(piece).map_err(code)? {
+            Came::Part => {}
+            Came::File(fields) => break fields,
+            Came::End => return Err("no file"),
+        }
+    };
+    let mut file = FileReader::new(delimiter);
+    let (mut input, mut whole) = (came.rest, Vec::new());
+    loop {
+        match file.step(&mut input) {
+            FileStep::Data(data) => whole.extend_from_slice(&data),
+            FileStep::End => return Ok((came.fields, whole, true)),
+            FileStep::NeedMore => match pieces.next() {
+                Some(piece) => input = bytes::Bytes::copy_from_slice(piece),
+                None => return Ok((came.fields, whole, false)),
+            },
+        }
+    }
+}
+
+/// Whether a policy lets a form with these fields through, in a bucket `b`; `None`: it is none.
+pub fn policy(json: &[u8], fields: &[(String, String)]) -> Option<bool> {
+    use base64::Engine as _;
+    let policy = Policy::parse(&base64::engine::general_purpose::STANDARD.encode(json)).ok()?;
+    Some(policy.check(fields, "b", fallthrough_object::Timestamp(0)).is_ok())
 }
 
 /// What is kept of the heads of one connection.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use fallthrough_bucket::{Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo};
+use fallthrough_bucket::{Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo, expiry_of};
 use fallthrough_object::ByteRange;
 use fallthrough_wire::conditions::{Conditions, IfRange};
 use fallthrough_wire::date::format_http;
 use fallthrough_wire::digest::{checksum_header_name, format_checksum, write_checksum_headers};
 use fallthrough_wire::headers::write_meta;
 use fallthrough_wire::range;
+use fallthrough_wire::uri::encode_query;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
@@ -16,10 +17,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::attributes::part_checksum;
+use crate::address::Address;
 use crate::blocks::BlockPool;
 use crate::exchange::Exchange;
 use crate::multipart::part_number;
+use crate::object_attributes::part_checksum;
 use crate::operation::Operation;
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
@@ -31,6 +33,8 @@ const REFUSED_HEADERS: [&str; 3] = [
     "x-amz-server-side-encryption-customer-key",
     "x-amz-server-side-encryption-customer-key-md5",
 ];
+
+const X_AMZ_TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// Query parameters with which a signed request replaces headers of the answer.
 const OVERRIDES: [(&str, HeaderName); 6] = [
@@ -64,7 +68,10 @@ pub(crate) async fn object(
         if_range: IfRange::from_headers(headers),
         conditions: Conditions::from_headers(headers),
     };
-    let Answer { report, result } = engine.get(bucket, &exchange.caller, request).await;
+    let read = async |admission: Admission<'_>| {
+        engine.get_admitted(bucket, &exchange.caller, request, admission).await
+    };
+    let Answer { report, result } = exchange.admitted(read).await?;
     match result {
         Ok(object) => {
             let mut response = respond(exchange, object, blocks);
@@ -73,7 +80,10 @@ pub(crate) async fn object(
             }
             Ok(Reported { response, report: Some(report) })
         }
-        Err(error) => Err(Refusal::reported(error, report)),
+        Err(error) => {
+            let (refusal, tells) = exchange.refusal(error);
+            Err(if tells { refusal.with(report) } else { refusal })
+        }
     }
 }
 
@@ -129,8 +139,11 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION] {
             headers.remove(name);
         }
-    } else if let Some(len) = len {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    } else {
+        if let Some(len) = len {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        write_expiry(exchange, &info, headers);
     }
     if let Some(range) = range {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
@@ -159,8 +172,14 @@ fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
     }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     insert(headers, LAST_MODIFIED, format_http(info.last_modified));
+    if let Some(to) = &info.website_redirect {
+        insert(headers, HeaderName::from_static("x-amz-website-redirect-location"), to.clone());
+    }
     if let Some(etag) = &info.etag {
         insert(headers, ETAG, etag.to_string());
+    }
+    if !info.tags.is_empty() {
+        headers.insert(X_AMZ_TAGGING_COUNT, HeaderValue::from(info.tags.len()));
     }
 }
 
@@ -172,6 +191,17 @@ fn describe_part(exchange: &Exchange<'_>, info: &ObjectInfo, headers: &mut Heade
     let kind = whole.map_or(checksum.kind, |whole| whole.kind);
     insert(headers, checksum_header_name(checksum.algorithm), format_checksum(&checksum));
     headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind.as_str()));
+}
+
+/// `x-amz-expiration`: when a lifecycle rule will delete the object, and which.
+pub(crate) fn write_expiry(exchange: &Exchange<'_>, info: &ObjectInfo, headers: &mut HeaderMap) {
+    let Some(bucket) = &exchange.bucket else { return };
+    let Address::Object(_, key) = exchange.address else { return };
+    if let Some(expiry) = expiry_of(&bucket.configuration.lifecycle, key.as_str(), info) {
+        let (at, rule) = (format_http(expiry.at), encode_query(expiry.rule));
+        let name = HeaderName::from_static("x-amz-expiration");
+        insert(headers, name, format!("expiry-date=\"{at}\", rule-id=\"{rule}\""));
+    }
 }
 
 fn content_range(range: ByteRange, size_bytes: Option<u64>) -> String {

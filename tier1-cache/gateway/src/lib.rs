@@ -7,38 +7,52 @@
 pub mod admin;
 
 mod access;
+mod acl;
 mod address;
-mod attributes;
+
 mod authentication;
 mod blocks;
+mod configuration;
 mod connection;
 mod copy;
 mod cors;
 mod delete_objects;
+mod document;
 mod exchange;
 mod flow;
+mod form;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod get;
+mod given;
 mod keys;
 mod list;
 mod list_uploads;
 mod multipart;
+mod object_attributes;
 mod operation;
 mod options;
 mod outgoing;
 mod patience;
+mod people;
 mod put;
 mod refusal;
 mod report;
 mod request_id;
+mod routes;
 mod s3s_front;
 mod server;
 mod service;
+mod site;
+mod tagging;
 mod telemetry;
+mod tls;
 mod unset;
 mod upload;
+mod versions;
 
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
+pub use routes::Route;
 pub use server::{Drained, Gateway};
+pub use tls::{Tls, TlsRefused};

@@ -1,19 +1,17 @@
-//! ListObjects and ListObjectsV2.
+//! ListObjects and ListObjectsV2, and what ListObjectVersions shares with them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use fallthrough_bucket::{Answer, CacheReport, Engine, ListCursor, ListItem, ListPage, ListRequest};
+use fallthrough_bucket::{Answer, Bucket, CacheReport, Engine, ListCursor, ListItem, ListPage, ListRequest};
 use fallthrough_object::{Mutant, planted};
 use fallthrough_wire::uri::Query;
-use fallthrough_wire::xml::{self, ListPosition, ListedObject, Owner};
+use fallthrough_wire::xml::{self, ListPosition, ListedObject};
 use fallthrough_wire::{S3Code, S3Error};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
 
+use crate::document;
 use crate::exchange::Exchange;
 use crate::operation::Operation;
-use crate::outgoing::Outgoing;
+use crate::people::People;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -29,23 +27,21 @@ pub(crate) async fn objects(exchange: &Exchange<'_>, engine: &Engine) -> Result<
     let version_2 = exchange.operation == Operation::ListObjectsV2;
     let asked = Asked::read(exchange.query, version_2)?;
     let (report, page) = fetch(exchange, engine, &asked).await?;
-    let document = document(exchange, &asked, page)?;
-    let mut response = Response::new(Outgoing::bytes(Bytes::from(document.to_xml())));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Ok(Reported { response, report: Some(report) })
+    let page = shown(exchange, engine, &asked, page).await?;
+    Ok(Reported { report: Some(report), ..document::xml(page.to_xml()) })
 }
 
 /// What a request asks for, checked.
-struct Asked {
+pub(crate) struct Asked {
     version_2: bool,
-    prefix: String,
-    delimiter: Option<String>,
-    /// V1's marker or V2's start-after.
-    after: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) delimiter: Option<String>,
+    /// V1's marker, V2's start-after, or the key marker of versions.
+    pub(crate) after: Option<String>,
     /// V2's continuation token, as it came and as the engine's cursor; an empty one begins at the beginning.
     token: Option<(String, Option<ListCursor>)>,
-    max_keys: u32,
-    url_encoded: bool,
+    pub(crate) max_keys: u32,
+    pub(crate) url_encoded: bool,
     with_owner: bool,
 }
 
@@ -68,6 +64,12 @@ impl Asked {
             url_encoded: url_encoded(query.get("encoding-type"))?,
             with_owner: !version_2 || query.get("fetch-owner") == Some("true"),
         })
+    }
+
+    /// What a request for versions asks for: as version 1, with a marker of another name.
+    pub(crate) fn versions(query: &Query) -> Result<Self, S3Error> {
+        let after = query.get("key-marker").filter(|text| !text.is_empty()).map(str::to_owned);
+        Ok(Self { after, ..Self::read(query, false)? })
     }
 }
 
@@ -130,7 +132,7 @@ pub(crate) fn write_token(cursor: &ListCursor) -> String {
 
 /// Asks the engine for the page. A marker that is a common prefix stands for all keys below it (version 1
 /// hands such markers out), so what is collapsed to it again is left out.
-async fn fetch(
+pub(crate) async fn fetch(
     exchange: &Exchange<'_>,
     engine: &Engine,
     asked: &Asked,
@@ -168,16 +170,49 @@ async fn fetch(
     }
 }
 
-fn name(item: &ListItem) -> &str {
+pub(crate) fn name(item: &ListItem) -> &str {
     match item {
         ListItem::Object { key, .. } => key.as_str(),
         ListItem::Prefix(prefix) => prefix,
     }
 }
 
-fn document(exchange: &Exchange<'_>, asked: &Asked, page: ListPage) -> Result<xml::ListPage, Refusal> {
+/// The objects and the common prefixes of a page, as documents show them.
+pub(crate) async fn rows(
+    bucket: &Bucket,
+    engine: &Engine,
+    items: Vec<ListItem>,
+    with_owner: bool,
+) -> Result<(Vec<ListedObject>, Vec<String>), Refusal> {
+    let mut people = People::new(engine);
+    let mut objects = Vec::with_capacity(items.len());
+    let mut common_prefixes = Vec::new();
+    for item in items {
+        match item {
+            ListItem::Object { key, etag, size_bytes, last_modified, owner } => {
+                let owner = owner.as_deref().unwrap_or(&bucket.settings.owner);
+                objects.push(ListedObject {
+                    key: String::from(key),
+                    last_modified,
+                    etag,
+                    size_bytes,
+                    storage_class: Some("STANDARD".to_owned()),
+                    owner: if with_owner { Some(people.owner(owner).await?) } else { None },
+                });
+            }
+            ListItem::Prefix(prefix) => common_prefixes.push(prefix),
+        }
+    }
+    Ok((objects, common_prefixes))
+}
+
+async fn shown(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    asked: &Asked,
+    page: ListPage,
+) -> Result<xml::ListPage, Refusal> {
     let bucket = exchange.bucket()?;
-    let owner = || Owner { id: bucket.settings.owner.clone(), display_name: bucket.settings.owner.clone() };
     let last = page.items.last().map(|item| name(item).to_owned());
     let is_truncated = page.next.is_some() && asked.max_keys > 0;
     let position = if asked.version_2 {
@@ -192,21 +227,7 @@ fn document(exchange: &Exchange<'_>, asked: &Asked, page: ListPage) -> Result<xm
             next_marker: last.filter(|_| is_truncated && asked.delimiter.is_some()),
         }
     };
-    let mut objects = Vec::with_capacity(page.items.len());
-    let mut common_prefixes = Vec::new();
-    for item in page.items {
-        match item {
-            ListItem::Object { key, etag, size_bytes, last_modified } => objects.push(ListedObject {
-                key: String::from(key),
-                last_modified,
-                etag,
-                size_bytes,
-                storage_class: Some("STANDARD".to_owned()),
-                owner: asked.with_owner.then(owner),
-            }),
-            ListItem::Prefix(prefix) => common_prefixes.push(prefix),
-        }
-    }
+    let (objects, common_prefixes) = rows(bucket, engine, page.items, asked.with_owner).await?;
     Ok(xml::ListPage {
         bucket: bucket.name.to_string(),
         prefix: asked.prefix.clone(),

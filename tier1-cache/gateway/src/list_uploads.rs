@@ -4,9 +4,11 @@ use fallthrough_bucket::{Bucket, Engine, Upload, UploadId};
 use fallthrough_wire::xml::{ListParts, ListUploads, Owner, PartEntry, UploadEntry};
 use fallthrough_wire::{S3Code, S3Error};
 
+use crate::document;
 use crate::exchange::Exchange;
 use crate::list::url_encoded;
-use crate::multipart::{document, type_name, upload_id};
+use crate::multipart::{type_name, upload_id};
+use crate::people::People;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -25,13 +27,16 @@ fn number(exchange: &Exchange<'_>, name: &'static str, default: u32) -> Result<u
     })
 }
 
-fn owner(id: &str) -> Owner {
-    Owner { id: id.to_owned(), display_name: id.to_owned() }
-}
-
-fn owners(bucket: &Bucket, upload: &Upload) -> (Owner, Owner) {
-    let object = upload.row.owner.as_deref().unwrap_or(&bucket.settings.owner);
-    (owner(&upload.row.initiator), owner(object))
+/// Who began an upload, and who will own its object.
+async fn owners(
+    people: &mut People<'_>,
+    bucket: &Bucket,
+    upload: &Upload,
+) -> Result<(Owner, Owner), Refusal> {
+    let owner = upload.row.owner.as_deref().unwrap_or(&bucket.settings.owner);
+    // Nobody in particular writes in the owner's name.
+    let initiator = Some(upload.row.initiator.as_str()).filter(|id| !id.is_empty()).unwrap_or(owner);
+    Ok((people.owner(initiator).await?, people.owner(owner).await?))
 }
 
 /// A page of the parts of an upload.
@@ -45,7 +50,8 @@ pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
     let mut found = engine.parts(bucket, id, marker, max_parts as usize + 1).await?;
     let is_truncated = found.len() > max_parts as usize && max_parts > 0;
     found.truncate(max_parts as usize);
-    let (initiator, owner) = owners(bucket, &upload);
+    let mut people = People::new(engine);
+    let (initiator, owner) = owners(&mut people, bucket, &upload).await?;
     let page = ListParts {
         bucket: bucket.name.to_string(),
         key: key.as_str().to_owned(),
@@ -68,7 +74,7 @@ pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
             })
             .collect(),
     };
-    Ok(document(page.to_xml()).into())
+    Ok(document::xml(page.to_xml()).into())
 }
 
 /// A page of the uploads of a bucket.
@@ -98,6 +104,7 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
         })?),
     };
     let mut after = Some((page.key_marker.clone(), marker_id)).filter(|(key, _)| !key.is_empty());
+    let mut people = People::new(engine);
     let mut shown = 0;
     let mut last = None;
     'pages: while max > 0 {
@@ -126,7 +133,7 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
                 }
                 None => {
                     last = Some((key.to_owned(), upload.id.to_string()));
-                    let (initiator, owner) = owners(bucket, &upload);
+                    let (initiator, owner) = owners(&mut people, bucket, &upload).await?;
                     page.uploads.push(UploadEntry {
                         key: key.to_owned(),
                         upload_id: upload.id.to_string(),
@@ -142,7 +149,7 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
             }
         }
     }
-    Ok(document(page.to_xml()).into())
+    Ok(document::xml(page.to_xml()).into())
 }
 
 /// What stands before and in the first delimiter behind the prefix.

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fallthrough_bucket::{
     BucketError, Completion, Engine, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart, UploadId,
 };
@@ -13,14 +12,16 @@ use fallthrough_wire::digest::{can_combine, checksum_header_name, parse_checksum
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::xml::{completed, initiated, parse_complete_upload};
 use fallthrough_wire::{S3Code, S3Error};
-use http::header::{CONTENT_TYPE, ETAG, HOST};
+use http::header::{ETAG, HOST};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::document;
 use crate::exchange::Exchange;
+use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
-use crate::put::{attributes, check_storage_class, refuse_encryption};
+use crate::put::{check_storage_class, refuse_encryption};
 use crate::refusal::Refusal;
 use crate::report::Reported;
 use crate::upload::{self, PUT_BYTES_MAX};
@@ -40,19 +41,20 @@ pub(crate) async fn create(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
         key: exchange.key()?.clone(),
         initiator: exchange.sender.account().unwrap_or_default().to_owned(),
         meta: meta_of_request(&exchange.parts.headers).map_err(S3Error::from)?,
-        attributes: attributes(exchange, engine).await?,
+        attributes: given_by_request(exchange, &exchange.parts.headers, engine).await?,
         checksum,
         checksum_of_whole,
     };
     let bucket = exchange.bucket()?;
     let id = engine.create_upload(bucket, request).await?;
-    let mut response = document(initiated(bucket.name.as_str(), exchange.key()?.as_str(), &id.to_string()));
+    let mut response =
+        document::xml(initiated(bucket.name.as_str(), exchange.key()?.as_str(), &id.to_string()));
     if let Some(algorithm) = checksum {
-        let headers = response.headers_mut();
+        let headers = response.response.headers_mut();
         headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(algorithm.as_str()));
         headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(type_name(checksum_of_whole)));
     }
-    Ok(response.into())
+    Ok(response)
 }
 
 /// The name of what a checksum covers.
@@ -217,9 +219,9 @@ pub(crate) async fn complete(
     let etag = info.etag.clone().ok_or(S3Code::InternalError)?;
     let location = location(exchange);
     let mut response =
-        document(completed(&location, bucket.name.as_str(), key.as_str(), &etag, &info.checksums));
-    write_checksum_headers(&info.checksums, response.headers_mut());
-    Ok(response.into())
+        document::xml(completed(&location, bucket.name.as_str(), key.as_str(), &etag, &info.checksums));
+    write_checksum_headers(&info.checksums, response.response.headers_mut());
+    Ok(response)
 }
 
 /// The object's checksum, from a header of CompleteMultipartUpload.
@@ -255,11 +257,4 @@ pub(crate) async fn abort(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
     let mut response = Response::new(Outgoing::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response.into())
-}
-
-/// An XML document as an answer.
-pub(crate) fn document(xml: String) -> Response<Outgoing> {
-    let mut response = Response::new(Outgoing::bytes(Bytes::from(xml)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response
 }

@@ -38,10 +38,24 @@ pub(crate) enum Need {
     Identity,
     /// To create a bucket of this name.
     Create,
+    /// To see which objects there are.
+    List,
     /// To read an object; everybody may in a public bucket.
     ReadObject,
-    /// To read what is in the bucket and how it is set up.
+    /// To read the ACL of an object.
+    ReadObjectAcp,
+    /// To write the ACL of an object.
+    WriteObjectAcp,
+    /// To read the tags of an object.
+    ReadTags,
+    /// To write the tags of an object.
+    WriteTags,
+    /// To read how the bucket is set up.
     ReadBucket,
+    /// To read the bucket's ACL.
+    ReadAcp,
+    /// To write the bucket's ACL.
+    WriteAcp,
     /// To write and delete objects.
     Write,
     /// To own the bucket.
@@ -51,12 +65,13 @@ pub(crate) enum Need {
 operations! {
     ListBuckets Identity;
     CreateBucket Create;
-    HeadBucket ReadBucket;
+    HeadBucket List;
     DeleteBucket Own;
-    GetBucketLocation ReadBucket;
-    ListObjects ReadBucket;
-    ListObjectsV2 ReadBucket;
-    ListMultipartUploads ReadBucket;
+    GetBucketLocation List;
+    ListObjects List;
+    ListObjectsV2 List;
+    ListObjectVersions List;
+    ListMultipartUploads List;
     CreateMultipartUpload Write;
     UploadPart Write;
     UploadPartCopy Write;
@@ -70,14 +85,20 @@ operations! {
     HeadObject ReadObject;
     PutObject Write;
     DeleteObject Write;
-    GetObjectTagging ReadBucket;
-    GetObjectAcl ReadBucket;
+    GetObjectTagging ReadTags;
+    PutObjectTagging WriteTags;
+    DeleteObjectTagging WriteTags;
+    GetObjectAcl ReadObjectAcp;
+    PutObjectAcl WriteObjectAcp;
     GetObjectRetention ReadBucket;
     GetObjectLegalHold ReadBucket;
     GetObjectTorrent ReadBucket;
-    GetBucketAcl ReadBucket;
+    GetBucketAcl ReadAcp;
+    PutBucketAcl WriteAcp;
     GetBucketVersioning ReadBucket;
     GetBucketTagging ReadBucket;
+    PutBucketTagging Own;
+    DeleteBucketTagging Own;
     GetBucketCors ReadBucket;
     GetBucketPolicy ReadBucket;
     GetBucketPolicyStatus ReadBucket;
@@ -92,6 +113,13 @@ operations! {
     GetPublicAccessBlock ReadBucket;
     GetBucketOwnershipControls ReadBucket;
     GetObjectLockConfiguration ReadBucket;
+    PostObject Write;
+    PutBucketCors Own;
+    DeleteBucketCors Own;
+    PutBucketLifecycleConfiguration Own;
+    DeleteBucketLifecycle Own;
+    PutBucketWebsite Own;
+    DeleteBucketWebsite Own;
     Preflight Identity;
     Page Identity;
     Unsupported Identity;
@@ -101,6 +129,7 @@ operations! {
 /// Bucket parameters that select a reading operation, in no particular order.
 const BUCKET_READS: &[(&str, Operation)] = &[
     ("location", Operation::GetBucketLocation),
+    ("versions", Operation::ListObjectVersions),
     ("versioning", Operation::GetBucketVersioning),
     ("acl", Operation::GetBucketAcl),
     ("uploads", Operation::ListMultipartUploads),
@@ -121,9 +150,21 @@ const BUCKET_READS: &[(&str, Operation)] = &[
     ("object-lock", Operation::GetObjectLockConfiguration),
 ];
 
+/// Bucket parameters that select a writing operation.
+const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
+    (Method::PUT, "acl", Operation::PutBucketAcl),
+    (Method::PUT, "tagging", Operation::PutBucketTagging),
+    (Method::DELETE, "tagging", Operation::DeleteBucketTagging),
+    (Method::PUT, "cors", Operation::PutBucketCors),
+    (Method::DELETE, "cors", Operation::DeleteBucketCors),
+    (Method::PUT, "lifecycle", Operation::PutBucketLifecycleConfiguration),
+    (Method::DELETE, "lifecycle", Operation::DeleteBucketLifecycle),
+    (Method::PUT, "website", Operation::PutBucketWebsite),
+    (Method::DELETE, "website", Operation::DeleteBucketWebsite),
+];
+
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
 const BUCKET_OTHERS: &[&str] = &[
-    "versions",
     "analytics",
     "inventory",
     "intelligent-tiering",
@@ -142,13 +183,19 @@ const OBJECT_READS: &[(&str, Operation)] = &[
     ("retention", Operation::GetObjectRetention),
     ("legal-hold", Operation::GetObjectLegalHold),
     ("attributes", Operation::GetObjectAttributes),
-    (Operation::GetObjectTorrent),
+    ("torrent", Operation::GetObjectTorrent),
     ("uploadId", Operation::ListParts),
 ];
 
+/// Object parameters that select a writing operation.
+const OBJECT_WRITES: &[(Method, &str, Operation)] = &[
+    (Method::PUT, "acl", Operation::PutObjectAcl),
+    (Method::PUT, "tagging", Operation::PutObjectTagging),
+    (Method::DELETE, "tagging", Operation::DeleteObjectTagging),
+];
+
 /// Object parameters that select operations which are not offered, besides those of [`OBJECT_READS`].
-const OBJECT_OTHERS: &[&str] =
-    &["torrent", "uploads", "restore", "select", "renameObject", "encryption", "annotation"];
+const OBJECT_OTHERS: &[&str] = &["uploads", "restore", "select", "renameObject", "encryption", "annotation"];
 
 impl Operation {
     /// Reads what a request asks for. A parameter that selects an operation which is not offered makes it
@@ -165,6 +212,10 @@ impl Operation {
         let selected = |reads: &[(&str, Self)], others: &[&str]| {
             let read = reads.iter().find(|(name, _)| query.has(name)).map(|(_, operation)| *operation);
             read.or_else(|| others.iter().any(|name| query.has(name)).then_some(Self::Unsupported))
+        };
+        let writes = |writes: &[(Method, &str, Self)]| {
+            let found = writes.iter().find(|(with, name, _)| with == method && query.has(name));
+            found.map(|(_, _, operation)| *operation)
         };
         let refused = || {
             Err(S3Error::new(S3Code::MethodNotAllowed)
@@ -186,9 +237,11 @@ impl Operation {
                         Self::ListObjects
                     })),
                     Method::POST if query.has("delete") => Ok(Self::DeleteObjects),
-                    Method::POST => Ok(Self::Unsupported),
-                    Method::PUT => Ok(selected.map_or(Self::CreateBucket, |_| Self::Unsupported)),
-                    Method::DELETE => Ok(selected.map_or(Self::DeleteBucket, |_| Self::Unsupported)),
+                    Method::POST => Ok(selected.map_or(Self::PostObject, |_| Self::Unsupported)),
+                    Method::PUT => Ok(writes(BUCKET_WRITES)
+                        .unwrap_or_else(|| selected.map_or(Self::CreateBucket, |_| Self::Unsupported))),
+                    Method::DELETE => Ok(writes(BUCKET_WRITES)
+                        .unwrap_or_else(|| selected.map_or(Self::DeleteBucket, |_| Self::Unsupported))),
                     _ => refused(),
                 }
             }
@@ -205,8 +258,10 @@ impl Operation {
                     Method::PUT if copies && selected.is_none() => Ok(Self::CopyObject),
                     Method::GET => Ok(selected.unwrap_or(Self::GetObject)),
                     Method::HEAD => Ok(selected.map_or(Self::HeadObject, |_| Self::Unsupported)),
-                    Method::PUT => Ok(selected.map_or(Self::PutObject, |_| Self::Unsupported)),
-                    Method::DELETE => Ok(selected.map_or(Self::DeleteObject, |_| Self::Unsupported)),
+                    Method::PUT => Ok(writes(OBJECT_WRITES)
+                        .unwrap_or_else(|| selected.map_or(Self::PutObject, |_| Self::Unsupported))),
+                    Method::DELETE => Ok(writes(OBJECT_WRITES)
+                        .unwrap_or_else(|| selected.map_or(Self::DeleteObject, |_| Self::Unsupported))),
                     Method::POST => match selected {
                         Some(_) => Ok(Self::Unsupported),
                         None => refused(),
@@ -247,25 +302,31 @@ mod tests {
             (1, "GET", "list-type=2&prefix=a", Some(Operation::ListObjectsV2)),
             (1, "GET", "location", Some(Operation::GetBucketLocation)),
             (1, "GET", "uploads=", Some(Operation::ListMultipartUploads)),
-            (1, "GET", "versions", Some(Operation::Unsupported)),
+            (1, "GET", "versions", Some(Operation::ListObjectVersions)),
+            (1, "PUT", "versioning", Some(Operation::Unsupported)),
             (1, "PUT", "", Some(Operation::CreateBucket)),
-            (1, "PUT", "acl", Some(Operation::Unsupported)),
+            (1, "PUT", "cors", Some(Operation::PutBucketCors)),
+            (1, "DELETE", "lifecycle=", Some(Operation::DeleteBucketLifecycle)),
             (1, "DELETE", "", Some(Operation::DeleteBucket)),
             (1, "DELETE", "policy", Some(Operation::Unsupported)),
             (1, "POST", "delete", Some(Operation::DeleteObjects)),
             (1, "POST", "delete=&x-id=DeleteObjects", Some(Operation::DeleteObjects)),
-            (1, "POST", "", Some(Operation::Unsupported)),
+            (1, "POST", "", Some(Operation::PostObject)),
+            (1, "POST", "acl", Some(Operation::Unsupported)),
             (1, "PATCH", "", None),
             (2, "GET", "x-id=GetObject", Some(Operation::GetObject)),
             (2, "HEAD", "", Some(Operation::HeadObject)),
             (2, "PUT", "x-id=PutObject", Some(Operation::PutObject)),
-            (2, "PUT", "tagging", Some(Operation::Unsupported)),
+            (2, "PUT", "tagging", Some(Operation::PutObjectTagging)),
             (2, "PUT", "partNumber=1&uploadId=x", Some(Operation::UploadPart)),
             (2, "PUT", "partNumber=1", Some(Operation::UploadPart)),
             (2, "GET", "partNumber=1", Some(Operation::GetObject)),
             (2, "GET", "uploadId=x", Some(Operation::ListParts)),
             (2, "POST", "uploadId=x", Some(Operation::CompleteMultipartUpload)),
-            (2, "DELETE", "tagging=", Some(Operation::Unsupported)),
+            (2, "DELETE", "tagging=", Some(Operation::DeleteObjectTagging)),
+            (2, "POST", "tagging", Some(Operation::Unsupported)),
+            (1, "PUT", "acl", Some(Operation::PutBucketAcl)),
+            (1, "DELETE", "acl", Some(Operation::Unsupported)),
             (2, "DELETE", "uploadId=x", Some(Operation::AbortMultipartUpload)),
             (2, "DELETE", "", Some(Operation::DeleteObject)),
             (2, "POST", "uploads", Some(Operation::CreateMultipartUpload)),

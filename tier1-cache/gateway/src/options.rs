@@ -8,6 +8,8 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
 
 use crate::patience::Patience;
+use crate::routes::Route;
+use crate::tls::Tls;
 
 /// The answer of a page: whatever axum can make a body of.
 pub type PageResponse = http::Response<axum::body::Body>;
@@ -61,8 +63,15 @@ pub enum Strangers {
 /// Settings of the S3 listener. Every default is what a machine of its own should run with.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
+    /// The certificate; `None`: connections are not encrypted.
+    pub tls: Option<Tls>,
     /// Domains below which the first label names the bucket. `localhost` always is one.
     pub domains: Vec<String>,
+    /// Hosts and paths that lead to buckets.
+    pub routes: Vec<Route>,
+    /// Domains below which the first label names a bucket that is shown as a website. `s3-website.localhost` always is
+    /// one.
+    pub website_domains: Vec<String>,
     /// The region that buckets are said to be in. Requests signed for any region are accepted.
     pub region: String,
     /// Connections open at once; one more is answered 503 and closed.
@@ -97,7 +106,10 @@ pub struct GatewayOptions {
 impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
+            tls: None,
             domains: Vec::new(),
+            routes: Vec::new(),
+            website_domains: Vec::new(),
             region: "us-east-1".to_owned(),
             max_connections: 4096,
             max_head_bytes: 64 * 1024,

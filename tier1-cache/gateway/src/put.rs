@@ -4,17 +4,18 @@
 //! object must give back what it was given; and a refused body must keep its reason, which would be lost in
 //! the boxed error of its stream.
 
-use fallthrough_bucket::{Attributes, BucketError, Engine, PutRequest};
+use fallthrough_bucket::{BucketError, Engine, PutRequest};
 use fallthrough_object::Body;
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::write_checksum_headers;
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::ETAG;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
+use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::refusal::Refusal;
@@ -35,6 +36,9 @@ const REFUSED_HEADERS: [&str; 10] = [
     "x-amz-write-offset-bytes",
 ];
 
+/// Longest redirect location, as S3.
+const REDIRECT_BYTES_MAX: usize = 2048;
+
 /// Stores an object. The client's body is asked for only after everything in the headers was accepted.
 ///
 /// Dropping the future before the commit leaves nothing.
@@ -50,7 +54,7 @@ pub(crate) async fn object(
     check_storage_class(exchange)?;
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
-    let attributes = attributes(exchange, engine).await?;
+    let attributes = given_by_request(exchange, headers, engine).await?;
     let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
     let incoming = body.take().ok_or(S3Code::InternalError)?;
@@ -81,6 +85,7 @@ pub(crate) async fn object(
         headers.insert(ETAG, value);
     }
     write_checksum_headers(&outcome.info.checksums, headers);
+    crate::get::write_expiry(exchange, &outcome.info, headers);
     Ok(response.into())
 }
 
@@ -89,24 +94,17 @@ pub(crate) fn refuse_encryption(exchange: &Exchange<'_>) -> Result<(), S3Error> 
     exchange.refuse_headers(&REFUSED_HEADERS)
 }
 
-/// What the object gets besides its bytes and its headers.
-///
-/// # Errors
-/// What is not offered, or cannot be read.
-pub(crate) async fn attributes(exchange: &Exchange<'_>, _engine: &Engine) -> Result<Attributes, Refusal> {
-    exchange.refuse_headers(&["x-amz-tagging"])?;
-    check_acl(exchange)?;
-    let website_redirect = exchange.header("x-amz-website-redirect-location").map(str::to_owned);
-    Ok(Attributes { website_redirect, ..Attributes::default() })
-}
-
-/// ACLs are not offered, except for those that say what is the case anyway.
-pub(crate) fn check_acl(exchange: &Exchange<'_>) -> Result<(), S3Error> {
-    let granted = exchange.parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
-    match exchange.header("x-amz-acl") {
-        None | Some("private" | "bucket-owner-full-control") if !granted => Ok(()),
-        None | Some(_) => Err(S3Error::new(S3Code::AccessControlListNotSupported)),
-    }
+/// `x-amz-website-redirect-location`: a path of the same website, or an address elsewhere.
+pub(crate) fn check_redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
+    let Some(value) = headers.get("x-amz-website-redirect-location") else { return Ok(None) };
+    let invalid = || {
+        let message = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
+        S3Error::with_message(S3Code::InvalidArgument, message)
+            .and("ArgumentName", "x-amz-website-redirect-location")
+    };
+    let text = value.to_str().map_err(|_| invalid())?;
+    let leads = ["/", "http://", "https://"].iter().any(|begin| text.starts_with(begin));
+    if leads && text.len() <= REDIRECT_BYTES_MAX { Ok(Some(text.to_owned())) } else { Err(invalid()) }
 }
 
 pub(crate) fn check_storage_class(exchange: &Exchange<'_>) -> Result<(), S3Error> {

@@ -39,6 +39,11 @@ impl Refusal {
         Self::for_auth(S3Code::AccessDenied, AuthFailure::Denied)
     }
 
+    /// The same, with how the engine came to it.
+    pub(crate) fn with(self, report: CacheReport) -> Self {
+        Self { report: Some(Box::new(report)), ..self }
+    }
+
     pub(crate) fn reported(error: BucketError, report: CacheReport) -> Self {
         Self { report: Some(Box::new(report)), ..Self::from(error) }
     }
@@ -126,6 +131,7 @@ fn answer(error: BucketError) -> S3Error {
             S3Error::with_message(S3Code::InvalidArgument, format!("This key can never exist here: {reason}"))
                 .and("ArgumentName", "key")
         }
+        BucketError::Denied => S3Error::new(S3Code::AccessDenied),
         BucketError::FillDenied => S3Error::with_message(
             S3Code::AccessDenied,
             "The object is not here yet, and you may not have it filled.",
@@ -245,6 +251,7 @@ mod tests {
             (BucketError::NoSuchKey, 404, "NoSuchKey"),
             (BucketError::ImpossibleKey { reason: reason() }, 400, "InvalidArgument"),
             (BucketError::FillDenied, 403, "AccessDenied"),
+            (BucketError::Denied, 403, "AccessDenied"),
             (BucketError::PreconditionFailed, 412, "PreconditionFailed"),
             (BucketError::RangeNotSatisfiable { size_bytes: Some(5) }, 416, "InvalidRange"),
             (BucketError::SlowDown { reason: "x", retry_after: wait }, 503, "SlowDown"),

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fallthrough_bucket::{Bucket, BucketError, BucketSettings, Caller, Engine, NewBucket};
-use fallthrough_object::{BucketName, Key};
+use fallthrough_object::{Acl, BucketConfiguration, BucketName, Key};
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::uri::{encode_path, encode_query};
 use fallthrough_wire::xml::parse_error_document;
@@ -25,13 +25,14 @@ use s3s::validation::NameValidation;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::access::{Identity, Place, decide};
+use crate::acl::{Owners, acl_of_request};
 use crate::address::Address;
 use crate::authentication::Sender;
 use crate::exchange::Exchange;
 use crate::keys::Principal;
 use crate::operation::{Need, Operation};
 use crate::outgoing::Outgoing;
-use crate::put::check_acl;
+use crate::people::People;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -41,7 +42,10 @@ const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 const BUCKETS_MAX: usize = 10_000;
 
 /// `s3s`, with our engine behind it.
-pub(crate) struct S3sFront(S3Service);
+pub(crate) struct S3sFront {
+    service: S3Service,
+    engine: Engine,
+}
 
 impl fmt::Debug for S3sFront {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,21 +55,24 @@ impl fmt::Debug for S3sFront {
 
 impl S3sFront {
     pub(crate) fn new(engine: Engine, region: &str) -> Self {
-        let mut builder = S3ServiceBuilder::new(Operations { engine, region: region.to_owned() });
+        let operations = Operations { engine: engine.clone(), region: region.to_owned() };
+        let mut builder = S3ServiceBuilder::new(operations);
         builder.set_validation(AlreadyChecked);
-        Self(builder.build())
+        Self { service: builder.build(), engine }
     }
 
     /// Answers the exchange. `body`: what came with it, decoded and verified.
     pub(crate) async fn call(&self, exchange: &Exchange<'_>, body: Bytes) -> Result<Reported, Refusal> {
         exchange.check_version()?;
+        let mut ticket = Ticket::of(exchange);
         if exchange.operation == Operation::CreateBucket {
-            check_acl(exchange)?;
+            let owner = exchange.sender.account().ok_or_else(Refusal::denied)?;
+            let owners = Owners { owner, bucket_owner: None };
+            ticket.acl = acl_of_request(&exchange.parts.headers, owners, &self.engine).await?;
         }
-        let ticket = Ticket::of(exchange)?;
         let request = rewrite(exchange, &ticket, body)?;
         let internal = || Refusal::from(S3Code::InternalError);
-        let response = self.0.call(request).await.map_err(|_| internal())?;
+        let response = self.service.call(request).await.map_err(|_| internal())?;
         if let Some(refusal) = ticket.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(refusal);
         }
@@ -93,21 +100,26 @@ fn own_refusal(document: &[u8]) -> Refusal {
 #[derive(Clone)]
 struct Ticket {
     operation: Operation,
-    principal: Arc<Principal>,
+    /// Who signed; `None`: nobody.
+    principal: Option<Arc<Principal>>,
     caller: Caller,
     name: Option<BucketName>,
     bucket: Option<Arc<Bucket>>,
     key: Option<Key>,
+    /// The ACL of a bucket that is to be created.
+    acl: Option<Acl>,
     /// Why it was not done, in our own words.
     refused: Arc<Mutex<Option<Refusal>>>,
 }
 
 impl Ticket {
-    fn of(exchange: &Exchange<'_>) -> Result<Self, Refusal> {
-        let Sender::Key(verified) = exchange.sender else { return Err(Refusal::denied()) };
-        Ok(Self {
+    fn of(exchange: &Exchange<'_>) -> Self {
+        Self {
             operation: exchange.operation,
-            principal: Arc::clone(verified.principal()),
+            principal: match exchange.sender {
+                Sender::Anonymous => None,
+                Sender::Key(verified) => Some(Arc::clone(verified.principal())),
+            },
             caller: exchange.caller.clone(),
             name: exchange.address.bucket().cloned(),
             bucket: exchange.bucket.clone(),
@@ -115,8 +127,9 @@ impl Ticket {
                 Address::Object(_, key) => Some(key.clone()),
                 Address::Service | Address::Bucket(_) => None,
             },
+            acl: None,
             refused: Arc::default(),
-        })
+        }
     }
 }
 
@@ -196,21 +209,26 @@ impl Ticket {
         internal()
     }
 
+    fn principal(&self) -> S3Result<&Principal> {
+        self.principal.as_deref().ok_or_else(|| self.refuse(Refusal::denied()))
+    }
+
     fn bucket(&self) -> S3Result<&Arc<Bucket>> {
         self.bucket.as_ref().ok_or_else(internal)
     }
+}
 
-    /// Whether ListBuckets shows a bucket to this key: its account's buckets, as far as it is granted any right.
-    fn sees(&self, bucket: &Bucket) -> bool {
-        let grants = self.principal.grants.as_deref();
-        let identity = Identity::Key { account: &self.principal.account, grants };
-        let place = Place {
-            name: bucket.name.as_str(),
-            owner: &bucket.settings.owner,
-            public: fallthrough_bucket::PublicAccess::None,
-        };
-        [Need::ReadBucket, Need::Write].into_iter().any(|need| decide(identity, need, place).is_ok())
-    }
+/// Whether ListBuckets shows a bucket to this key: its account's buckets, as far as it is granted any right.
+fn sees(principal: &Principal, bucket: &Bucket) -> bool {
+    let grants = principal.grants.as_deref();
+    let identity = Identity::Key { account: &principal.account, grants };
+    let place = Place {
+        name: bucket.name.as_str(),
+        owner: &bucket.settings.owner,
+        public: fallthrough_bucket::PublicAccess::None,
+        acl: None,
+    };
+    [Need::ReadBucket, Need::Write].into_iter().any(|need| decide(identity, need, place).is_ok())
 }
 
 #[async_trait::async_trait]
@@ -220,6 +238,7 @@ impl S3 for Operations {
         request: S3Request<dto::ListBucketsInput>,
     ) -> S3Result<S3Response<dto::ListBucketsOutput>> {
         let ticket = ticket(&request, Operation::ListBuckets)?;
+        let principal = ticket.principal()?;
         let input = request.input;
         let bad =
             |message: &'static str| ticket.refuse(S3Error::with_message(S3Code::InvalidArgument, message));
@@ -245,7 +264,7 @@ impl S3 for Operations {
             let Some(last) = page.last() else { break };
             after = Some(last.name.clone());
             for bucket in &page {
-                if !bucket.name.as_str().starts_with(&prefix) || !ticket.sees(bucket) {
+                if !bucket.name.as_str().starts_with(&prefix) || !sees(principal, bucket) {
                     continue;
                 }
                 if found.len() == limit {
@@ -261,11 +280,12 @@ impl S3 for Operations {
             }
         }
         let continuation_token = found.last().and_then(|last| last.name.clone()).filter(|_| more);
-        let account = ticket.principal.account.clone();
+        let owner = People::new(&self.engine).owner(&principal.account).await;
+        let owner = owner.map_err(|refusal| ticket.refuse(refusal))?;
         Ok(S3Response::new(dto::ListBucketsOutput {
             buckets: Some(found),
             continuation_token,
-            owner: Some(dto::Owner { id: Some(account.clone()), display_name: Some(account) }),
+            owner: Some(dto::Owner { id: Some(owner.id), display_name: Some(owner.display_name) }),
             prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),
         }))
     }
@@ -280,12 +300,13 @@ impl S3 for Operations {
             return Err(ticket.refuse(S3Error::with_message(S3Code::NotImplemented, message)));
         }
         let name = ticket.name.as_ref().ok_or_else(internal)?;
-        let owner = ticket.principal.account.clone();
-        let settings = BucketSettings { owner, ..BucketSettings::default() };
-        match self.engine.create_bucket(name, settings).await {
+        let owner = ticket.principal()?.account.clone();
+        let configuration = BucketConfiguration { acl: ticket.acl.clone(), ..BucketConfiguration::default() };
+        let settings = BucketSettings { owner: owner.clone(), ..BucketSettings::default() };
+        match self.engine.create_configured_bucket(name, settings, configuration).await {
             Ok(NewBucket::Created(_)) => {}
             // As S3 in us-east-1: creating one's own bucket again changes nothing and succeeds.
-            Ok(NewBucket::Exists(bucket)) if bucket.settings.owner == ticket.principal.account => {}
+            Ok(NewBucket::Exists(bucket)) if bucket.settings.owner == owner => {}
             Ok(NewBucket::Exists(_)) => return Err(ticket.refuse(S3Code::BucketAlreadyExists)),
             Err(error) => return Err(ticket.refuse(error)),
         }

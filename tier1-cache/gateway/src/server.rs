@@ -76,6 +76,11 @@ impl Gateway {
         }
     }
 
+    /// Replaces the hosts and paths that lead to buckets, for requests that come from now on.
+    pub fn set_routes(&self, routes: &[crate::routes::Route]) {
+        self.service.sites.replace(routes);
+    }
+
     /// Accepts connections until `shutdown` is cancelled, then lets running requests end.
     ///
     /// At most [`GatewayOptions::max_connections`] are open at once. Returns after the last connection is
@@ -101,7 +106,9 @@ impl Gateway {
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 self.service.telemetry.connections_refused.increment(1);
-                if let Ok(turn) = Arc::clone(&refused_at_once).try_acquire_owned() {
+                // Over TLS there is no word before the handshake: such a connection is closed.
+                let may_hear = self.service.options.tls.is_none();
+                if let Some(Ok(turn)) = may_hear.then(|| Arc::clone(&refused_at_once).try_acquire_owned()) {
                     let cut = cut.clone();
                     refusals.spawn(async move {
                         cut.run_until_cancelled(refuse(socket)).await;
@@ -138,7 +145,16 @@ impl Gateway {
             tracing::debug!(%error, "a connection cannot be set up");
             return;
         }
-        self.serve_connection(socket, peer, shutdown).await;
+        match &self.service.options.tls {
+            None => self.serve_connection(socket, peer, shutdown).await,
+            Some(tls) => {
+                // A shutdown does not wait for handshakes.
+                let shaken = shutdown.run_until_cancelled(tls.accept(socket)).await;
+                if let Some(Some(stream)) = shaken {
+                    Box::pin(self.serve_connection(stream, peer, shutdown)).await;
+                }
+            }
+        }
     }
 
     /// Serves one connection over any byte stream, until it ends or, after `shutdown`, its request is answered.
@@ -157,7 +173,8 @@ impl Gateway {
         let ip = peer.ip().to_canonical();
         let peer = Peer { address: Arc::from(ip.to_string()), is_local: ip.is_loopback() };
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-            let smuggled = trace.smuggled(request.headers(), !request.body().is_end_stream());
+            let smuggled =
+                trace.ambiguous() | trace.smuggled(request.headers(), !request.body().is_end_stream());
             let (service, trace, flow, peer) = (&self.service, &trace, &flow, &peer);
             async move {
                 let response = service.answer(peer, smuggled, request).await;

@@ -12,7 +12,7 @@ use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
 use futures::FutureExt;
 use http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, SERVER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, ORIGIN, SERVER, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
@@ -22,9 +22,11 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::access::{Allowed, Denied, Place, decide};
 use crate::address::{Address, Domains, host_of};
-use crate::authentication::{Sender, authenticate};
+use crate::authentication::{Sender, authenticate, authenticate_form};
 use crate::blocks::BlockPool;
+use crate::cors::Sharing;
 use crate::exchange::Exchange;
+use crate::form::{self, Form};
 use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
 use crate::options::{GatewayOptions, Strangers};
@@ -32,10 +34,14 @@ use crate::outgoing::{Outgoing, Watch};
 use crate::refusal::Refusal;
 use crate::report::{Reported, write};
 use crate::request_id::{RequestId, RequestIds};
+use crate::routes::{Site, Sites};
 use crate::s3s_front::S3sFront;
 use crate::telemetry::Telemetry;
 use crate::upload::Upload;
-use crate::{attributes, copy, cors, delete_objects, get, list, list_uploads, multipart, put, unset};
+use crate::{
+    acl, configuration, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes,
+    put, site, tagging, unset, versions,
+};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
@@ -46,8 +52,13 @@ const ANONYMOUS_CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'; sandbox",
 );
 
-/// Largest request document of the operations that go through `s3s`.
-const DOCUMENT_BYTES_MAX: u64 = 64 * 1024;
+/// What its owner has made a website, under a host that serves nothing else: it may use what is its own.
+const WEBSITE_CSP: HeaderValue = HeaderValue::from_static(
+    "default-src 'self' 'unsafe-inline' data: blob:; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+);
+
+/// Largest request document of the operations that take one: what a hundred grants or fifty tags need, and more.
+const DOCUMENT_BYTES_MAX: u64 = 512 * 1024;
 /// A refused body that is no longer than this is read and thrown away, so that the connection can go on.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a refused client may take to send what is thrown away.
@@ -61,6 +72,7 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) keys: KeyCache,
+    pub(crate) sites: Sites,
     domains: Domains,
     policy: VerifyPolicy,
     ids: RequestIds,
@@ -86,6 +98,10 @@ struct Seen {
     /// The request was signed and its signature verified.
     signed: bool,
     resource: String,
+    /// Which pages may see the answer.
+    sharing: Sharing,
+    /// The answer belongs to a website.
+    website: bool,
 }
 
 impl Service {
@@ -98,6 +114,7 @@ impl Service {
         let ids = RequestIds::new(entropy);
         Self {
             keys: KeyCache::new(options.max_cached_keys, options.key_ttl),
+            sites: Sites::new(&options.routes, &options.website_domains),
             domains: Domains::new(&options.domains),
             policy: VerifyPolicy::default(),
             host_id: ids.next().header(),
@@ -125,6 +142,8 @@ impl Service {
             operation: Operation::Unknown,
             signed: false,
             resource: String::new(),
+            sharing: Sharing::Open,
+            website: false,
         };
         let handled =
             AssertUnwindSafe(self.handle(peer, smuggled, &parts, body, &mut seen)).catch_unwind().await;
@@ -163,6 +182,10 @@ impl Service {
     ) -> Result<Reported, Refusal> {
         check_framing(parts, smuggled)?;
         let host = host_of(parts).inspect_err(|_| seen.resource = parts.uri.path().to_owned())?;
+        let site = self.sites.resolve(host, parts.uri.path());
+        if let Some(site) = site.inspect_err(|_| seen.resource = parts.uri.path().to_owned())? {
+            return self.site(peer, parts, &site, seen).await;
+        }
         if let Some(response) = self.page(host, parts).await {
             seen.operation = Operation::Page;
             return Ok(response.into());
@@ -175,15 +198,97 @@ impl Service {
             let bucket = self.bucket_if_any(&address).await?;
             return Ok(cors::preflight(parts, bucket.as_deref())?.into());
         }
+        if parts.headers.contains_key(ORIGIN) {
+            // A page has to see why it was refused, too. If the store fails, that is said further down.
+            let bucket = self.bucket_if_any(&address).await.ok().flatten();
+            seen.sharing = bucket.map(|bucket| Sharing::of(parts, &bucket)).unwrap_or_default();
+        }
         let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
         let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
         let sender =
             authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        if operation == Operation::PostObject {
+            return self.post(peer, may_sign, parts, &query, &address, &sender, body, seen).await;
+        }
         seen.signed = sender.is_signed();
         let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        if let Some(bucket) = &exchange.bucket {
+            seen.sharing = Sharing::of(parts, bucket);
+        }
         self.perform(&exchange, body).await
+    }
+
+    /// An address of somebody's own: objects are read there, and nothing else is done.
+    async fn site(
+        &self,
+        peer: &Peer,
+        parts: &Parts,
+        site: &Site,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        seen.resource = parts.uri.path().to_owned();
+        let address = Address::Bucket(site.bucket.clone());
+        let operation = match parts.method {
+            Method::GET => Operation::GetObject,
+            Method::HEAD => Operation::HeadObject,
+            Method::OPTIONS => {
+                seen.operation = Operation::Preflight;
+                let bucket = self.bucket_if_any(&address).await?;
+                return Ok(cors::preflight(parts, bucket.as_deref())?.into());
+            }
+            _ => return Err(S3Code::MethodNotAllowed.into()),
+        };
+        seen.operation = operation;
+        let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
+        let sender =
+            authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        seen.signed = sender.is_signed();
+        // What stands in the query of a page is the page's own.
+        let query = match sender.is_signed() {
+            true => Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?,
+            false => Query::default(),
+        };
+        let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        if let Some(bucket) = &exchange.bucket {
+            seen.sharing = Sharing::of(parts, bucket);
+            seen.website = bucket.configuration.website.is_some();
+        }
+        let secure = self.options.tls.is_some();
+        Box::pin(site::serve(&exchange, &self.engine, &self.blocks, site, secure)).await
+    }
+
+    /// A form says who sends it in its fields, which have to be read first.
+    #[expect(clippy::too_many_arguments, reason = "a request before it may go on, and its body")]
+    async fn post(
+        &self,
+        peer: &Peer,
+        may_sign: bool,
+        parts: &Parts,
+        query: &Query,
+        address: &Address,
+        sender: &Sender,
+        body: &mut Option<Incoming>,
+        seen: &mut Seen,
+    ) -> Result<Reported, Refusal> {
+        if sender.is_signed() {
+            let message = "A form is signed by its fields, and by nothing else.";
+            return Err(S3Error::with_message(S3Code::InvalidRequest, message).into());
+        }
+        if let Some(name) = address.bucket() {
+            // Whatever the form says, it is for a bucket that there is.
+            self.engine.bucket(name).await?;
+        }
+        let patience = self.options.patience();
+        let form = Box::pin(Form::read(parts, body, patience)).await?;
+        let sender =
+            authenticate_form(&form, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+        seen.signed = sender.is_signed();
+        let exchange =
+            self.authorise(peer, parts, query, address, Operation::PostObject, &sender, &seen.id).await?;
+        let (now, secure) = (self.clock.now(), self.options.tls.is_some());
+        Box::pin(form::object(&exchange, &self.engine, form, body, now, secure, patience)).await
     }
 
     /// The page that is asked for. Pages have no bucket: where the host names one, every path is a key of it.
@@ -231,22 +336,19 @@ impl Service {
             (_, Some(name)) => Some(self.engine.bucket(name).await?),
         };
         let place = match &bucket {
-            Some(bucket) => Place {
-                name: bucket.name.as_str(),
-                owner: &bucket.settings.owner,
-                public: bucket.settings.public,
-            },
+            Some(bucket) => Place::of(bucket),
             None => Place {
                 name: address.bucket().map_or("", |name| name.as_str()),
                 owner: sender.account().unwrap_or(""),
                 public: PublicAccess::None,
+                acl: None,
             },
         };
-        let Allowed { may_fill } =
+        let Allowed { may_fill, reach } =
             decide(sender.identity(), need, place).map_err(|Denied| Refusal::denied())?;
         check_expected_owner(parts, bucket.as_deref())?;
         let caller = sender.caller(&peer.address, may_fill, &parts.headers, id);
-        Ok(Exchange { parts, query, address, operation, sender, caller, bucket })
+        Ok(Exchange { parts, query, address, operation, sender, caller, reach, bucket })
     }
 
     async fn perform(
@@ -276,7 +378,9 @@ impl Service {
             Operation::AbortMultipartUpload => Box::pin(multipart::abort(exchange, &self.engine)).await,
             Operation::ListParts => Box::pin(list_uploads::parts(exchange, &self.engine)).await,
             Operation::ListMultipartUploads => Box::pin(list_uploads::uploads(exchange, &self.engine)).await,
-            Operation::GetObjectAttributes => Box::pin(attributes::of_object(exchange, &self.engine)).await,
+            Operation::GetObjectAttributes => {
+                Box::pin(object_attributes::of_object(exchange, &self.engine)).await
+            }
             Operation::DeleteObjects => {
                 Box::pin(delete_objects::objects(exchange, &self.engine, body, patience)).await
             }
@@ -289,33 +393,59 @@ impl Service {
                 let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
                 Box::pin(self.front.call(exchange, document)).await
             }
-            Operation::GetObjectTagging
-            | Operation::GetObjectAcl
-            | Operation::GetObjectRetention
-            | Operation::GetObjectLegalHold
-            | Operation::GetObjectTorrent => Box::pin(unset::of_object(exchange, &self.engine)).await,
-            Operation::GetBucketAcl
-            | Operation::GetBucketVersioning
-            | Operation::GetBucketTagging
-            | Operation::GetBucketCors
+            Operation::ListObjectVersions => Box::pin(versions::objects(exchange, &self.engine)).await,
+            Operation::GetBucketAcl => Box::pin(acl::get_bucket(exchange, &self.engine)).await,
+            Operation::GetObjectAcl => Box::pin(acl::get_object(exchange, &self.engine)).await,
+            Operation::PutBucketAcl | Operation::PutObjectAcl => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                if exchange.operation == Operation::PutBucketAcl {
+                    Box::pin(acl::put_bucket(exchange, &self.engine, &document)).await
+                } else {
+                    Box::pin(acl::put_object(exchange, &self.engine, &document)).await
+                }
+            }
+            Operation::GetBucketTagging | Operation::PutBucketTagging | Operation::DeleteBucketTagging => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                Box::pin(tagging::bucket(exchange, &self.engine, &document)).await
+            }
+            Operation::GetObjectTagging | Operation::PutObjectTagging | Operation::DeleteObjectTagging => {
+                let document = self.document(exchange, body.take().ok_or_else(gone)?).await?;
+                Box::pin(tagging::object(exchange, &self.engine, &document)).await
+            }
+            Operation::GetObjectRetention | Operation::GetObjectLegalHold | Operation::GetObjectTorrent => {
+                Box::pin(unset::of_object(exchange, &self.engine)).await
+            }
+            Operation::GetBucketCors
+            | Operation::PutBucketCors
+            | Operation::DeleteBucketCors
+            | Operation::GetBucketLifecycleConfiguration
+            | Operation::PutBucketLifecycleConfiguration
+            | Operation::DeleteBucketLifecycle
+            | Operation::GetBucketWebsite
+            | Operation::PutBucketWebsite
+            | Operation::DeleteBucketWebsite => {
+                Box::pin(configuration::of_bucket(exchange, &self.engine, body, patience)).await
+            }
+            Operation::GetBucketVersioning
             | Operation::GetBucketPolicy
             | Operation::GetBucketPolicyStatus
-            | Operation::GetBucketLifecycleConfiguration
             | Operation::GetBucketEncryption
             | Operation::GetBucketLogging
             | Operation::GetBucketNotificationConfiguration
             | Operation::GetBucketReplication
             | Operation::GetBucketRequestPayment
-            | Operation::GetBucketWebsite
             | Operation::GetBucketAccelerateConfiguration
             | Operation::GetPublicAccessBlock
             | Operation::GetBucketOwnershipControls
             | Operation::GetObjectLockConfiguration => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
             }
-            Operation::Preflight | Operation::Page | Operation::Unsupported | Operation::Unknown => {
-                Err(S3Code::NotImplemented.into())
-            }
+            // A form has gone its own way.
+            Operation::PostObject
+            | Operation::Preflight
+            | Operation::Page
+            | Operation::Unsupported
+            | Operation::Unknown => Err(S3Code::NotImplemented.into()),
         }
     }
 
@@ -329,7 +459,7 @@ impl Service {
         Ok(Box::pin(upload.collect(body, self.options.patience())).await?)
     }
 
-    fn finish(&self, parts: &Parts, seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
+    fn finish(&self, parts: &Parts, mut seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {
         let head = parts.method == Method::HEAD;
         let Reported { mut response, report } = match result {
             Ok(reported) => reported,
@@ -356,15 +486,14 @@ impl Service {
             headers.insert(SERVER, HeaderValue::from_static("Fallthrough"));
             if !seen.signed {
                 headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-                headers.insert(CONTENT_SECURITY_POLICY, ANONYMOUS_CSP);
+                let policy = if seen.website { WEBSITE_CSP } else { ANONYMOUS_CSP };
+                headers.insert(CONTENT_SECURITY_POLICY, policy);
             }
         }
         if let Some(report) = &report {
             write(report, first_byte, headers);
-            if !seen.signed {
-                cors::allow(headers);
-            }
         }
+        std::mem::take(&mut seen.sharing).write(report.is_some() && !seen.signed, headers);
         self.telemetry.answered(seen.operation, response.status(), word, first_byte);
         let watch = Watch {
             telemetry: Arc::clone(&self.telemetry),
@@ -404,7 +533,12 @@ impl Service {
 fn check_framing(parts: &Parts, smuggled: bool) -> Result<(), S3Error> {
     let invalid = |message| Err(S3Error::with_message(S3Code::InvalidRequest, message));
     if smuggled {
-        return invalid("Content-Length and Transfer-Encoding may not stand together.");
+        return invalid("The head of the request can be read in more than one way.");
+    }
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let only_chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !only_chunked || codings.next().is_some() {
+        return invalid("The only transfer coding is chunked, and it may be named once.");
     }
     if parts.version == Version::HTTP_10 && parts.headers.contains_key(TRANSFER_ENCODING) {
         return invalid("HTTP/1.0 has no Transfer-Encoding.");

@@ -19,13 +19,9 @@ use crate::report::Reported;
 /// Answers a read of configuration of a bucket; `None` if the operation is something else.
 pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<Reported, Refusal>> {
     let absent = match operation {
-        Operation::GetBucketTagging => S3Code::NoSuchTagSet,
-        Operation::GetBucketCors => S3Code::NoSuchCorsConfiguration,
         Operation::GetBucketPolicy => S3Code::NoSuchBucketPolicy,
-        Operation::GetBucketLifecycleConfiguration => S3Code::NoSuchLifecycleConfiguration,
         Operation::GetBucketEncryption => S3Code::ServerSideEncryptionConfigurationNotFound,
         Operation::GetBucketReplication => S3Code::ReplicationConfigurationNotFound,
-        Operation::GetBucketWebsite => S3Code::NoSuchWebsiteConfiguration,
         Operation::GetPublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         Operation::GetBucketOwnershipControls => S3Code::OwnershipControlsNotFound,
         Operation::GetObjectLockConfiguration => S3Code::ObjectLockConfigurationNotFound,
@@ -43,7 +39,6 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
             let payer = |xml: &mut XmlWriter| xml.element("Payer", "BucketOwner");
             return Some(Ok(document("RequestPaymentConfiguration", payer)));
         }
-        Operation::GetBucketAcl => return Some(Ok(owner_has_full_control(bucket))),
         _ => return None,
     };
     Some(Err(absent.into()))
@@ -59,13 +54,8 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
     let request = GetRequest { head: true, ..GetRequest::of(exchange.key()?.clone()) };
     engine.get(bucket, &exchange.caller, request).await.result?;
     match exchange.operation {
-        Operation::GetObjectTagging => Ok(document("Tagging", |xml| {
-            xml.open("TagSet");
-            xml.close("TagSet");
-        })),
         // There are no torrents: what is asked for does not exist.
         Operation::GetObjectTorrent => Err(S3Code::NoSuchKey.into()),
-        Operation::GetObjectAcl => Ok(owner_has_full_control(bucket)),
         _ => {
             Err(S3Error::with_message(S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
                 .into())
@@ -85,25 +75,4 @@ fn document(root: &str, fill: impl FnOnce(&mut XmlWriter)) -> Reported {
     let mut response = Response::new(Outgoing::bytes(Bytes::from(xml.finish())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response.into()
-}
-
-fn owner_has_full_control(bucket: &Bucket) -> Reported {
-    let owner = &bucket.settings.owner;
-    document("AccessControlPolicy", |xml| {
-        xml.open("Owner");
-        xml.element("ID", owner);
-        xml.element("DisplayName", owner);
-        xml.close("Owner");
-        xml.open("AccessControlList");
-        xml.open("Grant");
-        xml.open(
-            "Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"",
-        );
-        xml.element("ID", owner);
-        xml.element("DisplayName", owner);
-        xml.close("Grantee");
-        xml.element("Permission", "FULL_CONTROL");
-        xml.close("Grant");
-        xml.close("AccessControlList");
-    })
 }

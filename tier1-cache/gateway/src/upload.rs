@@ -48,7 +48,7 @@ pub(crate) struct Verdict {
     pub(crate) checksums: Arc<OnceLock<Vec<Checksum>>>,
     /// What to answer if the body was refused.
     pub(crate) refused: Arc<OnceLock<S3Error>>,
-    unread: Arc<Mutex<Option<Incoming>>>,
+    pub(crate) unread: Arc<Mutex<Option<Incoming>>>,
 }
 
 impl Verdict {
@@ -170,7 +170,7 @@ impl Upload {
 }
 
 /// The length of a body that is not aws-chunked. HTTP's own chunks say none: 411, as S3 answers.
-fn content_length(headers: &HeaderMap) -> Result<u64, S3Error> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<u64, S3Error> {
     let value = headers.get(CONTENT_LENGTH).ok_or_else(|| S3Error::new(S3Code::MissingContentLength))?;
     // The HTTP layer has read it already; this only fails together with it.
     value
@@ -180,7 +180,8 @@ fn content_length(headers: &HeaderMap) -> Result<u64, S3Error> {
         .ok_or_else(|| S3Error::with_message(S3Code::InvalidRequest, "Content-Length is not a number."))
 }
 
-fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, S3Error> {
+/// Content-MD5, if it is given once.
+pub(crate) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, S3Error> {
     let mut values = headers.get_all("content-md5").iter();
     let invalid =
         || S3Error::with_message(S3Code::InvalidDigest, "The Content-MD5 you specified was invalid.");
@@ -209,7 +210,8 @@ fn promises(
     Ok(promises)
 }
 
-fn given(promises: &Promises, announced: &[String]) -> Vec<ChecksumAlgorithm> {
+/// The algorithms whose checksums are promised, or announced in trailers.
+pub(crate) fn given(promises: &Promises, announced: &[String]) -> Vec<ChecksumAlgorithm> {
     let by_header = promises.iter().filter_map(|promise| match promise.source {
         PromiseSource::Checksum(algorithm) => Some(algorithm),
         PromiseSource::ContentMd5

@@ -1,6 +1,6 @@
-//! Access keys.
+//! Access keys, and the accounts that they belong to.
 
-use crate::bucket_row::AccessKeyRow;
+use crate::bucket_row::{AccessKeyRow, AccountRow};
 use crate::error::StoreError;
 use crate::kv::{Commit, Table};
 use crate::rows;
@@ -19,7 +19,7 @@ impl Store {
         row.map(|row| rows::from_json("an access key", &row.value)).transpose()
     }
 
-    /// Writes an access key, replacing one with the same id.
+    /// Writes an access key, replacing one with the same id. Its account is known from then on.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -27,11 +27,58 @@ impl Store {
     /// # Cancellation
     /// It may or may not have been written.
     pub async fn put_access_key(&self, key: &AccessKeyRow) -> Result<(), StoreError> {
-        let writes = vec![put(rows::access_key(&key.id), rows::to_json(key)?)];
+        let account = rows::account(&key.account);
+        loop {
+            let mut conditions = Vec::new();
+            let mut writes = vec![put(rows::access_key(&key.id), rows::to_json(key)?)];
+            if self.inner.kv.get(Table::Rows, &account).await?.is_none() {
+                conditions.push(when(account.clone(), None));
+                writes.push(put(account.clone(), rows::to_json(&AccountRow::of(&key.account))?));
+            }
+            if self.inner.commit(Commit { conditions, writes, ..Commit::default() }).await?.is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An account by its id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn account(&self, id: &str) -> Result<Option<AccountRow>, StoreError> {
+        let row = self.inner.kv.get(Table::Rows, &rows::account(id)).await?;
+        row.map(|row| rows::from_json("an account", &row.value)).transpose()
+    }
+
+    /// Writes an account, replacing one with the same id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// It may or may not have been written.
+    pub async fn put_account(&self, account: &AccountRow) -> Result<(), StoreError> {
+        let writes = vec![put(rows::account(&account.id), rows::to_json(account)?)];
         match self.inner.commit(Commit { conditions: Vec::new(), writes, ..Commit::default() }).await? {
             Ok(_) => Ok(()),
             Err(_) => Err(StoreError::corrupt("a commit without conditions was refused for one")),
         }
+    }
+
+    /// Up to `limit` accounts by id, behind `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<AccountRow>, StoreError> {
+        let (from, to) = rows::accounts(after);
+        let found = self.inner.kv.range(from, to, limit).await?;
+        found.iter().map(|(_, row)| rows::from_json("an account", &row.value)).collect()
     }
 
     /// Deletes an access key; `false` if there was none.

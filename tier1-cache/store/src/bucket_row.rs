@@ -249,6 +249,27 @@ impl std::fmt::Debug for AccessKeyRow {
     }
 }
 
+/// An account as the index has it: what others may see of it. It stays when its last access key goes, since buckets,
+/// objects and ACLs may name it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountRow {
+    /// Its canonical id.
+    pub id: String,
+    /// The name that people are shown.
+    pub display_name: String,
+    /// An address that grants may name it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+impl AccountRow {
+    /// An account of which nothing is known but its id.
+    pub fn of(id: &str) -> Self {
+        Self { id: id.to_owned(), display_name: id.to_owned(), email: None }
+    }
+}
+
 /// A right on a bucket that an access key is limited to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {

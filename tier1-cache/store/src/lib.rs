@@ -42,8 +42,8 @@ mod uploads;
 
 pub use blob::{BlobId, BlobRef, PartBlob};
 pub use bucket_row::{
-    AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, PublicAccess, PublicFill,
-    Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
+    AccessKeyRow, AccountRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, PublicAccess,
+    PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
 };
 pub use buckets::{ClosedBucket, Created};
 pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};

@@ -23,6 +23,7 @@ pub(crate) const SCRUB: &[u8] = b"m/scrub";
 /// The newest commit of the embedded engine: 8 bytes, little-endian.
 pub(crate) const SEQUENCE: &[u8] = b"m/sequence";
 
+const ACCOUNT: u8 = b'a';
 const BUCKET: u8 = b'b';
 const CLEARED: u8 = b'd';
 const ENTRY: u8 = b'e';
@@ -294,6 +295,16 @@ pub(crate) fn body(blob: BlobId) -> Vec<u8> {
 /// The row of an access key.
 pub(crate) fn access_key(id: &str) -> Vec<u8> {
     of_text(ACCESS_KEY, id)
+}
+
+/// The row of an account.
+pub(crate) fn account(id: &str) -> Vec<u8> {
+    of_text(ACCOUNT, id)
+}
+
+/// Accounts behind `after`.
+pub(crate) fn accounts(after: Option<&str>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    family(ACCOUNT, after)
 }
 
 /// Access keys behind `after`.

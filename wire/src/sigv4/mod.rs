@@ -9,6 +9,7 @@
 
 mod canonical;
 mod error;
+mod form;
 mod key;
 mod present;
 mod secret;
@@ -19,6 +20,7 @@ mod verify;
 mod tests;
 
 pub use error::AuthError;
+pub use form::{FormClaim, FormFields};
 pub use key::{ChunkChain, Scope, SigningKey, SigningKeyCache};
 pub use present::{AuthPlace, Presented, VerifyPolicy};
 pub use secret::{Credentials, Secret};

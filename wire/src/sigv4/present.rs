@@ -39,6 +39,8 @@ pub enum AuthPlace {
     Header,
     /// X-Amz-* parameters of the query: a presigned URL.
     Query,
+    /// Fields of a POST form.
+    Form,
 }
 
 /// A claim that is well-formed and in time, but not proved: look up the secret of [`Presented::access_key`],
@@ -54,14 +56,16 @@ pub struct Presented {
     /// The other reading of an escaped slash, if there is one.
     pub(super) string_to_sign_alternative: Option<String>,
     pub(super) signature: [u8; 32],
+    /// A signature of version 2, which then counts instead. Only forms have one.
+    pub(super) legacy: Option<[u8; 20]>,
 }
 
 /// The fields of an Authorization header or of a presigned query, as text.
-struct Fields<'a> {
-    place: AuthPlace,
-    credential: &'a str,
-    signed_headers: &'a str,
-    signature: &'a str,
+pub(super) struct Fields<'a> {
+    pub(super) place: AuthPlace,
+    pub(super) credential: &'a str,
+    pub(super) signed_headers: &'a str,
+    pub(super) signature: &'a str,
 }
 
 impl Presented {
@@ -113,13 +117,13 @@ impl Presented {
 }
 
 /// A request before anything is known about it.
-struct Unsigned<'a> {
-    method: &'a Method,
-    raw_path: &'a str,
-    raw_query: &'a str,
-    headers: &'a HeaderMap,
-    now: Timestamp,
-    policy: &'a VerifyPolicy,
+pub(super) struct Unsigned<'a> {
+    pub(super) method: &'a Method,
+    pub(super) raw_path: &'a str,
+    pub(super) raw_query: &'a str,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) now: Timestamp,
+    pub(super) policy: &'a VerifyPolicy,
 }
 
 impl Unsigned<'_> {
@@ -210,11 +214,16 @@ impl Unsigned<'_> {
             scope,
             amz_date,
             signature,
+            legacy: None,
         })
     }
 
     /// Splits `access-key/date/region/service/aws4_request` from its end: an access key may hold slashes.
-    fn credential(&self, fields: &Fields<'_>, amz_date: &str) -> Result<(String, Scope), AuthError> {
+    pub(super) fn credential(
+        &self,
+        fields: &Fields<'_>,
+        amz_date: &str,
+    ) -> Result<(String, Scope), AuthError> {
         let shape = || {
             fields.malformed(
                 "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
@@ -240,7 +249,7 @@ impl Unsigned<'_> {
             let region = Some(expected.clone());
             return Err(match fields.place {
                 AuthPlace::Header => AuthError::HeaderMalformed { what, region },
-                AuthPlace::Query => AuthError::QueryMalformed { what, region },
+                AuthPlace::Query | AuthPlace::Form => AuthError::QueryMalformed { what, region },
             });
         }
         let scope = Scope { date: day.to_owned(), region: region.to_owned(), service: service.to_owned() };
@@ -285,11 +294,11 @@ impl Unsigned<'_> {
 }
 
 impl Fields<'_> {
-    fn malformed(&self, what: &str) -> AuthError {
+    pub(super) fn malformed(&self, what: &str) -> AuthError {
         let what = what.to_owned();
         match self.place {
             AuthPlace::Header => AuthError::HeaderMalformed { what, region: None },
-            AuthPlace::Query => AuthError::QueryMalformed { what, region: None },
+            AuthPlace::Query | AuthPlace::Form => AuthError::QueryMalformed { what, region: None },
         }
     }
 }

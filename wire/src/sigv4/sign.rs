@@ -160,7 +160,7 @@ impl Signer {
         Ok(query)
     }
 
-    fn key(&self, amz_date: &str) -> (Scope, SigningKey) {
+    pub(super) fn key(&self, amz_date: &str) -> (Scope, SigningKey) {
         let date = amz_date.get(..8).unwrap_or(amz_date);
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
         match &*today {

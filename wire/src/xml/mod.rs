@@ -3,24 +3,38 @@
 //! What is written is always well-formed, whatever names it holds. What is read is bounded, has no
 //! document type and no entities but the five of XML itself.
 
+mod acl;
 mod attributes;
 mod bucket;
+mod cors;
 mod delete;
 mod error_document;
+mod lifecycle;
 mod list;
 mod multipart;
+mod post;
+mod tagging;
 pub mod tree;
+mod versions;
+mod website;
 pub mod write;
 
+pub use acl::{AccessControlPolicy, NamedGrant};
 pub use attributes::{AttributesPart, ObjectAttributes};
 pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
+pub use cors::{CORS_RULES_MAX, cors_document, parse_cors};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 pub use error_document::{ErrorDocument, parse_error_document};
+pub use lifecycle::{LIFECYCLE_RULES_MAX, lifecycle_document, parse_lifecycle};
 pub use list::{ListPage, ListPosition, ListedObject, parse_list_page};
 pub use multipart::{
     CompletedPart, ListParts, ListUploads, PARTS_MAX, PartEntry, UploadEntry, completed, copied, initiated,
     parse_complete_upload,
 };
+pub use post::{PostAnswer, parse_tag_field};
+pub use tagging::{parse_tagging, tagging};
+pub use versions::ListVersions;
+pub use website::{parse_website, website_document};
 
 /// Namespace of S3's documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";

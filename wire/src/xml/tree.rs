@@ -27,6 +27,12 @@ impl Element {
         self.children.iter().find(|child| child.name == name).map(|child| child.text.as_str())
     }
 
+    /// The child of this name, if there is exactly one.
+    pub(crate) fn only(&self, name: &str) -> Option<&Self> {
+        let mut named = self.children.iter().filter(|child| child.name == name);
+        named.next().filter(|_| named.next().is_none())
+    }
+
     /// All children of this name.
     pub fn children_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)

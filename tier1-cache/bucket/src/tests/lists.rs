@@ -50,7 +50,9 @@ async fn what_is_here_wins_and_tombstones_hide() {
     }
     let page = world.engine.list(&world.bucket().await, &caller(), all(10)).await.result.unwrap();
     for item in page.items {
-        let crate::ListItem::Object { key, etag, size_bytes, last_modified } = item else { panic!() };
+        let crate::ListItem::Object { key, etag, size_bytes, last_modified, owner: None } = item else {
+            panic!()
+        };
         let got = world.get(key.as_str()).await.unwrap();
         let info = &got.object.info;
         assert_eq!(

@@ -2,6 +2,7 @@
 
 mod failures;
 mod fills;
+mod lifecycle;
 mod lists;
 mod model;
 mod modes;

@@ -152,6 +152,7 @@ impl From<BucketError> for ApiError {
                 "look at the server's log; try again in a while",
             ),
             BucketError::FillDenied
+            | BucketError::Denied
             | BucketError::PreconditionFailed
             | BucketError::RangeNotSatisfiable { .. }
             | BucketError::Archived

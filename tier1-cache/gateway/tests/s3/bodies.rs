@@ -164,11 +164,11 @@ async fn a_body_is_asked_for_only_after_authentication() {
             client
                 .call("PUT", "/photos/k")
                 .header("expect", "100-continue")
-                .header("x-amz-tagging", "a=b")
+                .header("x-amz-tagging", "aws:a=b")
                 .body(b"hello")
                 .encode()
                 .0,
-            "NotImplemented",
+            "InvalidTag",
         ),
     ] {
         let mut socket = client.connect().await;

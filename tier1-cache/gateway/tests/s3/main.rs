@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world does not work fails")]
 
+mod acls;
 mod admin;
 mod bodies;
 mod buckets;
 mod client;
 mod copies;
+mod cors;
 mod falls;
+mod forms;
+mod framing;
 mod hostile;
 mod lists;
 mod multipart;
@@ -15,4 +19,8 @@ mod objects;
 mod patience;
 mod rights;
 mod serving;
+mod sites;
+mod tags;
+mod tls;
+mod versions;
 mod world;

@@ -8,8 +8,9 @@ use fallthrough_wire::{S3Code, S3Error};
 use http::HeaderValue;
 use http::header::LAST_MODIFIED;
 
+use crate::acl::read_info;
+use crate::document;
 use crate::exchange::Exchange;
-use crate::multipart::document;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -47,7 +48,7 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
         number(exchange, "x-amz-max-parts", PARTS_MAX)?.min(PARTS_MAX),
         number(exchange, "x-amz-part-number-marker", 0)?,
     );
-    let info = engine.describe(exchange.bucket()?, &exchange.caller, exchange.key()?).await?;
+    let info = read_info(exchange, engine).await?;
     let has = |what| wanted.contains(&what);
     let attributes = ObjectAttributes {
         etag: info.etag.clone().filter(|_| has(Wanted::ETag)),
@@ -60,11 +61,11 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
         storage_class: has(Wanted::StorageClass).then_some("STANDARD"),
         size_bytes: has(Wanted::ObjectSize).then_some(info.size_bytes),
     };
-    let mut response = document(attributes.to_xml());
+    let mut response = document::xml(attributes.to_xml());
     if let Ok(value) = HeaderValue::try_from(format_http(info.last_modified)) {
-        response.headers_mut().insert(LAST_MODIFIED, value);
+        response.response.headers_mut().insert(LAST_MODIFIED, value);
     }
-    Ok(response.into())
+    Ok(response)
 }
 
 fn wanted(exchange: &Exchange<'_>) -> Result<Vec<Wanted>, S3Error> {

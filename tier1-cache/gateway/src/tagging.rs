@@ -1,0 +1,91 @@
+//! Tags of buckets and objects.
+//!
+//! The tags of an object are its owner's to read and write; ACLs say nothing of them. An object that is not here is filled
+//! before it gets tags, and is a written one from then on.
+
+use bytes::Bytes;
+use fallthrough_bucket::{Admission, Engine, ObjectInfo};
+use fallthrough_object::Tag;
+use fallthrough_wire::tags::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, check, parse_header};
+use fallthrough_wire::xml::{parse_tagging, tagging};
+use fallthrough_wire::{S3Code, S3Error};
+use http::HeaderMap;
+
+use crate::acl::read_info;
+use crate::document;
+use crate::exchange::Exchange;
+use crate::operation::Operation;
+use crate::refusal::Refusal;
+use crate::report::Reported;
+
+/// The tags that the header `x-amz-tagging` of a request gives its object.
+///
+/// # Errors
+/// `InvalidArgument`, `InvalidTag`.
+pub(crate) fn tags_of_request(headers: &HeaderMap) -> Result<Vec<Tag>, S3Error> {
+    let mut values = headers.get_all("x-amz-tagging").iter();
+    let invalid = || S3Error::new(S3Code::InvalidArgument).and("ArgumentName", "x-amz-tagging");
+    match (values.next(), values.next()) {
+        (None, _) => Ok(Vec::new()),
+        (Some(value), None) => parse_header(std::str::from_utf8(value.as_bytes()).map_err(|_| invalid())?),
+        (Some(_), Some(_)) => Err(invalid()),
+    }
+}
+
+/// Answers the operations on the tags of a bucket.
+pub(crate) async fn bucket(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    body: &Bytes,
+) -> Result<Reported, Refusal> {
+    let bucket = exchange.bucket()?;
+    let tags = match exchange.operation {
+        Operation::GetBucketTagging => {
+            let tags = &bucket.configuration.tags;
+            return if tags.is_empty() {
+                Err(S3Error::new(S3Code::NoSuchTagSet).and("BucketName", bucket.name.as_str()).into())
+            } else {
+                Ok(document::xml(tagging(tags)))
+            };
+        }
+        Operation::PutBucketTagging => read(body, BUCKET_TAGS_MAX)?,
+        _ => Vec::new(),
+    };
+    engine.configure(bucket, &|configuration| configuration.tags.clone_from(&tags)).await?;
+    Ok(document::no_content())
+}
+
+/// Answers the operations on the tags of an object.
+pub(crate) async fn object(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    body: &Bytes,
+) -> Result<Reported, Refusal> {
+    exchange.check_version()?;
+    let tags = match exchange.operation {
+        Operation::GetObjectTagging => {
+            return Ok(document::xml(tagging(&read_info(exchange, engine).await?.tags)));
+        }
+        Operation::PutObjectTagging => read(body, OBJECT_TAGS_MAX)?,
+        _ => Vec::new(),
+    };
+    let change = |info: &mut ObjectInfo| {
+        info.tags.clone_from(&tags);
+        Ok(())
+    };
+    let (bucket, key) = (exchange.bucket()?, exchange.key()?);
+    let write = async |admission: Admission<'_>| {
+        engine.annotate_admitted(bucket, &exchange.caller, key, admission, &change).await
+    };
+    exchange.admitted(write).await?.map_err(|error| exchange.refusal(error).0)?;
+    Ok(match exchange.operation {
+        Operation::PutObjectTagging => document::nothing(),
+        _ => document::no_content(),
+    })
+}
+
+fn read(body: &Bytes, max: usize) -> Result<Vec<Tag>, S3Error> {
+    let tags = parse_tagging(body)?;
+    check(&tags, max)?;
+    Ok(tags)
+}
