@@ -218,7 +218,7 @@ fn refused(table: &mut Table) {
         ("no date", form("key", CONTENT).omit("x-amz-date"), 400, "InvalidArgument"),
         ("no policy", form("key", CONTENT).omit("policy"), 400, "InvalidArgument"),
         ("no key", form("key", CONTENT).omit("key"), 400, "InvalidArgument"),
-        ("no file", form("key", CONTENT).without_file(), 400, "InvalidArgument"),
+        ("no file", form("key", CONTENT).without_file(), 400, "IncorrectNumberOfFilesInPostRequest"),
         ("a key that is empty", form("", CONTENT), 400, "InvalidArgument"),
     ];
     for (what, form, status, code) in rows {

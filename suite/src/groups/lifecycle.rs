@@ -201,13 +201,6 @@ fn refused(table: &mut Table) {
             .ask(bucket("PUT", "lifecycle").body(body).md5().fails(400, "MalformedXML"))
             .ask(none());
     }
-    let rules: Vec<String> = (0..1001)
-        .map(|number| {
-            format!("<ID>{number}</ID><Prefix>{number}/</Prefix><Status>Enabled</Status><Expiration><Days>1</Days></Expiration>")
-        })
-        .collect();
-    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-    table.case("refused: 1001 rules").ask(set(&rules).fails(400, "MalformedXML")).ask(none());
 }
 
 /// When an object ends, as its own answers tell it.

@@ -17,7 +17,6 @@ const KEPT: &[(&str, &str)] = &[
     ("x-amz-meta-spaces", "a  b   c"),
     ("x-amz-meta-punctuation", "a,b;c=d:e/f?g\"h'i"),
     ("x-amz-meta-unicode", "Gr\u{fc}\u{df}e \u{1F600}"),
-    ("x-amz-website-redirect-location", "/elsewhere"),
 ];
 
 pub(super) fn cases(table: &mut Table) {
