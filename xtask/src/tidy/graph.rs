@@ -134,7 +134,11 @@ mod tests {
         assert_eq!(workspace(STORE, test(SIM)).len(), 1, "the store is tested without the test world");
         assert!(workspace(SERVER, test(SUITE)).is_empty(), "the suite is run against the program");
         assert_eq!(workspace(SERVER, normal(SUITE)).len(), 1, "and is no part of it");
-        assert_eq!(workspace(SUITE, normal(GATEWAY)).len(), 1, "it knows of a server what stands on the wire");
+        assert_eq!(
+            workspace(SUITE, normal(GATEWAY)).len(),
+            1,
+            "it knows of a server what stands on the wire"
+        );
         assert_eq!(workspace(DIFFUSION, normal(OBJECT)).len(), 1, "the model tier uses nothing of ours");
     }
 
