@@ -14,7 +14,7 @@ mod list;
 mod multipart;
 mod post;
 mod tagging;
-pub(crate) mod tree;
+pub mod tree;
 mod versions;
 mod website;
 pub mod write;

@@ -12,15 +12,18 @@ const ELEMENTS_MAX: usize = 65_536;
 
 /// An element: its name without namespace prefix, its text, its children. Attributes are not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Element {
-    pub(crate) name: String,
-    pub(crate) text: String,
-    pub(crate) children: Vec<Self>,
+pub struct Element {
+    /// Without its namespace prefix.
+    pub name: String,
+    /// All text directly in it, white space included.
+    pub text: String,
+    /// In the order of the document.
+    pub children: Vec<Self>,
 }
 
 impl Element {
     /// The text of the first child of this name.
-    pub(crate) fn child_text(&self, name: &str) -> Option<&str> {
+    pub fn child_text(&self, name: &str) -> Option<&str> {
         self.children.iter().find(|child| child.name == name).map(|child| child.text.as_str())
     }
 
@@ -31,13 +34,16 @@ impl Element {
     }
 
     /// All children of this name.
-    pub(crate) fn children_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
+    pub fn children_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 }
 
 /// Reads a document of at most `bytes_max` bytes. White space in text is kept: a key may be one space.
-pub(crate) fn parse(document: &[u8], bytes_max: usize) -> Result<Element, XmlError> {
+///
+/// # Errors
+/// [`XmlError::Malformed`]: not well-formed, too large, too deep, or with a document type.
+pub fn parse(document: &[u8], bytes_max: usize) -> Result<Element, XmlError> {
     if document.len() > bytes_max {
         return Err(XmlError::Malformed(format!("more than {bytes_max} bytes")));
     }

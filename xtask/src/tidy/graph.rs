@@ -34,6 +34,7 @@ const DIFFUSION: &str = "fallthrough-diffusion";
 const SIM: &str = "fallthrough-sim";
 const SIMULATION: &str = "fallthrough-simulation";
 const FUZZ: &str = "fallthrough-fuzz-targets";
+const SUITE: &str = "fallthrough-suite";
 const SERVER: &str = "fallthrough-server";
 
 /// The whole graph. A member that is not listed is a finding, so that a new crate is a decision.
@@ -51,6 +52,7 @@ const GRAPH: &[Rule] = &[
     rule(SIMULATION, &[GATEWAY, BUCKET, STORE, SHADOW, SIM, WIRE, OBJECT], false),
     rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], true),
     rule(FUZZ, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], false),
+    rule(SUITE, &[WIRE, OBJECT], false),
     rule("xtask", &[WIRE, OBJECT], false),
 ];
 
@@ -87,8 +89,11 @@ pub(super) fn findings(metadata: &Value) -> Vec<String> {
             let in_tests = dependency["kind"].as_str() == Some("dev");
             if rules.contains_key(used) {
                 // Tests bring together what the program brings together: anything that lies further to the right.
+                // The suite is run against the program, and against nothing less.
+                let by_suite = rule.package == SERVER && used == SUITE;
                 let allowed = rule.may_use.contains(&used)
-                    || (in_tests && (lies_behind(rule, used) || (rule.sim_in_tests && used == SIM)));
+                    || (in_tests
+                        && (lies_behind(rule, used) || by_suite || (rule.sim_in_tests && used == SIM)));
                 if !allowed {
                     findings.push(format!("{name} must not use {used}: the graph has no such edge"));
                 }
@@ -127,6 +132,13 @@ mod tests {
         assert_eq!(workspace(SHADOW, test(STORE)).len(), 1, "store and shadow do not meet, in tests neither");
         assert_eq!(workspace(BUCKET, normal(SIM)).len(), 1, "the test world is for tests");
         assert_eq!(workspace(STORE, test(SIM)).len(), 1, "the store is tested without the test world");
+        assert!(workspace(SERVER, test(SUITE)).is_empty(), "the suite is run against the program");
+        assert_eq!(workspace(SERVER, normal(SUITE)).len(), 1, "and is no part of it");
+        assert_eq!(
+            workspace(SUITE, normal(GATEWAY)).len(),
+            1,
+            "it knows of a server what stands on the wire"
+        );
         assert_eq!(workspace(DIFFUSION, normal(OBJECT)).len(), 1, "the model tier uses nothing of ours");
     }
 
