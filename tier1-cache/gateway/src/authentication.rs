@@ -163,7 +163,10 @@ async fn prove(
 fn refuse(error: AuthError) -> Refusal {
     let reason = match &error {
         AuthError::Mismatch { .. } => AuthFailure::Signature,
-        AuthError::Skewed { .. } | AuthError::Expired { .. } | AuthError::NotYetValid => AuthFailure::Time,
+        AuthError::Skewed { .. }
+        | AuthError::Expired { .. }
+        | AuthError::BadExpiry
+        | AuthError::NotYetValid => AuthFailure::Time,
         AuthError::NotSigned { .. } => AuthFailure::UnsignedHeader,
         AuthError::Ambiguous
         | AuthError::SigV2

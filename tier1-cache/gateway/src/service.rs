@@ -332,7 +332,7 @@ impl Service {
     ) -> Result<Exchange<'a>, Refusal> {
         let need = operation.need();
         let bucket = match (need, address.bucket()) {
-            (Need::Create | Need::Identity, _) | (_, None) => None,
+            (Need::Create | Need::Identity | Need::Anyone, _) | (_, None) => None,
             (_, Some(name)) => Some(self.engine.bucket(name).await?),
         };
         let place = match &bucket {
@@ -439,6 +439,12 @@ impl Service {
             | Operation::GetBucketOwnershipControls
             | Operation::GetObjectLockConfiguration => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
+            }
+            Operation::PutObjectRetention | Operation::PutObjectLegalHold => {
+                Err(unset::no_object_lock(S3Code::InvalidRequest).into())
+            }
+            Operation::PutObjectLockConfiguration => {
+                Err(unset::no_object_lock(S3Code::InvalidBucketState).into())
             }
             // A form has gone its own way.
             Operation::PostObject
