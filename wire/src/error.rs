@@ -70,6 +70,7 @@ codes! {
     InvalidAccessKeyId "InvalidAccessKeyId" 403 "The access key ID that you provided does not exist in our records.";
     InvalidArgument "InvalidArgument" 400 "Invalid Argument";
     InvalidBucketName "InvalidBucketName" 400 "The specified bucket is not valid.";
+    InvalidBucketState "InvalidBucketState" 409 "The request is not valid for the current state of the bucket.";
     InvalidDigest "InvalidDigest" 400 "The Content-MD5 or checksum value that you specified is not valid.";
     InvalidLocationConstraint "InvalidLocationConstraint" 400 "The specified location (Region) constraint is not valid.";
     InvalidObjectState "InvalidObjectState" 403 "The operation is not valid for the current state of the object.";

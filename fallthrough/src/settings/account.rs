@@ -26,6 +26,7 @@ pub(super) fn read_all(root: &Section<'_>) -> Vec<AccountSettings> {
         for (name, clash) in [
             ("id", accounts.iter().any(|other| other.id == account.id)),
             ("access-key", accounts.iter().any(|other| other.access_key == account.access_key)),
+            ("email", account.email.is_some() && accounts.iter().any(|other| other.email == account.email)),
         ] {
             if clash {
                 section.problem(

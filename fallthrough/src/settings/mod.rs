@@ -85,6 +85,12 @@ pub(crate) struct S3Settings {
     pub(crate) domains: Vec<String>,
     /// Names for websites.
     pub(crate) website_domains: Vec<String>,
+    /// The region that buckets are said to be in.
+    pub(crate) region: String,
+    /// The only region that requests may be signed for.
+    pub(crate) signing_region: Option<String>,
+    /// Whether presigned URLs of signature version 2 are accepted.
+    pub(crate) presigned_v2: bool,
     /// Connections open at once.
     pub(crate) max_connections: u32,
     /// Files of certificate and key, for TLS.
@@ -204,8 +210,20 @@ impl S3Settings {
         } else {
             None
         };
+        let (region, signing_region) = (region(section, "region"), region(section, "signing-region"));
+        let presigned_v2 = section.switch("presigned-v2")?;
         let max_connections = section.count("max-connections")?;
-        Some(Self { listen: listen?, domains, website_domains, max_connections, tls })
+        let (listen, region) = (listen?, region?);
+        Some(Self {
+            listen,
+            domains,
+            website_domains,
+            region,
+            signing_region,
+            presigned_v2,
+            max_connections,
+            tls,
+        })
     }
 }
 
@@ -229,6 +247,21 @@ fn is_domain(name: &str) -> bool {
     let sound =
         |label: &str| !label.is_empty() && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
     !name.is_empty() && name.split('.').all(sound)
+}
+
+/// The name of a region, if one is given.
+fn region(section: &Section<'_>, name: &'static str) -> Option<String> {
+    let region = section.text(name)?;
+    let sound = (1..=64).contains(&region.len())
+        && region.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+    if !sound {
+        section.problem(
+            name,
+            format!("s3.{name}: {region:?} is not the name of a region"),
+            "write a name such as \"eu-west-1\", of letters, digits and hyphens",
+        );
+    }
+    Some(region)
 }
 
 impl AdminSettings {

@@ -147,6 +147,21 @@ const S3: &[Key] = &[
         "Names under which public buckets are served as websites (`bucket.web.example.com`): anonymous reads, with the \
          index and error documents of the bucket's website configuration. `*.s3-website.localhost` always works.",
     ),
+    Key::value("region", "name", "us-east-1", "The region that buckets are said to be in."),
+    Key::value(
+        "signing-region",
+        "name",
+        "",
+        "The only region that requests may be signed for. Without it any is accepted: many clients have one of their \
+         own, such as `US` or `aws-global`.",
+    ),
+    Key::value(
+        "presigned-v2",
+        "true or false",
+        "true",
+        "Whether presigned URLs of signature version 2 are accepted, for GET and HEAD of objects alone. Clients without \
+         a region still make them. Such a URL has no longest life. Requests signed so in their headers are never accepted.",
+    ),
     Key::value(
         "max-connections",
         "count",

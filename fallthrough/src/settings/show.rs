@@ -18,6 +18,9 @@ impl Settings {
                     "cert": tls.cert.display().to_string(),
                     "key": tls.key.display().to_string(),
                 })),
+                "region": self.s3.region,
+                "signing-region": self.s3.signing_region,
+                "presigned-v2": self.s3.presigned_v2,
                 "max-connections": self.s3.max_connections,
             },
             "admin": {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fallthrough_bucket::{
-    AccessKeyRow, Bucket, BucketError, BucketSettings, Engine, NewBucket, ShadowFactory, ShadowTarget,
-    check_settings,
+    AccessKeyRow, AccountRow, Bucket, BucketError, BucketSettings, Engine, NewBucket, ShadowFactory,
+    ShadowTarget, check_settings,
 };
 use fallthrough_object::{BucketName, Clock};
 use serde::Serialize;
@@ -62,6 +62,7 @@ pub(crate) async fn accounts(
             put.map_err(store_failed)?;
         }
     }
+    name_accounts(engine, accounts).await?;
     for gone in before.difference(&now) {
         let deleted = engine.delete_access_key(gone).await;
         changed(gone);
@@ -72,6 +73,34 @@ pub(crate) async fn accounts(
         keep(&path, &now)?;
     }
     Ok(())
+}
+
+/// Lets others see what is declared of accounts. One that is no longer declared keeps its id and its name, which buckets and
+/// grants may refer to, but no address: somebody else may have that by now.
+async fn name_accounts(engine: &Engine, accounts: &[AccountSettings]) -> Result<(), Failure> {
+    for account in accounts {
+        let row = AccountRow {
+            id: account.id.clone(),
+            display_name: account.display_name.clone(),
+            email: account.email.clone(),
+        };
+        if engine.account(&row.id).await.map_err(store_failed)?.as_ref() != Some(&row) {
+            engine.put_account(&row).await.map_err(store_failed)?;
+        }
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let page = engine.accounts(after.as_deref(), PAGE).await.map_err(store_failed)?;
+        let is_declared = |row: &AccountRow| accounts.iter().any(|account| account.id == row.id);
+        for row in page.iter().filter(|row| row.email.is_some() && !is_declared(row)) {
+            let row = AccountRow { email: None, ..row.clone() };
+            engine.put_account(&row).await.map_err(store_failed)?;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
+            Some(_) | None => return Ok(()),
+        }
+    }
 }
 
 /// What was kept; nothing if nothing was.
@@ -200,6 +229,12 @@ pub(crate) async fn heirs(
     let mut after = None;
     loop {
         let page = engine.access_keys(after.as_deref(), PAGE).await.map_err(store_failed)?;
+        for row in &page {
+            // Keys of stores from before there were accounts: theirs are known from here on.
+            if engine.account(&row.account).await.map_err(store_failed)?.is_none() {
+                engine.put_account(&AccountRow::of(&row.account)).await.map_err(store_failed)?;
+            }
+        }
         for row in page.iter().filter(|row| inherits(&row.account)) {
             let row = AccessKeyRow { account: root.id.clone(), ..row.clone() };
             let id = row.id.clone();

@@ -55,6 +55,19 @@ impl Engine {
         Ok(self.inner.store.put_account(row).await?)
     }
 
+    /// Changes an access key, durably, and returns what it is then; `None` if there is none. `change` may be called several
+    /// times, each time on the key as it is.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn change_access_key(
+        &self,
+        id: &str,
+        change: &(dyn Fn(&mut fallthrough_store::AccessKeyRow) + Send + Sync),
+    ) -> Result<Option<fallthrough_store::AccessKeyRow>, BucketError> {
+        Ok(self.inner.store.change_access_key(id, change).await?)
+    }
+
     /// Grants to the bucket's owner what its ACL granted to `old`, who was that before: or nobody could use it but by
     /// writing the ACL again.
     pub(crate) async fn hand_over_acl(

@@ -43,7 +43,7 @@ impl Engine {
         bucket: &Bucket,
         change: &(dyn Fn(&mut BucketConfiguration) + Send + Sync),
     ) -> Result<Arc<Bucket>, BucketError> {
-        for _ in 0..MAX_CONFLICTS {
+        for _ in 0..MAX_CONFIGURERS {
             let now = self.bucket(&bucket.name).await?;
             if now.id != bucket.id {
                 return Err(BucketError::NoSuchBucket(bucket.name.clone()));
@@ -199,6 +199,9 @@ impl Engine {
         Err(BucketError::NotOffered { what: "this" })
     }
 }
+
+/// How many may configure a bucket at one time: each time that one has to begin anew, another is done.
+const MAX_CONFIGURERS: usize = 1000;
 
 /// The mark of a change that found nothing to change.
 const GONE_AGAIN: &str = "an object that went away";

@@ -1,8 +1,8 @@
 //! Who may do what: the one place where that is decided.
 //!
 //! A key can do what its account may, within its grants if it has any. An account may do everything with the
-//! buckets it owns and with the objects it owns, as far as their ACLs leave it that; with other accounts' buckets and
-//! objects, what their ACLs say; and read the objects of buckets that are public. Whatever anybody may do who does not
+//! buckets it owns and with the objects it owns, whatever their ACLs say; with other accounts' buckets and objects,
+//! what their ACLs say; and read the objects of buckets that are public. Whatever anybody may do who does not
 //! sign, every key may. Nobody else is more: root's further powers are those of the admin API.
 //!
 //! What stands in a bucket's row is decided before a request goes on. What an object says is decided on the very object
@@ -94,7 +94,8 @@ impl Reach<'_> {
             Need::WriteObjectAcp => allows(Permission::WriteAcp),
             Need::ReadTags | Need::WriteTags => false,
             // Decided by the bucket alone.
-            Need::Identity
+            Need::Anyone
+            | Need::Identity
             | Need::Create
             | Need::List
             | Need::ReadBucket
@@ -129,7 +130,7 @@ pub(crate) fn decide<'a>(
     // A bucket's owner can always list, write and clean up in it, whatever its ACL says.
     let by_acl = |wanted| owns || place.acl.is_some_and(|acl| acl.allows(Some(account), wanted));
     let allowed = match need {
-        Need::Identity => true,
+        Need::Anyone | Need::Identity => true,
         Need::Create => granted(Right::Owner),
         Need::List => granted(Right::Read) && by_acl(Permission::Read),
         Need::ReadBucket => granted(Right::Read) && owns,
@@ -175,7 +176,7 @@ fn public<'a>(need: Need, place: Place<'_>) -> Result<Allowed<'a>, Denied> {
         Need::ReadAcp => by_acl(Permission::ReadAcp),
         Need::WriteAcp => by_acl(Permission::WriteAcp),
         // An object may say so.
-        Need::ReadObject | Need::ReadObjectAcp | Need::WriteObjectAcp => true,
+        Need::ReadObject | Need::ReadObjectAcp | Need::WriteObjectAcp | Need::Anyone => true,
         Need::Identity | Need::Create | Need::ReadBucket | Need::Own | Need::ReadTags | Need::WriteTags => {
             false
         }
@@ -283,14 +284,14 @@ mod tests {
         let rows: [(&[(&str, Permission)], [&str; 4]); 9] = [
             // The owner, alt, alt with a key that may read alone, nobody in particular.
             (&[("main", FullControl)], ["+++++", "-----", "-----", "-----"]),
-            (&[], ["-++-+", "-----", "-----", "-----"]),
+            (&[], ["+++++", "-----", "-----", "-----"]),
             (&[("main", FullControl), ("alt", Read)], ["+++++", "+----", "+----", "-----"]),
             (&[("main", FullControl), ("alt", Write)], ["+++++", "---+-", "-----", "-----"]),
             (&[("main", FullControl), ("alt", FullControl)], ["+++++", "++++-", "++---", "-----"]),
-            (&[("alt", ReadAcp), ("alt", WriteAcp)], ["-++-+", "-++--", "-+---", "-----"]),
-            (&[("+", Read)], ["+++-+", "+----", "+----", "-----"]),
+            (&[("alt", ReadAcp), ("alt", WriteAcp)], ["+++++", "-++--", "-+---", "-----"]),
+            (&[("+", Read)], ["+++++", "+----", "+----", "-----"]),
             (&[("*", Read), ("*", Write)], ["+++++", "+--+-", "+--+-", "+--+-"]),
-            (&[("other", FullControl)], ["-++-+", "-----", "-----", "-----"]),
+            (&[("other", FullControl)], ["+++++", "-----", "-----", "-----"]),
         ];
         for (grants, want) in rows {
             let acl = acl(grants);

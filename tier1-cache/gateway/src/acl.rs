@@ -150,6 +150,8 @@ async fn shown(owner: &str, acl: Option<&Acl>, engine: &Engine) -> Result<Report
         };
         grants.push(NamedGrant { grantee, display_name, permission: grant.permission });
     }
+    // Groups first: clients take a list that begins with an account for one of accounts alone.
+    grants.sort_by_key(|grant| grant.display_name.is_some());
     let policy = AccessControlPolicy { owner: people.owner(owner).await?, grants };
     Ok(document::xml(policy.to_xml()))
 }

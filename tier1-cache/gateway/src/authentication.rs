@@ -5,14 +5,14 @@ use std::sync::Arc;
 use fallthrough_bucket::{Caller, Engine};
 use fallthrough_object::{Clock, TraceParent};
 use fallthrough_wire::payload::PayloadMode;
-use fallthrough_wire::sigv4::{AuthError, AuthPlace, Presented, Verified, VerifyPolicy};
+use fallthrough_wire::sigv4::{AuthError, AuthPlace, Presented, PresentedV2, Verified, VerifyPolicy};
 use fallthrough_wire::{S3Code, S3Error};
 use http::HeaderMap;
 use http::request::Parts;
 
 use crate::access::Identity;
 use crate::form::Form;
-use crate::keys::{KeyCache, Principal};
+use crate::keys::{KeyCache, KnownKey, Principal};
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 use crate::telemetry::AuthFailure;
@@ -94,6 +94,27 @@ impl Sender {
     }
 }
 
+/// What is accepted as a signature.
+#[derive(Clone, Debug)]
+pub(crate) struct Signatures {
+    /// Of version 4.
+    pub(crate) v4: VerifyPolicy,
+    /// Presigned URLs of version 2 as well, for GET and HEAD of objects.
+    pub(crate) presigned_v2: bool,
+}
+
+/// What a request asks for, as far as it decides how it may be signed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    /// The bucket that the host names.
+    pub(crate) host_bucket: Option<&'a str>,
+    /// Whether version 2 signs all that selects what is done. It covers neither the host nor every parameter, so it is
+    /// good for reads of objects alone, at addresses where everybody's objects have one name.
+    pub(crate) fits_v2: bool,
+    /// Whether the sender may sign at all.
+    pub(crate) may_sign: bool,
+}
+
 /// Verifies a request. Unless it `may_sign`, one that claims to be from somebody is refused, whether or not it could
 /// prove that: so nobody learns which keys there are.
 ///
@@ -102,17 +123,25 @@ impl Sender {
 /// is never taken for anonymous.
 pub(crate) async fn authenticate(
     parts: &Parts,
-    may_sign: bool,
+    claim: Claim<'_>,
     keys: &KeyCache,
     engine: &Engine,
     clock: &dyn Clock,
-    policy: &VerifyPolicy,
+    accepted: &Signatures,
 ) -> Result<Sender, Refusal> {
-    let uri = &parts.uri;
-    let now = clock.now();
-    let presented = Presented::parse(&parts.method, uri.path(), uri.query(), &parts.headers, now, policy);
+    let (uri, headers, now) = (&parts.uri, &parts.headers, clock.now());
+    if accepted.presigned_v2 && claim.fits_v2 {
+        let presented =
+            PresentedV2::parse(&parts.method, uri.path(), uri.query(), headers, claim.host_bucket, now);
+        if let Some(presented) = presented.map_err(refuse)? {
+            let key = known(presented.access_key(), claim.may_sign, keys, engine, clock).await?;
+            let verified = presented.verify(Arc::clone(&key.principal), &key.secret).map_err(refuse)?;
+            return in_time(verified, &key, now);
+        }
+    }
+    let presented = Presented::parse(&parts.method, uri.path(), uri.query(), headers, now, &accepted.v4);
     let Some(presented) = presented.map_err(refuse)? else { return Ok(Sender::Anonymous) };
-    prove(presented, may_sign, keys, engine, clock).await
+    prove(presented, claim.may_sign, keys, engine, clock).await
 }
 
 /// Verifies a form, as [`authenticate`] does a request.
@@ -125,11 +154,11 @@ pub(crate) async fn authenticate_form(
     keys: &KeyCache,
     engine: &Engine,
     clock: &dyn Clock,
-    policy: &VerifyPolicy,
+    accepted: &Signatures,
 ) -> Result<Sender, Refusal> {
     let malformed = |error: S3Error| Refusal::for_auth(error, AuthFailure::Malformed);
     let Some((claim, signed)) = form.claim().map_err(malformed)? else { return Ok(Sender::Anonymous) };
-    let presented = Presented::of_form(claim, signed, clock.now(), policy).map_err(refuse)?;
+    let presented = Presented::of_form(claim, signed, clock.now(), &accepted.v4).map_err(refuse)?;
     prove(presented, may_sign, keys, engine, clock).await
 }
 
@@ -140,18 +169,36 @@ async fn prove(
     engine: &Engine,
     clock: &dyn Clock,
 ) -> Result<Sender, Refusal> {
-    let now = clock.now();
+    let key = known(presented.access_key(), may_sign, keys, engine, clock).await?;
+    let verified =
+        presented.verify(Arc::clone(&key.principal), &key.secret, Some(&keys.signing)).map_err(refuse)?;
+    in_time(verified, &key, clock.now())
+}
+
+/// The key that a request claims to be signed with.
+async fn known(
+    id: &str,
+    may_sign: bool,
+    keys: &KeyCache,
+    engine: &Engine,
+    clock: &dyn Clock,
+) -> Result<Arc<KnownKey>, Refusal> {
     if !may_sign {
         let message = "From other machines this server takes only requests that are not signed.";
         let error = S3Error::with_message(S3Code::AccessDenied, message);
         return Err(Refusal::for_auth(error, AuthFailure::Denied));
     }
-    let Some(key) = keys.get(presented.access_key(), engine, clock).await? else {
-        let error = S3Error::new(S3Code::InvalidAccessKeyId).and("AWSAccessKeyId", presented.access_key());
-        return Err(Refusal::for_auth(error, AuthFailure::UnknownKey));
-    };
-    let verified =
-        presented.verify(Arc::clone(&key.principal), &key.secret, Some(&keys.signing)).map_err(refuse)?;
+    keys.get(id, engine, clock).await?.ok_or_else(|| {
+        let error = S3Error::new(S3Code::InvalidAccessKeyId).and("AWSAccessKeyId", id);
+        Refusal::for_auth(error, AuthFailure::UnknownKey)
+    })
+}
+
+fn in_time(
+    verified: Verified<Arc<Principal>>,
+    key: &KnownKey,
+    now: fallthrough_object::Timestamp,
+) -> Result<Sender, Refusal> {
     // Only after the proof: whether a key has expired is nobody else's business.
     if key.expires.is_some_and(|expires| expires <= now) {
         let error = S3Error::with_message(S3Code::InvalidAccessKeyId, "The access key has expired.");
@@ -163,7 +210,10 @@ async fn prove(
 fn refuse(error: AuthError) -> Refusal {
     let reason = match &error {
         AuthError::Mismatch { .. } => AuthFailure::Signature,
-        AuthError::Skewed { .. } | AuthError::Expired { .. } | AuthError::NotYetValid => AuthFailure::Time,
+        AuthError::Skewed { .. }
+        | AuthError::Expired { .. }
+        | AuthError::BadExpiry
+        | AuthError::NotYetValid => AuthFailure::Time,
         AuthError::NotSigned { .. } => AuthFailure::UnsignedHeader,
         AuthError::Ambiguous
         | AuthError::SigV2

@@ -34,6 +34,8 @@ macro_rules! operations {
 /// What an operation needs the caller to be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// Nothing.
+    Anyone,
     /// A verified identity, nothing else.
     Identity,
     /// To create a bucket of this name.
@@ -63,7 +65,7 @@ pub(crate) enum Need {
 }
 
 operations! {
-    ListBuckets Identity;
+    ListBuckets Anyone;
     CreateBucket Create;
     HeadBucket List;
     DeleteBucket Own;
@@ -93,6 +95,9 @@ operations! {
     GetObjectRetention ReadBucket;
     GetObjectLegalHold ReadBucket;
     GetObjectTorrent ReadBucket;
+    PutObjectRetention Write;
+    PutObjectLegalHold Write;
+    PutObjectLockConfiguration Own;
     GetBucketAcl ReadAcp;
     PutBucketAcl WriteAcp;
     GetBucketVersioning ReadBucket;
@@ -161,6 +166,7 @@ const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
     (Method::DELETE, "lifecycle", Operation::DeleteBucketLifecycle),
     (Method::PUT, "website", Operation::PutBucketWebsite),
     (Method::DELETE, "website", Operation::DeleteBucketWebsite),
+    (Method::PUT, "object-lock", Operation::PutObjectLockConfiguration),
 ];
 
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
@@ -192,6 +198,8 @@ const OBJECT_WRITES: &[(Method, &str, Operation)] = &[
     (Method::PUT, "acl", Operation::PutObjectAcl),
     (Method::PUT, "tagging", Operation::PutObjectTagging),
     (Method::DELETE, "tagging", Operation::DeleteObjectTagging),
+    (Method::PUT, "retention", Operation::PutObjectRetention),
+    (Method::PUT, "legal-hold", Operation::PutObjectLegalHold),
 ];
 
 /// Object parameters that select operations which are not offered, besides those of [`OBJECT_READS`].

@@ -72,8 +72,12 @@ pub struct GatewayOptions {
     /// Domains below which the first label names a bucket that is shown as a website. `s3-website.localhost` always is
     /// one.
     pub website_domains: Vec<String>,
-    /// The region that buckets are said to be in. Requests signed for any region are accepted.
+    /// The region that buckets are said to be in.
     pub region: String,
+    /// The only region that requests may be signed for; `None`: any, since many clients have one of their own.
+    pub signing_region: Option<String>,
+    /// Whether presigned URLs of signature version 2 are accepted, for GET and HEAD of objects.
+    pub presigned_v2: bool,
     /// Connections open at once; one more is answered 503 and closed.
     pub max_connections: usize,
     /// Bytes of a request's line and headers; more is answered 431.
@@ -111,6 +115,8 @@ impl Default for GatewayOptions {
             routes: Vec::new(),
             website_domains: Vec::new(),
             region: "us-east-1".to_owned(),
+            signing_region: None,
+            presigned_v2: true,
             max_connections: 4096,
             max_head_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(60),

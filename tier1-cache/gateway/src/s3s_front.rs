@@ -238,7 +238,13 @@ impl S3 for Operations {
         request: S3Request<dto::ListBucketsInput>,
     ) -> S3Result<S3Response<dto::ListBucketsOutput>> {
         let ticket = ticket(&request, Operation::ListBuckets)?;
-        let principal = ticket.principal()?;
+        let Some(principal) = &ticket.principal else {
+            // Who does not sign owns nothing; some tools begin by asking.
+            return Ok(S3Response::new(dto::ListBucketsOutput {
+                buckets: Some(Vec::new()),
+                ..dto::ListBucketsOutput::default()
+            }));
+        };
         let input = request.input;
         let bad =
             |message: &'static str| ticket.refuse(S3Error::with_message(S3Code::InvalidArgument, message));
@@ -305,8 +311,10 @@ impl S3 for Operations {
         let settings = BucketSettings { owner: owner.clone(), ..BucketSettings::default() };
         match self.engine.create_configured_bucket(name, settings, configuration).await {
             Ok(NewBucket::Created(_)) => {}
-            // As S3 in us-east-1: creating one's own bucket again changes nothing and succeeds.
-            Ok(NewBucket::Exists(bucket)) if bucket.settings.owner == owner => {}
+            // As S3 in us-east-1: creating one's own bucket again changes nothing and succeeds. With another ACL it would
+            // change something.
+            Ok(NewBucket::Exists(bucket))
+                if bucket.settings.owner == owner && bucket.configuration.acl == ticket.acl => {}
             Ok(NewBucket::Exists(_)) => return Err(ticket.refuse(S3Code::BucketAlreadyExists)),
             Err(error) => return Err(ticket.refuse(error)),
         }

@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::access::{Allowed, Denied, Place, decide};
 use crate::address::{Address, Domains, host_of};
-use crate::authentication::{Sender, authenticate, authenticate_form};
+use crate::authentication::{Claim, Sender, Signatures, authenticate, authenticate_form};
 use crate::blocks::BlockPool;
 use crate::cors::Sharing;
 use crate::exchange::Exchange;
@@ -74,7 +74,7 @@ pub(crate) struct Service {
     pub(crate) keys: KeyCache,
     pub(crate) sites: Sites,
     domains: Domains,
-    policy: VerifyPolicy,
+    signatures: Signatures,
     ids: RequestIds,
     host_id: HeaderValue,
     blocks: Arc<BlockPool>,
@@ -116,7 +116,10 @@ impl Service {
             keys: KeyCache::new(options.max_cached_keys, options.key_ttl),
             sites: Sites::new(&options.routes, &options.website_domains),
             domains: Domains::new(&options.domains),
-            policy: VerifyPolicy::default(),
+            signatures: Signatures {
+                v4: VerifyPolicy { region: options.signing_region.clone(), ..VerifyPolicy::default() },
+                presigned_v2: options.presigned_v2,
+            },
             host_id: ids.next().header(),
             ids,
             blocks: Arc::default(),
@@ -207,8 +210,11 @@ impl Service {
         let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
+        let host_bucket = self.domains.bucket_of(host).map(str::to_ascii_lowercase);
+        let fits_v2 = matches!(operation, Operation::GetObject | Operation::HeadObject);
+        let claim = Claim { host_bucket: host_bucket.as_deref(), fits_v2, may_sign };
         let sender =
-            authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+            authenticate(parts, claim, &self.keys, &self.engine, &*self.clock, &self.signatures).await?;
         if operation == Operation::PostObject {
             return self.post(peer, may_sign, parts, &query, &address, &sender, body, seen).await;
         }
@@ -242,8 +248,10 @@ impl Service {
         };
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
+        // A path is another object here than at the addresses of S3, and version 2 does not say at which it was meant.
+        let claim = Claim { host_bucket: None, fits_v2: false, may_sign };
         let sender =
-            authenticate(parts, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+            authenticate(parts, claim, &self.keys, &self.engine, &*self.clock, &self.signatures).await?;
         seen.signed = sender.is_signed();
         // What stands in the query of a page is the page's own.
         let query = match sender.is_signed() {
@@ -283,7 +291,8 @@ impl Service {
         let patience = self.options.patience();
         let form = Box::pin(Form::read(parts, body, patience)).await?;
         let sender =
-            authenticate_form(&form, may_sign, &self.keys, &self.engine, &*self.clock, &self.policy).await?;
+            authenticate_form(&form, may_sign, &self.keys, &self.engine, &*self.clock, &self.signatures)
+                .await?;
         seen.signed = sender.is_signed();
         let exchange =
             self.authorise(peer, parts, query, address, Operation::PostObject, &sender, &seen.id).await?;
@@ -332,7 +341,7 @@ impl Service {
     ) -> Result<Exchange<'a>, Refusal> {
         let need = operation.need();
         let bucket = match (need, address.bucket()) {
-            (Need::Create | Need::Identity, _) | (_, None) => None,
+            (Need::Create | Need::Identity | Need::Anyone, _) | (_, None) => None,
             (_, Some(name)) => Some(self.engine.bucket(name).await?),
         };
         let place = match &bucket {
@@ -439,6 +448,12 @@ impl Service {
             | Operation::GetBucketOwnershipControls
             | Operation::GetObjectLockConfiguration => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
+            }
+            Operation::PutObjectRetention | Operation::PutObjectLegalHold => {
+                Err(unset::no_object_lock(S3Code::InvalidRequest).into())
+            }
+            Operation::PutObjectLockConfiguration => {
+                Err(unset::no_object_lock(S3Code::InvalidBucketState).into())
             }
             // A form has gone its own way.
             Operation::PostObject

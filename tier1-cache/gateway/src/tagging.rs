@@ -45,7 +45,7 @@ pub(crate) async fn bucket(
             return if tags.is_empty() {
                 Err(S3Error::new(S3Code::NoSuchTagSet).and("BucketName", bucket.name.as_str()).into())
             } else {
-                Ok(document::xml(tagging(tags)))
+                Ok(shown(tags))
             };
         }
         Operation::PutBucketTagging => read(body, BUCKET_TAGS_MAX)?,
@@ -64,7 +64,7 @@ pub(crate) async fn object(
     exchange.check_version()?;
     let tags = match exchange.operation {
         Operation::GetObjectTagging => {
-            return Ok(document::xml(tagging(&read_info(exchange, engine).await?.tags)));
+            return Ok(shown(&read_info(exchange, engine).await?.tags));
         }
         Operation::PutObjectTagging => read(body, OBJECT_TAGS_MAX)?,
         _ => Vec::new(),
@@ -82,6 +82,13 @@ pub(crate) async fn object(
         Operation::PutObjectTagging => document::nothing(),
         _ => document::no_content(),
     })
+}
+
+/// In order of their keys, however they came.
+fn shown(tags: &[Tag]) -> Reported {
+    let mut tags = tags.to_vec();
+    tags.sort();
+    document::xml(tagging(&tags))
 }
 
 fn read(body: &Bytes, max: usize) -> Result<Vec<Tag>, S3Error> {

@@ -56,11 +56,13 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
     match exchange.operation {
         // There are no torrents: what is asked for does not exist.
         Operation::GetObjectTorrent => Err(S3Code::NoSuchKey.into()),
-        _ => {
-            Err(S3Error::with_message(S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
-                .into())
-        }
+        _ => Err(no_object_lock(S3Code::InvalidRequest).into()),
     }
+}
+
+/// What is said to who would lock objects of a bucket that was not made for it: none is.
+pub(crate) fn no_object_lock(code: S3Code) -> S3Error {
+    S3Error::with_message(code, "Bucket is missing Object Lock Configuration")
 }
 
 fn empty(root: &str) -> Reported {

@@ -81,6 +81,32 @@ impl Store {
         found.iter().map(|(_, row)| rows::from_json("an account", &row.value)).collect()
     }
 
+    /// Changes an access key and returns what it is then; `None` if there is none. `change` may be called several times,
+    /// each time on the key as it is; one that is deleted meanwhile does not come back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation
+    /// It may or may not have been changed.
+    pub async fn change_access_key(
+        &self,
+        id: &str,
+        change: &(dyn Fn(&mut AccessKeyRow) + Send + Sync),
+    ) -> Result<Option<AccessKeyRow>, StoreError> {
+        let key = rows::access_key(id);
+        loop {
+            let Some(row) = self.inner.kv.get(Table::Rows, &key).await? else { return Ok(None) };
+            let mut changed: AccessKeyRow = rows::from_json("an access key", &row.value)?;
+            change(&mut changed);
+            let conditions = vec![when(key.clone(), Some(row.version))];
+            let writes = vec![put(key.clone(), rows::to_json(&changed)?)];
+            if self.inner.commit(Commit { conditions, writes, ..Commit::default() }).await?.is_ok() {
+                return Ok(Some(changed));
+            }
+        }
+    }
+
     /// Deletes an access key; `false` if there was none.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //! only way to a [`Verified`]. Rules:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>.
 //!
-//! SigV2 and SigV4A are refused.
+//! Of SigV2, presigned URLs for GET and HEAD can be verified as well ([`PresentedV2`]), where whoever verifies wants it;
+//! [`Presented`] refuses all of it, and SigV4A.
 
 mod canonical;
 mod error;
@@ -14,6 +15,7 @@ mod key;
 mod present;
 mod secret;
 mod sign;
+mod v2;
 mod verify;
 
 #[cfg(test)]
@@ -25,6 +27,7 @@ pub use key::{ChunkChain, Scope, SigningKey, SigningKeyCache};
 pub use present::{AuthPlace, Presented, VerifyPolicy};
 pub use secret::{Credentials, Secret};
 pub use sign::{SignError, Signer};
+pub use v2::{PresentedV2, presign_v2};
 pub use verify::Verified;
 
 /// The only algorithm that is spoken here.

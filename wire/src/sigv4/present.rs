@@ -308,18 +308,13 @@ fn query_malformed(what: String) -> AuthError {
 }
 
 fn expiry(text: &str) -> Result<u64, AuthError> {
-    let digits = text.bytes().all(|c| c.is_ascii_digit());
-    let secs: u64 = text
-        .parse()
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| query_malformed("X-Amz-Expires should be a number".to_owned()))?;
-    if (1..=PRESIGN_SECS_MAX).contains(&secs) {
-        Ok(secs)
-    } else {
-        let bounds = "X-Amz-Expires must be at least 1 and at most a week (604800 seconds)";
-        Err(query_malformed(bounds.to_owned()))
+    let (sign, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(query_malformed("X-Amz-Expires should be a number".to_owned()));
     }
+    // What does not fit is too long.
+    let secs = digits.parse().unwrap_or(u64::MAX);
+    if !sign && (1..=PRESIGN_SECS_MAX).contains(&secs) { Ok(secs) } else { Err(AuthError::BadExpiry) }
 }
 
 fn authorization_fields(header: &str) -> Result<Fields<'_>, AuthError> {

@@ -9,7 +9,8 @@ use crate::hex;
 use crate::payload::PayloadMode;
 
 /// A request whose signature was verified as that of `P`. Handlers take it, so that none of them can be
-/// reached without the check: there is no other constructor than [`Presented::verify`].
+/// reached without the check: there is no other constructor than [`Presented::verify`] and
+/// [`super::PresentedV2::verify`].
 ///
 /// ```compile_fail,E0451
 /// fn forge(proof: fallthrough_wire::Verified<&str>) -> fallthrough_wire::Verified<&str> {
@@ -23,6 +24,7 @@ pub struct Verified<P> {
     place: AuthPlace,
     payload: PayloadMode,
     chain: ChunkChain,
+    is_v2: bool,
 }
 
 impl Presented {
@@ -76,6 +78,7 @@ impl Presented {
             place: self.place,
             payload: self.payload,
             chain: ChunkChain::new(key, self.amz_date, self.scope, self.signature),
+            is_v2: false,
         })
     }
 
@@ -100,11 +103,31 @@ impl Presented {
             place: self.place,
             payload: self.payload,
             chain: ChunkChain::new(key, self.amz_date, self.scope, self.signature),
+            is_v2: false,
         })
     }
 }
 
 impl<P> Verified<P> {
+    /// Of a presigned URL of version 2, whose signature matches: it has no body, and so no chunks to verify.
+    pub(super) fn by_v2(principal: P, access_key: String, secret: &Secret) -> Self {
+        let scope = Scope { date: String::new(), region: String::new(), service: String::new() };
+        let key = SigningKey::derive(secret, &scope);
+        Self {
+            principal,
+            access_key,
+            place: AuthPlace::Query,
+            payload: PayloadMode::Unsigned,
+            chain: ChunkChain::new(key, String::new(), scope, [0; 32]),
+            is_v2: true,
+        }
+    }
+
+    /// Whether it was signed with version 2, which covers less of a query than version 4 does.
+    pub fn is_v2(&self) -> bool {
+        self.is_v2
+    }
+
     /// Whose request it is.
     pub fn principal(&self) -> &P {
         &self.principal

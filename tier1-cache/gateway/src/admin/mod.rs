@@ -41,7 +41,7 @@ use changes::Changes;
 
 pub use answer::{ApiError, ErrorBody};
 pub use declared::{ConfigReload, Declarations, Declared, ReloadRefused, Reloaded};
-pub use keys::{KeyPage, KeyView, NewKey};
+pub use keys::{KeyChange, KeyPage, KeyRotation, KeyView, NewKey};
 pub use objects::{ObjectView, PurgeAnswer};
 pub use probe::{ProbeLine, ProbeReport, ShadowProber};
 pub use rule::Rule;

@@ -42,7 +42,8 @@ fn guarded() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
         ("/admin/v1/quarantine", get(scrub::quarantine)),
         ("/admin/v1/quarantine/{blob}", delete(scrub::discard)),
         ("/admin/v1/keys", get(keys::list).post(keys::create)),
-        ("/admin/v1/keys/{id}", delete(keys::revoke)),
+        ("/admin/v1/keys/{id}", get(keys::show).patch(keys::change).delete(keys::revoke)),
+        ("/admin/v1/keys/{id}/rotate", post(keys::rotate)),
     ]
 }
 

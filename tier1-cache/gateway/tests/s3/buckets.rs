@@ -11,6 +11,11 @@ async fn a_bucket_lives_from_create_to_delete() {
     let create = client.put("/photos", b"").await;
     assert_eq!((create.status, create.header("location")), (200, "/photos"), "{}", create.text());
     assert_eq!(client.put("/photos/", b"").await.status, 200, "creating one's own bucket again succeeds");
+    let opened = client.call("PUT", "/photos").header("x-amz-acl", "public-read").send().await;
+    assert_eq!(opened.code(), "BucketAlreadyExists", "it would change the ACL");
+    let nobodys = world.anonymous().get("/").await;
+    assert!(nobodys.status == 200 && nobodys.text().contains("<Buckets>"), "{}", nobodys.text());
+    assert!(!nobodys.text().contains("photos"));
     let taken = other.put("/photos", b"").await;
     assert_eq!((taken.status, taken.code().as_str()), (409, "BucketAlreadyExists"));
     let configured = br#"<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">

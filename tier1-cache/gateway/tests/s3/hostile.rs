@@ -164,8 +164,8 @@ async fn signed_rows(world: &World) -> Vec<Row> {
             code: "AccessDenied",
         },
         Row {
-            what: "no signature, the service",
-            reply: world.anonymous().get("/").await,
+            what: "no signature, a bucket to be made",
+            reply: world.anonymous().put("/made", b"").await,
             status: 403,
             code: "AccessDenied",
         },

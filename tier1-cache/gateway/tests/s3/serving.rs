@@ -104,7 +104,7 @@ async fn pages_stand_beside_the_buckets() {
         "a signed GET / lists buckets"
     );
     let plain = World::new().await;
-    assert_eq!(plain.anonymous().get("/").await.code(), "AccessDenied");
+    assert!(plain.anonymous().get("/").await.text().contains("<Buckets>"), "nobody has no buckets");
     assert_eq!(plain.anonymous().get("/favicon.ico").await.code(), "NoSuchBucket");
 }
 

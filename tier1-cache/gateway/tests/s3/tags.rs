@@ -33,7 +33,7 @@ async fn tags_come_and_go() {
     let etag = client.head("/photos/k").await.header("etag").to_owned();
     for (path, done) in [("/photos/k", 200), ("/photos", 204)] {
         assert_eq!(put(&client, path, &tags).await, (done, String::new()), "{path}");
-        assert_eq!(get(&client, path).await, tags);
+        assert_eq!(get(&client, path).await, [tags[2].clone(), tags[0].clone(), tags[1].clone()], "by key");
         assert_eq!(put(&client, path, &tags[..1]).await.0, done, "they are replaced as a whole");
         assert_eq!(get(&client, path).await, tags[..1]);
     }
