@@ -48,7 +48,6 @@ fn admin(served: &Served) -> (Endpoint, String) {
 }
 
 #[tokio::test]
-#[ignore = "cases of operations that the server does not offer yet fail"]
 async fn every_case_of_the_suite_holds() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let [front, origin] = [serve(folders[0].path()), serve(folders[1].path())];

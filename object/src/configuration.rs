@@ -67,6 +67,12 @@ pub struct LifecycleRule {
     pub expire_days: Option<u32>,
     /// Objects expire at this time.
     pub expire_at: Option<Timestamp>,
+    /// Markers of deletes expire where nothing else is left: without versions there are none, and it is only kept.
+    pub expired_delete_marker: Option<bool>,
+    /// Older versions expire so many days after they were replaced: without versions there are none, and it is only kept.
+    pub noncurrent_days: Option<u32>,
+    /// How many older versions are spared; kept likewise.
+    pub newer_noncurrent: Option<u32>,
     /// Multipart uploads are aborted so many days after they began.
     pub abort_uploads_days: Option<u32>,
     /// The filter stands as `Prefix` of the rule itself, as older clients write it.

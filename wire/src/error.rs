@@ -78,6 +78,7 @@ codes! {
     InvalidPartOrder "InvalidPartOrder" 400 "The list of parts was not in ascending order.";
     IncorrectNumberOfFilesInPostRequest "IncorrectNumberOfFilesInPostRequest" 400 "POST requires exactly one file upload per request.";
     InvalidPolicyDocument "InvalidPolicyDocument" 400 "The content of the form does not meet the conditions specified in the policy document.";
+    InvalidRedirectLocation "InvalidRedirectLocation" 400 "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
     InvalidRange "InvalidRange" 416 "The requested range is not satisfiable";
     InvalidRequest "InvalidRequest" 400 "Invalid Request";
     InvalidStorageClass "InvalidStorageClass" 400 "The storage class you specified is not valid.";

@@ -140,7 +140,7 @@ fn preflights(table: &mut Table) {
             ask.gives(200)
                 .gives_body("")
                 .has("access-control-allow-origin", origin)
-                .has("access-control-allow-methods", method)
+                .header_holds("access-control-allow-methods", method)
         } else {
             ask.fails(403, "AccessForbidden")
                 .lacks("access-control-allow-origin")
@@ -210,7 +210,7 @@ fn answers(table: &mut Table) {
     let allowed = |call: Call, origin: &str, method: &str| {
         from(call, origin)
             .has("access-control-allow-origin", origin)
-            .has("access-control-allow-methods", method)
+            .header_holds("access-control-allow-methods", method)
     };
     prepared(table.case("an answer to an origin that is allowed")).ask(
         allowed(get("key").anonymous(), "http://exact.test", "GET")
@@ -225,7 +225,10 @@ fn answers(table: &mut Table) {
         get("key").gives(200).lacks("access-control-allow-origin").lacks("access-control-allow-methods"),
     );
     prepared(table.case("an origin that is not allowed")).ask(
-        from(get("key").anonymous(), "http://other.test").gives(403).lacks("access-control-allow-origin"),
+        from(get("key").anonymous(), "http://other.test")
+            .gives(200)
+            .gives_body("hello")
+            .lacks("access-control-allow-origin"),
     );
     prepared(table.case("an error to an origin that is allowed"))
         .ask(allowed(get("none"), "http://exact.test", "GET").fails(404, "NoSuchKey"));

@@ -106,6 +106,11 @@ operations! {
     DeleteBucketTagging Own;
     GetBucketCors ReadBucket;
     GetBucketPolicy ReadBucket;
+    DeleteBucketPolicy Own;
+    DeleteBucketEncryption Own;
+    DeletePublicAccessBlock Own;
+    DeleteBucketOwnershipControls Own;
+    DeleteBucketReplication Own;
     GetBucketPolicyStatus ReadBucket;
     GetBucketLifecycleConfiguration ReadBucket;
     GetBucketEncryption ReadBucket;
@@ -167,6 +172,11 @@ const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
     (Method::PUT, "website", Operation::PutBucketWebsite),
     (Method::DELETE, "website", Operation::DeleteBucketWebsite),
     (Method::PUT, "object-lock", Operation::PutObjectLockConfiguration),
+    (Method::DELETE, "policy", Operation::DeleteBucketPolicy),
+    (Method::DELETE, "encryption", Operation::DeleteBucketEncryption),
+    (Method::DELETE, "publicAccessBlock", Operation::DeletePublicAccessBlock),
+    (Method::DELETE, "ownershipControls", Operation::DeleteBucketOwnershipControls),
+    (Method::DELETE, "replication", Operation::DeleteBucketReplication),
 ];
 
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
@@ -316,7 +326,7 @@ mod tests {
             (1, "PUT", "cors", Some(Operation::PutBucketCors)),
             (1, "DELETE", "lifecycle=", Some(Operation::DeleteBucketLifecycle)),
             (1, "DELETE", "", Some(Operation::DeleteBucket)),
-            (1, "DELETE", "policy", Some(Operation::Unsupported)),
+            (1, "DELETE", "policy", Some(Operation::DeleteBucketPolicy)),
             (1, "POST", "delete", Some(Operation::DeleteObjects)),
             (1, "POST", "delete=&x-id=DeleteObjects", Some(Operation::DeleteObjects)),
             (1, "POST", "", Some(Operation::PostObject)),

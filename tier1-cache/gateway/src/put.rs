@@ -97,11 +97,7 @@ pub(crate) fn refuse_encryption(exchange: &Exchange<'_>) -> Result<(), S3Error> 
 /// `x-amz-website-redirect-location`: a path of the same website, or an address elsewhere.
 pub(crate) fn check_redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
     let Some(value) = headers.get("x-amz-website-redirect-location") else { return Ok(None) };
-    let invalid = || {
-        let message = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
-        S3Error::with_message(S3Code::InvalidArgument, message)
-            .and("ArgumentName", "x-amz-website-redirect-location")
-    };
+    let invalid = || S3Error::new(S3Code::InvalidRedirectLocation);
     let text = value.to_str().map_err(|_| invalid())?;
     let leads = ["/", "http://", "https://"].iter().any(|begin| text.starts_with(begin));
     if leads && text.len() <= REDIRECT_BYTES_MAX { Ok(Some(text.to_owned())) } else { Err(invalid()) }

@@ -262,9 +262,10 @@ impl S3 for Operations {
             ),
         };
         let prefix = input.prefix.unwrap_or_default();
+        let elsewhere = input.bucket_region.as_ref().is_some_and(|region| *region != self.region);
         let mut found: Vec<dto::Bucket> = Vec::new();
         let mut more = false;
-        'pages: loop {
+        'pages: while !elsewhere {
             let page = self.engine.buckets(after.as_ref(), 1000).await;
             let page = page.map_err(|error| ticket.refuse(error))?;
             let Some(last) = page.last() else { break };

@@ -25,6 +25,7 @@ use crate::address::{Address, Domains, host_of};
 use crate::authentication::{Claim, Sender, Signatures, authenticate, authenticate_form};
 use crate::blocks::BlockPool;
 use crate::cors::Sharing;
+use crate::document;
 use crate::exchange::Exchange;
 use crate::form::{self, Form};
 use crate::keys::KeyCache;
@@ -452,6 +453,12 @@ impl Service {
             Operation::PutObjectRetention | Operation::PutObjectLegalHold => {
                 Err(unset::no_object_lock(S3Code::InvalidRequest).into())
             }
+            // There is none of these to delete.
+            Operation::DeleteBucketPolicy
+            | Operation::DeleteBucketEncryption
+            | Operation::DeletePublicAccessBlock
+            | Operation::DeleteBucketOwnershipControls
+            | Operation::DeleteBucketReplication => Ok(document::no_content()),
             Operation::PutObjectLockConfiguration => {
                 Err(unset::no_object_lock(S3Code::InvalidBucketState).into())
             }
@@ -480,6 +487,7 @@ impl Service {
             Ok(reported) => reported,
             Err(mut refusal) => {
                 self.note(&seen, &refusal);
+                tell_more(parts, &seen, &mut refusal.error);
                 refusal.error.resource = Some(seen.resource.as_str().into());
                 refusal.error.request_id = Some(seen.id.as_str().into());
                 refusal.error.host_id = self.host_id.to_str().ok().map(Into::into);
@@ -561,12 +569,7 @@ fn check_framing(parts: &Parts, smuggled: bool) -> Result<(), S3Error> {
     if parts.method == Method::CONNECT {
         return Err(S3Error::new(S3Code::MethodNotAllowed));
     }
-    match parts.headers.get(EXPECT) {
-        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            invalid("The only expectation that can be met is 100-continue.")
-        }
-        Some(_) | None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_expected_owner(parts: &Parts, bucket: Option<&Bucket>) -> Result<(), Refusal> {
@@ -574,6 +577,38 @@ fn check_expected_owner(parts: &Parts, bucket: Option<&Bucket>) -> Result<(), Re
     match bucket {
         Some(bucket) if expected.as_bytes() != bucket.settings.owner.as_bytes() => Err(Refusal::denied()),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// What S3 says besides in the documents of some errors: the key, the condition, the range.
+fn tell_more(parts: &Parts, seen: &Seen, error: &mut S3Error) {
+    const CONDITIONS: [&str; 8] = [
+        "If-Match",
+        "If-None-Match",
+        "If-Unmodified-Since",
+        "If-Modified-Since",
+        "x-amz-copy-source-If-Match",
+        "x-amz-copy-source-If-None-Match",
+        "x-amz-copy-source-If-Unmodified-Since",
+        "x-amz-copy-source-If-Modified-Since",
+    ];
+    let more = match error.code {
+        S3Code::NoSuchKey => {
+            let mut path = seen.resource.splitn(3, '/').skip(2);
+            path.next().map(|key| ("Key", key.to_owned()))
+        }
+        S3Code::PreconditionFailed => {
+            let failed = CONDITIONS.iter().find(|name| parts.headers.contains_key(**name));
+            failed.map(|name| ("Condition", (*name).to_owned()))
+        }
+        S3Code::InvalidRange => {
+            let range = parts.headers.get(http::header::RANGE).and_then(|value| value.to_str().ok());
+            range.map(|range| ("RangeRequested", range.to_owned()))
+        }
+        _ => None,
+    };
+    if let Some((name, text)) = more {
+        *error = std::mem::replace(error, S3Error::new(S3Code::InternalError)).and(name, text);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Lifecycle rules of a bucket: the document, read and written.
 //!
 //! What is offered: expiry by age or date, for a prefix, tags and sizes, and the abort of uploads that nobody
-//! completes. Transitions and whatever concerns older versions are refused, since there is nowhere to move to and
-//! nothing older.
+//! completes. What concerns older versions is kept and has nothing to act on; transitions are refused, since there is
+//! nowhere to move to.
 
 use std::collections::BTreeSet;
 
@@ -114,8 +114,9 @@ fn parse_rule(element: &Element) -> Result<LifecycleRule, S3Error> {
             "Transition" => {
                 return Err(not_offered("Transitions are not offered: there is one storage class."));
             }
-            "NoncurrentVersionExpiration" | "NoncurrentVersionTransition" => {
-                return Err(not_offered("There are no noncurrent versions: versioning is not offered."));
+            "NoncurrentVersionExpiration" => noncurrent(child, &mut rule)?,
+            "NoncurrentVersionTransition" => {
+                return Err(not_offered("Transitions are not offered: there is one storage class."));
             }
             _ => return Err(malformed()),
         }
@@ -124,7 +125,13 @@ fn parse_rule(element: &Element) -> Result<LifecycleRule, S3Error> {
     if filters != 1 || expirations > 1 || aborts > 1 {
         return Err(malformed());
     }
-    if rule.expire_days.is_none() && rule.expire_at.is_none() && rule.abort_uploads_days.is_none() {
+    let acts = rule.expire_days.is_some()
+        || rule.expire_at.is_some()
+        || rule.abort_uploads_days.is_some()
+        || rule.expired_delete_marker.is_some()
+        || rule.noncurrent_days.is_some()
+        || rule.newer_noncurrent.is_some();
+    if !acts {
         return Err(refused("At least one action needs to be specified in a rule"));
     }
     if rule.abort_uploads_days.is_some() {
@@ -147,9 +154,27 @@ fn expiration(element: &Element, rule: &mut LifecycleRule) -> Result<(), S3Error
         }
         "Date" => rule.expire_at = Some(midnight(&only.text)?),
         "ExpiredObjectDeleteMarker" => {
-            return Err(not_offered("There are no delete markers: versioning is not offered."));
+            rule.expired_delete_marker = Some(match only.text.trim() {
+                "true" => true,
+                "false" => false,
+                _ => return Err(malformed()),
+            });
         }
         _ => return Err(malformed()),
+    }
+    Ok(())
+}
+
+/// What happens to older versions: there are none, so that it is only kept.
+fn noncurrent(element: &Element, rule: &mut LifecycleRule) -> Result<(), S3Error> {
+    let message = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer";
+    for child in &element.children {
+        let number = days(&child.text, message)?;
+        match child.name.as_str() {
+            "NoncurrentDays" => rule.noncurrent_days = Some(number),
+            "NewerNoncurrentVersions" => rule.newer_noncurrent = Some(number),
+            _ => return Err(malformed()),
+        }
     }
     Ok(())
 }
@@ -183,16 +208,13 @@ fn prefix(text: &str) -> Result<String, S3Error> {
 
 fn parse_filter(element: &Element) -> Result<LifecycleFilter, S3Error> {
     let mut filter = LifecycleFilter::default();
-    match element.children.as_slice() {
-        [] => {}
-        [and] if and.name == "And" => {
-            if and.children.len() < 2 {
-                return Err(malformed());
-            }
-            and.children.iter().try_for_each(|child| condition(child, &mut filter))?;
+    for child in &element.children {
+        match child.name.as_str() {
+            "And" if child.children.len() < 2 => return Err(malformed()),
+            "And" => child.children.iter().try_for_each(|child| condition(child, &mut filter))?,
+            // Several side by side mean what they mean within And: some clients write them so.
+            _ => condition(child, &mut filter)?,
         }
-        [only] => condition(only, &mut filter)?,
-        _ => return Err(malformed()),
     }
     if let (Some(more), Some(less)) = (filter.larger_than_bytes, filter.smaller_than_bytes)
         && more >= less
@@ -244,13 +266,29 @@ pub fn lifecycle_document(rules: &[LifecycleRule]) -> String {
             write_filter(&rule.filter, &mut xml);
         }
         xml.element("Status", if rule.enabled { "Enabled" } else { "Disabled" });
-        if rule.expire_days.is_some() || rule.expire_at.is_some() {
+        if rule.expire_days.is_some() || rule.expire_at.is_some() || rule.expired_delete_marker.is_some() {
             xml.open("Expiration");
             if let Some(days) = rule.expire_days {
                 xml.number("Days", days.into());
             }
             xml.optional("Date", rule.expire_at.map(date::format_iso).as_deref());
+            if let Some(marker) = rule.expired_delete_marker {
+                xml.flag("ExpiredObjectDeleteMarker", marker);
+            }
             xml.close("Expiration");
+        }
+        if rule.noncurrent_days.is_some() || rule.newer_noncurrent.is_some() {
+            xml.open("NoncurrentVersionExpiration");
+            let numbers = [
+                ("NoncurrentDays", rule.noncurrent_days),
+                ("NewerNoncurrentVersions", rule.newer_noncurrent),
+            ];
+            for (name, number) in numbers {
+                if let Some(number) = number {
+                    xml.number(name, number.into());
+                }
+            }
+            xml.close("NoncurrentVersionExpiration");
         }
         if let Some(days) = rule.abort_uploads_days {
             xml.open("AbortIncompleteMultipartUpload");

@@ -234,8 +234,9 @@ pub(crate) async fn object(
     patience: Patience,
 ) -> Result<Reported, Refusal> {
     let bucket = exchange.bucket()?;
+    let named = form.required("key")?;
     let lengths = form.lengths(bucket.name.as_str(), now)?;
-    let key = Key::parse(form.required("key")?).map_err(|why| match why.len_bytes {
+    let key = Key::parse(named).map_err(|why| match why.len_bytes {
         0 => S3Error::with_message(S3Code::InvalidArgument, "The key is empty.").and("ArgumentName", "key"),
         len => S3Error::new(S3Code::KeyTooLong)
             .and("Size", len.to_string())

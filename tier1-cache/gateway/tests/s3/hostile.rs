@@ -434,8 +434,8 @@ async fn raw_rows(world: &World) -> Vec<Row> {
         (
             "an expectation that nobody can meet",
             "PUT /photos/canary HTTP/1.1\r\nhost: {host}\r\nexpect: money\r\ncontent-length: 0\r\n\r\n".to_owned(),
-            400,
-            "InvalidRequest",
+            403,
+            "AccessDenied",
         ),
         // What is no HTTP is refused by the HTTP layer, without a document.
         ("two lengths", "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), 400, ""),
