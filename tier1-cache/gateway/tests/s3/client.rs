@@ -20,6 +20,15 @@ pub(crate) struct Client {
     address: SocketAddr,
     signer: Option<Signer>,
     now: Timestamp,
+    canary: Option<Canary>,
+}
+
+/// An object that must be as it was after every request.
+#[derive(Clone)]
+pub(crate) struct Canary {
+    pub(crate) path: &'static str,
+    pub(crate) body: &'static [u8],
+    pub(crate) credentials: Credentials,
 }
 
 /// How a body is sent.
@@ -65,7 +74,21 @@ pub(crate) struct Reply {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, credentials: Option<Credentials>, now: Timestamp) -> Self {
-        Self { address, signer: credentials.map(|credentials| Signer::new(credentials, "us-east-1")), now }
+        let signer = credentials.map(|credentials| Signer::new(credentials, "us-east-1"));
+        Self { address, signer, now, canary: None }
+    }
+
+    /// The same client, which looks at the canary after every request.
+    pub(crate) fn watching(mut self, canary: Option<Canary>) -> Self {
+        self.canary = canary;
+        self
+    }
+
+    async fn look_at_canary(&self) {
+        let Some(Canary { path, body, credentials }) = self.canary.clone() else { return };
+        let now = fallthrough_object::Clock::now(&fallthrough_object::SystemClock::new());
+        let reply = Box::pin(Self::new(self.address, Some(credentials), now).get(path)).await;
+        assert_eq!((reply.status, reply.body.as_slice()), (200, body), "the canary is harmed");
     }
 
     /// The same client with another clock.
@@ -150,7 +173,9 @@ impl Client {
     pub(crate) async fn raw(&self, text: &str) -> Reply {
         let mut socket = self.connect().await;
         socket.write_all(text.replace("{host}", &self.address.to_string()).as_bytes()).await.unwrap();
-        Reply::read(&mut socket, text.starts_with("HEAD")).await
+        let reply = Reply::read(&mut socket, text.starts_with("HEAD")).await;
+        self.look_at_canary().await;
+        reply
     }
 }
 
@@ -212,14 +237,18 @@ impl Call<'_> {
     pub(crate) async fn send(self) -> Reply {
         let (client, head_only) = (self.client, self.method == Method::HEAD);
         let (head, body) = self.encode();
-        client.exchange(&head, &body, head_only).await
+        let reply = client.exchange(&head, &body, head_only).await;
+        client.look_at_canary().await;
+        reply
     }
 
     /// Sends other bytes than the head speaks of.
     pub(crate) async fn send_with(self, body: &[u8]) -> Reply {
         let (client, head_only) = (self.client, self.method == Method::HEAD);
         let (head, _) = self.encode();
-        client.exchange(&head, body, head_only).await
+        let reply = client.exchange(&head, body, head_only).await;
+        client.look_at_canary().await;
+        reply
     }
 
     /// Head and body as they go on the wire.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use fallthrough_object::Timestamp;
+use fallthrough_wire::sigv4::Credentials;
 
-use crate::client::{Mode, Reply};
+use crate::client::{Canary, Mode, Reply};
 use crate::world::{MAIN, World};
 
 /// The canary: an object that must be as it was after every row.
@@ -23,6 +24,9 @@ async fn every_hostile_request_gets_its_code() {
     world.bucket("photos").await;
     let main = world.main();
     assert_eq!(main.put(CANARY.0, CANARY.1).await.status, 200);
+    let credentials = Credentials::new(MAIN.0, MAIN.1);
+    let canary = Canary { path: CANARY.0, body: CANARY.1, credentials };
+    assert!(world.canary.set(canary).is_ok());
     let mut rows = signed_rows(&world).await;
     rows.extend(raw_rows(&world).await);
     rows.extend(body_rows(&world).await);

@@ -1,7 +1,7 @@
 //! A gateway on a loopback socket over an engine in memory, with a scripted origin behind it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fallthrough_bucket::{
     AccessKeyRow, Bucket, BucketMode, BucketSettings, Engine, EngineOptions, Grant, NewBucket, PublicAccess,
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::Client;
+use crate::client::{Canary, Client};
 
 /// The key that owns the buckets of the tests.
 pub(crate) const MAIN: (&str, &str) = ("FTMAIN", "main-secret");
@@ -55,6 +55,8 @@ pub(crate) struct World {
     /// What is behind every bucket that has a shadow.
     pub(crate) script: Arc<Script>,
     pub(crate) shutdown: CancellationToken,
+    /// Looked at after every request of clients that are made from now on.
+    pub(crate) canary: OnceLock<Canary>,
     serving: JoinHandle<Drained>,
 }
 
@@ -95,7 +97,7 @@ impl World {
         let shutdown = CancellationToken::new();
         let (serving, stop) = (gateway.clone(), shutdown.clone());
         let serving = TaskTracker::new().spawn(async move { serving.serve(listener, stop).await });
-        Self { engine, gateway, address, clock, script, shutdown, serving }
+        Self { engine, gateway, address, clock, script, shutdown, canary: OnceLock::new(), serving }
     }
 
     /// A client that signs with the owner's key.
@@ -105,10 +107,11 @@ impl World {
 
     pub(crate) fn client(&self, (id, secret): (&str, &str)) -> Client {
         Client::new(self.address, Some(Credentials::new(id, secret)), self.clock.now())
+            .watching(self.canary.get().cloned())
     }
 
     pub(crate) fn anonymous(&self) -> Client {
-        Client::new(self.address, None, self.clock.now())
+        Client::new(self.address, None, self.clock.now()).watching(self.canary.get().cloned())
     }
 
     /// A connection that is no socket, so that its time can be a test's own.
