@@ -46,6 +46,12 @@ async fn put_tagged(world: &World, k: &str, bytes: &'static [u8], tags: &[(&str,
     world.engine.put(&world.bucket().await, &caller(), request).await.unwrap();
 }
 
+/// So much later.
+async fn later(by: Duration) {
+    // Virtual time: nobody waits.
+    tokio::time::sleep(by).await;
+}
+
 fn expired(count: u64) -> LifecycleTally {
     LifecycleTally { expired: count, aborted: 0 }
 }
@@ -63,9 +69,9 @@ async fn objects_expire_at_the_midnight_after_their_days() {
     assert!(expiry.at.0.is_multiple_of(86_400_000) && expiry.rule == "old/ 2");
     let left = expiry.at.since(info.last_modified);
     assert!(left >= 2 * DAY && left < 3 * DAY, "{left:?}");
-    tokio::time::sleep(expiry.at.since(world.now()) - Duration::from_millis(1)).await;
+    later(expiry.at.since(world.now()) - Duration::from_millis(1)).await;
     assert_eq!(world.engine.lifecycle_pass().await, expired(0));
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    later(Duration::from_millis(1)).await;
     assert_eq!(world.engine.lifecycle_pass().await, expired(2));
     assert_eq!(
         world.names(crate::ListRequest { max_keys: 10, ..Default::default() }).await,
@@ -99,7 +105,7 @@ async fn filters_choose_by_tags_sizes_and_dates() {
     };
     set(&world, vec![at(tagged), at(sized)]).await;
     assert_eq!(world.engine.lifecycle_pass().await, expired(0), "not before its date");
-    tokio::time::sleep(midnight.since(world.now())).await;
+    later(midnight.since(world.now())).await;
     assert_eq!(world.engine.lifecycle_pass().await, expired(2));
     let left = world.names(crate::ListRequest { max_keys: 10, ..Default::default() }).await;
     assert_eq!(left, ["five", "nine", "one", "other"]);
@@ -110,7 +116,7 @@ async fn what_was_overwritten_since_it_was_seen_stays() {
     let world = World::new(BucketMode::Plain).await;
     world.put("k", "old").await.unwrap();
     set(&world, vec![rule("", 1)]).await;
-    tokio::time::sleep(3 * DAY).await;
+    later(3 * DAY).await;
     let bucket = world.bucket().await;
     let seen = world.store.lookup(bucket.id, &key("k")).await.unwrap().unwrap().revision;
     world.put("k", "new").await.unwrap();
@@ -126,7 +132,7 @@ async fn an_expired_object_stays_away_though_the_shadow_has_it() {
     assert!(world.get("k").await.is_ok());
     world.settled().await;
     set(&world, vec![rule("", 1)]).await;
-    tokio::time::sleep(40_000 * DAY).await;
+    later(40_000 * DAY).await;
     assert_eq!(world.engine.lifecycle_pass().await.expired, 1);
     assert_eq!(world.state("k").await, "tombstone");
     assert!(world.get("k").await.is_err());
@@ -146,7 +152,7 @@ async fn uploads_that_nobody_completes_are_aborted() {
     let abort = LifecycleRule { expire_days: None, abort_uploads_days: Some(1), ..rule("up/", 1) };
     set(&world, vec![abort]).await;
     assert_eq!(world.engine.lifecycle_pass().await, LifecycleTally::default());
-    tokio::time::sleep(2 * DAY).await;
+    later(2 * DAY).await;
     assert_eq!(world.engine.lifecycle_pass().await, LifecycleTally { expired: 0, aborted: 2 });
     let left = world.store.uploads(bucket.id, "", None, 10).await.unwrap();
     assert_eq!(left.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["z"]);
@@ -163,7 +169,7 @@ async fn the_worker_goes_through_more_than_one_page() {
     let tasks = TaskTracker::new();
     let (engine, stopping) = (world.engine.clone(), stop.clone());
     tasks.spawn(async move { engine.run_lifecycle(stopping).await });
-    tokio::time::sleep(3 * DAY).await;
+    later(3 * DAY).await;
     let left = world.names(crate::ListRequest { max_keys: 1000, ..Default::default() }).await;
     assert_eq!((left.len(), left[0].as_str()), (100, "k1000"));
     stop.cancel();
