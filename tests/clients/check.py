@@ -1,10 +1,11 @@
 """One S3 client that we did not write, with its default settings, against a running Fallthrough.
 
-    check.py --ready-file ready.json --client aws|boto3|rclone|s5cmd|s3cmd [--program PATH] --home DIR
+    check.py --ready-file ready.json --client aws|boto3|minio|pyarrow|s3fs|rclone|s5cmd|s3cmd [--program PATH] --home DIR
 
 Makes a bucket, puts objects (an empty one, a small one under a key with a space, a plus and a letter beyond
-ASCII, and a large one), lists, reads back and compares every byte, reads ranges where the client can,
-overwrites, deletes one, deletes the rest, and removes the bucket. Exits with 1 at the first thing that differs.
+ASCII, and one of 20 MiB, which most send in parts), lists, reads back and compares every byte, reads ranges, copies,
+makes presigned addresses and syncs a tree of 1,000 files where the client can, overwrites, deletes one, deletes the rest,
+and removes the bucket. Exits with 1 at the first thing that differs.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import pathlib
 import subprocess
 import sys
 import urllib.parse
+import urllib.request
 
 MIB = 1024 * 1024
 ODD_KEY = "folder/a b+c é.txt"
@@ -38,7 +40,6 @@ class Failed(Exception):
 class Client:
     """What the job asks of a client. Keys are relative to the bucket."""
 
-    # Most clients send larger objects in parts: each check stays below its client's own limit for that.
     large_bytes = 20 * MIB
 
     def __init__(self, ready, program, home):
@@ -83,10 +84,20 @@ class Client:
         """Bytes first to last, both included; None where the client has no such command."""
         return None
 
+    def copy(self, bucket, key, to):
+        """Copies an object within the bucket, by the server; False where the client has no such command."""
+        return False
+
+    def presign(self, bucket, key):
+        """An address that anybody can GET; None where the client makes none."""
+        return None
+
+    def sync(self, folder, bucket, prefix):
+        """Brings the files of a folder below a prefix; False where the client has no such command."""
+        return False
+
 
 class Aws(Client):
-    large_bytes = 7 * MIB
-
     def make(self, bucket):
         self.run("s3", "mb", f"s3://{bucket}")
 
@@ -108,6 +119,15 @@ class Aws(Client):
         self.run("s3api", "get-object", "--bucket", bucket, "--key", key, "--range", f"bytes={first}-{last}", path)
         return path.read_bytes()
 
+    def copy(self, bucket, key, to):
+        self.run("s3", "cp", "--no-progress", f"s3://{bucket}/{key}", f"s3://{bucket}/{to}")
+
+    def presign(self, bucket, key):
+        return self.run("s3", "presign", f"s3://{bucket}/{key}").decode().strip()
+
+    def sync(self, folder, bucket, prefix):
+        self.run("s3", "sync", "--no-progress", folder, f"s3://{bucket}/{prefix}")
+
     def clear(self, bucket):
         self.run("s3", "rm", "--recursive", f"s3://{bucket}/")
 
@@ -116,8 +136,6 @@ class Aws(Client):
 
 
 class Boto3(Client):
-    large_bytes = 7 * MIB
-
     def __init__(self, ready, program, home):
         super().__init__(ready, program, home)
         os.environ.clear()
@@ -169,6 +187,12 @@ class Boto3(Client):
             raise Failed(f"a range was answered with {answer['ResponseMetadata']['HTTPStatusCode']}")
         return answer["Body"].read()
 
+    def copy(self, bucket, key, to):
+        self.s3.copy({"Bucket": bucket, "Key": key}, bucket, to)
+
+    def presign(self, bucket, key):
+        return self.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
+
     def clear(self, bucket):
         keys = [{"Key": key} for key in self.list(bucket)]
         answer = self.s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})
@@ -179,6 +203,167 @@ class Boto3(Client):
         self.s3.delete_bucket(Bucket=bucket)
         if bucket in [entry["Name"] for entry in self.s3.list_buckets()["Buckets"]]:
             raise Failed("the bucket is still listed")
+
+
+class Minio(Client):
+    def __init__(self, ready, program, home):
+        super().__init__(ready, program, home)
+        import minio
+        import minio.commonconfig
+        import minio.deleteobjects
+
+        self.minio = minio
+        host = urllib.parse.urlsplit(self.endpoint).netloc
+        self.s3 = minio.Minio(host, self.access_key, self.secret_key, secure=False)
+
+    def make(self, bucket):
+        self.s3.make_bucket(bucket)
+
+    def put(self, bucket, key, path):
+        self.s3.fput_object(bucket, key, str(path))
+
+    def get(self, bucket, key, path, check=True):
+        try:
+            self.s3.fget_object(bucket, key, str(path))
+        except self.minio.error.S3Error as error:
+            if check or error.code != "NoSuchKey":
+                raise Failed(f"fget_object: {error.code}") from error
+            return None
+        return b""
+
+    def list(self, bucket):
+        return {entry.object_name: entry.size for entry in self.s3.list_objects(bucket, recursive=True)}
+
+    def delete(self, bucket, key):
+        self.s3.remove_object(bucket, key)
+
+    def range(self, bucket, key, first, last):
+        with self.s3.get_object(bucket, key, offset=first, length=last - first + 1) as answer:
+            return answer.read()
+
+    def copy(self, bucket, key, to):
+        self.s3.copy_object(bucket, to, self.minio.commonconfig.CopySource(bucket, key))
+
+    def presign(self, bucket, key):
+        return self.s3.presigned_get_object(bucket, key)
+
+    def clear(self, bucket):
+        keys = [self.minio.deleteobjects.DeleteObject(key) for key in self.list(bucket)]
+        errors = list(self.s3.remove_objects(bucket, keys))
+        if errors:
+            raise Failed(f"remove_objects: {errors}")
+
+    def remove(self, bucket):
+        self.s3.remove_bucket(bucket)
+
+
+class Arrow(Client):
+    def __init__(self, ready, program, home):
+        super().__init__(ready, program, home)
+        from pyarrow import fs
+
+        self.fs = fs
+        self.s3 = fs.S3FileSystem(
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            endpoint_override=self.endpoint,
+            region="us-east-1",
+            allow_bucket_creation=True,
+            allow_bucket_deletion=True,
+        )
+
+    def make(self, bucket):
+        self.s3.create_dir(bucket)
+
+    def put(self, bucket, key, path):
+        with self.s3.open_output_stream(f"{bucket}/{key}") as out:
+            out.write(path.read_bytes())
+
+    def get(self, bucket, key, path, check=True):
+        try:
+            with self.s3.open_input_stream(f"{bucket}/{key}") as source:
+                path.write_bytes(source.read())
+        except FileNotFoundError as error:
+            if check:
+                raise Failed(f"open_input_stream: {error}") from error
+            return None
+        return b""
+
+    def list(self, bucket):
+        infos = self.s3.get_file_info(self.fs.FileSelector(bucket, recursive=True))
+        files = [info for info in infos if info.type == self.fs.FileType.File]
+        # A folder that it empties it keeps as an empty object.
+        return {info.path.removeprefix(f"{bucket}/"): info.size for info in files}
+
+    def delete(self, bucket, key):
+        self.s3.delete_file(f"{bucket}/{key}")
+
+    def range(self, bucket, key, first, last):
+        with self.s3.open_input_file(f"{bucket}/{key}") as source:
+            return source.read_at(last - first + 1, first)
+
+    def copy(self, bucket, key, to):
+        self.s3.copy_file(f"{bucket}/{key}", f"{bucket}/{to}")
+
+    def clear(self, bucket):
+        self.s3.delete_dir_contents(bucket)
+
+    def remove(self, bucket):
+        self.s3.delete_dir(bucket)
+
+
+class S3fs(Client):
+    def __init__(self, ready, program, home):
+        super().__init__(ready, program, home)
+        import s3fs
+
+        self.s3 = s3fs.S3FileSystem(
+            key=self.access_key,
+            secret=self.secret_key,
+            client_kwargs={"endpoint_url": self.endpoint, "region_name": "us-east-1"},
+            use_listings_cache=False,
+        )
+
+    def make(self, bucket):
+        self.s3.mkdir(bucket)
+
+    def put(self, bucket, key, path):
+        self.s3.put(str(path), f"{bucket}/{key}")
+
+    def get(self, bucket, key, path, check=True):
+        try:
+            self.s3.get(f"{bucket}/{key}", str(path))
+        except FileNotFoundError as error:
+            if check:
+                raise Failed(f"get: {error}") from error
+            return None
+        return b""
+
+    def list(self, bucket):
+        self.s3.invalidate_cache()
+        found = self.s3.find(bucket, detail=True)
+        return {path.removeprefix(f"{bucket}/"): entry["size"] for path, entry in found.items()}
+
+    def delete(self, bucket, key):
+        self.s3.rm(f"{bucket}/{key}")
+
+    def range(self, bucket, key, first, last):
+        with self.s3.open(f"{bucket}/{key}", "rb") as source:
+            source.seek(first)
+            return source.read(last - first + 1)
+
+    def copy(self, bucket, key, to):
+        self.s3.copy(f"{bucket}/{key}", f"{bucket}/{to}")
+
+    def presign(self, bucket, key):
+        return self.s3.url(f"{bucket}/{key}")
+
+    def clear(self, bucket):
+        for key in self.list(bucket):
+            self.s3.rm(f"{bucket}/{key}")
+
+    def remove(self, bucket):
+        self.s3.rmdir(bucket)
 
 
 class Rclone(Client):
@@ -212,6 +397,15 @@ class Rclone(Client):
     def range(self, bucket, key, first, last):
         return self.run("cat", "--offset", first, "--count", last - first + 1, f"ft:{bucket}/{key}")
 
+    def copy(self, bucket, key, to):
+        self.run("copyto", f"ft:{bucket}/{key}", f"ft:{bucket}/{to}")
+
+    def presign(self, bucket, key):
+        return self.run("link", f"ft:{bucket}/{key}").decode().strip()
+
+    def sync(self, folder, bucket, prefix):
+        self.run("sync", folder, f"ft:{bucket}/{prefix}")
+
     def clear(self, bucket):
         self.run("delete", f"ft:{bucket}")
 
@@ -241,6 +435,15 @@ class S5cmd(Client):
     def delete(self, bucket, key):
         self.run("rm", f"s3://{bucket}/{key}")
 
+    def copy(self, bucket, key, to):
+        self.run("cp", f"s3://{bucket}/{key}", f"s3://{bucket}/{to}")
+
+    def presign(self, bucket, key):
+        return self.run("presign", f"s3://{bucket}/{key}").decode().strip()
+
+    def sync(self, folder, bucket, prefix):
+        self.run("sync", f"{folder}/", f"s3://{bucket}/{prefix}/")
+
     def clear(self, bucket):
         self.run("rm", f"s3://{bucket}/*")
 
@@ -249,9 +452,6 @@ class S5cmd(Client):
 
 
 class S3cmd(Client):
-    # Objects above 15 MiB go in parts.
-    large_bytes = 14 * MIB
-
     def __init__(self, ready, program, home):
         super().__init__(ready, program, home)
         host = urllib.parse.urlsplit(self.endpoint).netloc
@@ -284,6 +484,15 @@ class S3cmd(Client):
     def delete(self, bucket, key):
         self.run("del", f"s3://{bucket}/{key}")
 
+    def copy(self, bucket, key, to):
+        self.run("cp", f"s3://{bucket}/{key}", f"s3://{bucket}/{to}")
+
+    def presign(self, bucket, key):
+        return self.run("signurl", f"s3://{bucket}/{key}", "+600").decode().strip()
+
+    def sync(self, folder, bucket, prefix):
+        self.run("--no-progress", "sync", f"{folder}/", f"s3://{bucket}/{prefix}/")
+
     def clear(self, bucket):
         self.run("del", "--recursive", "--force", f"s3://{bucket}/")
 
@@ -291,7 +500,19 @@ class S3cmd(Client):
         self.run("rb", f"s3://{bucket}")
 
 
-CLIENTS = {"aws": Aws, "boto3": Boto3, "rclone": Rclone, "s5cmd": S5cmd, "s3cmd": S3cmd}
+CLIENTS = {
+    "aws": Aws,
+    "boto3": Boto3,
+    "minio": Minio,
+    "pyarrow": Arrow,
+    "s3fs": S3fs,
+    "rclone": Rclone,
+    "s5cmd": S5cmd,
+    "s3cmd": S3cmd,
+}
+
+# Files of the tree that is synced.
+TREE_FILES = 1000
 
 
 def same(what, got, expected):
@@ -331,6 +552,30 @@ def job(client, bucket, folder):
         if part is not None:
             same(f"range {first}-{last}", part, large[first : last + 1])
 
+    for key in [ODD_KEY, "folder/large.bin"]:
+        if client.copy(bucket, key, "copies/one") is not False:
+            same(f"copy of {key}", get("copies/one"), bodies[key])
+            client.delete(bucket, "copies/one")
+    address = client.presign(bucket, ODD_KEY)
+    if address is not None:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            same("presigned address", answer.read(), bodies[ODD_KEY])
+
+    tree = folder / "tree"
+    for number in range(TREE_FILES):
+        path = tree / f"{number % 10}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number), encoding="utf-8")
+    if client.sync(tree, bucket, "tree") is not False:
+        # Once more: what is there is not sent again.
+        client.sync(tree, bucket, "tree")
+        synced = {key: size for key, size in client.list(bucket).items() if key.startswith("tree/")}
+        wanted = {f"tree/{number % 10}/{number}.txt": len(str(number)) for number in range(TREE_FILES)}
+        same("a synced tree", synced, wanted)
+        client.clear(bucket)
+        for key, body in bodies.items():
+            put(key, body)
+
     bodies[ODD_KEY] = b"second"
     put(ODD_KEY, bodies[ODD_KEY])
     same("get after an overwrite", get(ODD_KEY), bodies[ODD_KEY])
@@ -361,7 +606,7 @@ def main():
     except (Failed, subprocess.TimeoutExpired) as error:
         print(f"{given.client}: {error}", file=sys.stderr)
         return 1
-    print(f"{given.client}: put, list, get, overwrite, delete: every byte as expected")
+    print(f"{given.client}: put, list, get, copy, presign, sync, overwrite, delete: every byte as expected")
     return 0
 
 

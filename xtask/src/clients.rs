@@ -15,6 +15,9 @@ use crate::tools::python_programs;
 const CLIENTS: &[(&str, Option<&str>)] = &[
     ("aws", Some("aws")),
     ("boto3", None),
+    ("minio", None),
+    ("pyarrow", None),
+    ("s3fs", None),
     ("rclone", Some("rclone")),
     ("s5cmd", Some("s5cmd")),
     ("s3cmd", Some("s3cmd")),
