@@ -74,6 +74,6 @@ macro_rules! targets {
 }
 
 targets! {
-    address answer blob chunked conditions digests endpoint entry framing list_page metadata names origin picture
-    rows rule signature txt2img uri xml
+    address answer blob chunked conditions configuration digests endpoint entry form framing list_page metadata names
+    origin picture policy rights rows rule signature txt2img uri xml
 }
