@@ -234,6 +234,26 @@ fn keys_show_their_secret_once() {
     assert!(env.out.contains(&format!("export AWS_ENDPOINT_URL_S3={}\n", served.text("s3"))), "{}", env.out);
     assert!(env.out.contains(&format!("export AWS_SECRET_ACCESS_KEY={}\n", served.text("secret_key"))));
 
+    let shown = served.json(&["key", "show", id]);
+    assert_eq!((&shown["id"], &shown["grants"]), (&made["id"], &made["grants"]));
+    let limited = served.json(&["key", "limit", id, "--write", "photos", "--owner", "videos"]);
+    assert_eq!(
+        limited["grants"],
+        serde_json::json!([{"bucket": "photos", "right": "write"}, {"bucket": "videos", "right": "owner"}])
+    );
+    assert!(served.json(&["key", "limit", id, "--all"])["grants"].is_null());
+    assert_eq!(served.ctl(&["key", "limit", id]).code, 2, "nothing said is not everything");
+    assert!(served.json(&["key", "expire", id, "--never"])["expires"].is_null());
+    assert!(served.json(&["key", "expire", id, "--in", "1h"])["expires"].is_string());
+    assert!(served.json(&["key", "disable", id])["expires"].is_string());
+    assert!(served.json(&["key", "enable", id])["expires"].is_null());
+    let rotated = served.json(&["key", "rotate", id, "--keep", "0s"]);
+    assert_ne!((&rotated["id"], &rotated["secret"]), (&made["id"], &made["secret"]));
+    for verb in [&["key", "disable"][..], &["key", "rotate"], &["key", "expire", "--never"]] {
+        let root = served.ctl(&[verb, &[served.text("access_key")]].concat());
+        assert!(root.code == 1 && root.err.contains("the root account's own"), "{verb:?} {}", root.err);
+    }
+
     let root = served.ctl(&["key", "revoke", served.text("access_key")]);
     assert!(root.code == 1 && root.err.contains("the root account's own"), "{}", root.err);
     assert_eq!(served.ctl(&["key", "revoke", id, "--dry-run"]).code, 0);

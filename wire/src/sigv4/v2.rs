@@ -4,6 +4,8 @@
 //! authentication alternative". Of the query, this signature covers only the parameters that select what is answered:
 //! whoever accepts it must refuse operations that others select.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fallthrough_object::{Mutant, Timestamp, planted};
@@ -15,7 +17,7 @@ use subtle::ConstantTimeEq;
 
 use super::{AuthError, Secret, Verified};
 use crate::date;
-use crate::uri::decode;
+use crate::uri::{decode, decode_plus};
 
 /// Parameters that are part of what is signed, in order.
 const SUBRESOURCES: [&str; 31] = [
@@ -159,7 +161,7 @@ pub fn presign_v2(
 fn fields(raw_query: &str) -> Result<Option<(String, String, String)>, AuthError> {
     let (mut key, mut signature, mut expires) = (None, None, None);
     for (name, value) in pairs(raw_query) {
-        let place = match name {
+        let place = match &*name {
             "AWSAccessKeyId" => &mut key,
             "Signature" => &mut signature,
             "Expires" => &mut expires,
@@ -179,9 +181,14 @@ fn fields(raw_query: &str) -> Result<Option<(String, String, String)>, AuthError
     }
 }
 
-fn pairs(raw_query: &str) -> impl Iterator<Item = (&str, &str)> {
+/// Names, decoded as whoever acts on them decodes them, and values as they came.
+fn pairs(raw_query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     let pairs = raw_query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // A name that cannot be decoded is refused by who reads the query.
+        (decode_plus(name).unwrap_or(Cow::Borrowed(name)), value)
+    })
 }
 
 /// Every `x-amz-*` header, and parameter of the query: what a client moves from its headers there, it has signed as one.
@@ -195,7 +202,7 @@ fn push_amz_headers(out: &mut String, headers: &HeaderMap, raw_query: &str) {
     for (name, value) in pairs(raw_query) {
         let name = name.to_ascii_lowercase();
         if name.starts_with("x-amz-") {
-            all.push((name, decode(value).map_or_else(|_| value.to_owned(), std::borrow::Cow::into_owned)));
+            all.push((name, decode(value).map_or_else(|_| value.to_owned(), Cow::into_owned)));
         }
     }
     // Stable: values of one name stay in the order in which they came.
@@ -207,17 +214,17 @@ fn push_amz_headers(out: &mut String, headers: &HeaderMap, raw_query: &str) {
 }
 
 fn push_subresources(out: &mut String, raw_query: &str) {
-    let mut signed: Vec<(&str, &str)> =
-        pairs(raw_query).filter(|(name, _)| SUBRESOURCES.contains(name)).collect();
+    let mut signed: Vec<(Cow<'_, str>, &str)> =
+        pairs(raw_query).filter(|(name, _)| SUBRESOURCES.contains(&&**name)).collect();
     signed.sort_unstable();
     let mut separator = '?';
     for (name, value) in signed {
         out.push(separator);
         separator = '&';
-        out.push_str(name);
+        out.push_str(&name);
         if !value.is_empty() {
             out.push('=');
-            out.push_str(&decode(value).map_or_else(|_| value.to_owned(), std::borrow::Cow::into_owned));
+            out.push_str(&decode(value).map_or_else(|_| value.to_owned(), Cow::into_owned));
         }
     }
 }
@@ -269,7 +276,10 @@ mod tests {
             (Method::GET, "/b/k", format!("{good}&acl")),
             (Method::GET, "/b/k", format!("{good}&versionId=null")),
             (Method::GET, "/b/k", format!("{good}&response-content-type=text/html")),
+            (Method::GET, "/b/k", format!("{good}&response-content-typ%65=text/html")),
+            (Method::GET, "/b/k", format!("{good}&%76ersionId=null")),
             (Method::GET, "/b/k", format!("{good}&x-amz-meta-a=b")),
+            (Method::GET, "/b/k", format!("{good}&x%2Damz-meta-a=b")),
         ];
         for (method, path, query) in rows {
             let got = verify(&method, path, &query);

@@ -133,6 +133,85 @@ async fn a_revoked_key_is_refused_though_its_revoker_hangs_up() {
     assert!(world.engine.access_key("FTALT").await.unwrap().is_some());
 }
 
+async fn said(answer: impl Future<Output = Response<Body>>) -> (u16, serde_json::Value) {
+    let answer = answer.await;
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn keys_are_limited_rotated_and_let_expire() {
+    let folder = tempfile::tempdir().unwrap();
+    let (world, api) = world(folder.path()).await;
+    world.bucket("private").await;
+    let client = world.key("FTTEMP", "main", None).await;
+    assert_eq!(client.put("/private/k", b"x").await.status, 200);
+    let path = "/admin/v1/keys/FTTEMP";
+
+    // Each change holds from the answer on, whatever the gateway remembers.
+    let (status, key) =
+        said(call(&api, "PATCH", path, r#"{"grants":[{"bucket":"private","right":"read"}]}"#)).await;
+    assert_eq!(
+        (status, key["grants"][0]["right"].as_str(), key["secret"].as_str()),
+        (200, Some("read"), None)
+    );
+    assert_eq!(
+        (client.get("/private/k").await.status, client.put("/private/k", b"y").await.status),
+        (200, 403)
+    );
+    let (_, key) = said(call(&api, "PATCH", path, r#"{"grants":null}"#)).await;
+    assert!(key["grants"].is_null());
+    assert_eq!(client.put("/private/k", b"y").await.status, 200);
+    said(call(&api, "PATCH", path, r#"{"expires_in_secs":0}"#)).await;
+    assert_eq!(client.get("/private/k").await.code(), "InvalidAccessKeyId");
+    let (_, key) = said(call(&api, "PATCH", path, r#"{"expires_in_secs":null}"#)).await;
+    assert!(key["expires"].is_null());
+    assert_eq!(client.get("/private/k").await.status, 200);
+    said(call(&api, "PATCH", path, r#"{"grants":[]}"#)).await;
+    assert_eq!(client.get("/private/k").await.status, 403, "limited to nothing");
+
+    // A rotated key hands on what it may do, and ends.
+    said(call(
+        &api,
+        "PATCH",
+        path,
+        r#"{"grants":[{"bucket":"private","right":"write"}],"expires_in_secs":3600}"#,
+    ))
+    .await;
+    let (status, new) = said(call(&api, "POST", "/admin/v1/keys/FTTEMP/rotate", "")).await;
+    assert_eq!(
+        (status, new["account"].as_str(), new["grants"][0]["right"].as_str()),
+        (201, Some("main"), Some("write"))
+    );
+    let (_, old) = said(call(&api, "GET", path, "")).await;
+    assert_eq!(old["expires"], new["expires"], "it ends within the hour that it had, not after a day");
+    let (id, secret) = (new["id"].as_str().unwrap().to_owned(), new["secret"].as_str().unwrap().to_owned());
+    let renewed = world.client((&id, &secret));
+    assert_eq!(
+        (renewed.put("/private/k", b"z").await.status, client.put("/private/k", b"z").await.status),
+        (200, 200)
+    );
+    let (status, _) = said(call(&api, "POST", "/admin/v1/keys/FTTEMP/rotate", r#"{"keep_secs":0}"#)).await;
+    assert_eq!((status, client.put("/private/k", b"z").await.code().as_str()), (201, "InvalidAccessKeyId"));
+
+    for (method, path, body, want) in [
+        ("GET", "/admin/v1/keys/FTNONE", "", 404),
+        ("PATCH", "/admin/v1/keys/FTNONE", "{}", 404),
+        ("POST", "/admin/v1/keys/FTNONE/rotate", "", 404),
+        ("PATCH", path, r#"{"secret":"x"}"#, 400),
+        ("PATCH", path, r#"{"grants":[{"bucket":"A_B","right":"read"}]}"#, 400),
+        ("PATCH", path, r#"{"grants":[{"bucket":"abc","right":"rule"}]}"#, 400),
+        ("PATCH", path, r#"{"expires_in_secs":-1}"#, 400),
+    ] {
+        assert_eq!(said(call(&api, method, path, body)).await.0, want, "{method} {path} {body}");
+    }
+    // What was revoked does not come back by a change.
+    assert_eq!(call(&api, "DELETE", path, "").await.status(), 204);
+    assert_eq!(said(call(&api, "PATCH", path, r#"{"expires_in_secs":null}"#)).await.0, 404);
+    assert!(world.engine.access_key("FTTEMP").await.unwrap().is_none());
+}
+
 /// The bucket leads elsewhere; that nobody joins the old origin's fills any more comes after it.
 #[tokio::test]
 async fn a_replaced_shadow_gets_no_readers_though_its_replacer_hangs_up() {

@@ -13,6 +13,7 @@ mod falls;
 mod forms;
 mod framing;
 mod hostile;
+mod legacy;
 mod lists;
 mod multipart;
 mod objects;
