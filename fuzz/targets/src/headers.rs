@@ -55,7 +55,7 @@ pub fn conditions(bytes: &[u8]) {
     if let Ok(write) = WriteConditions::from_headers(&headers) {
         assert!(!write.is_empty() || write.evaluate(current) == WriteVerdict::Proceed);
         assert!(
-            write.if_none_match.is_none()
+            write.if_none_match != Some(TagList::Any)
                 || write.evaluate(current) != WriteVerdict::Proceed
                 || etag.is_none()
         );
