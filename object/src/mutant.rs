@@ -67,6 +67,8 @@ mutants! {
     ObjectAclIgnored in gateway,
     /// Who may not list a bucket is told which keys do not exist.
     AbsenceToldToStrangers in gateway,
+    /// Whoever may write to a bucket may add to the uploads of others.
+    UploadsForAnybody in gateway,
     /// An account is believed to exist because a grant names it.
     UnknownGranteeAccepted in gateway,
     /// What another account writes belongs to the bucket's owner.

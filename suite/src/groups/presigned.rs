@@ -218,7 +218,7 @@ fn version_2(table: &mut Table) {
             403,
             "SignatureDoesNotMatch",
         ),
-        ("no life", url().then_in_query("Expires=", "Y="), 403, "AccessDenied"),
+        // Without Expires: AWS and others differ in the code.
         ("an unknown key", url().keyed("AKNOBODY", "x"), 403, "InvalidAccessKeyId"),
         ("another secret", url().keyed("{access-key}", "x"), 403, "SignatureDoesNotMatch"),
     ];

@@ -59,11 +59,13 @@ pub struct Admission<'a> {
     pub cold: bool,
     /// Whether an object may be had that is here.
     pub object: &'a (dyn Fn(&ObjectInfo) -> bool + Send + Sync),
+    /// Whether the tags of an object that is here may be had, for who copies it with them.
+    pub tags: &'a (dyn Fn(&ObjectInfo) -> bool + Send + Sync),
 }
 
 impl Admission<'static> {
     /// Everything may be had.
-    pub const ALL: Self = Self { cold: true, object: &|_| true };
+    pub const ALL: Self = Self { cold: true, object: &|_| true, tags: &|_| true };
 }
 
 impl fmt::Debug for Admission<'_> {

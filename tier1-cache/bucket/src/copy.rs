@@ -99,6 +99,9 @@ impl Engine {
             if stored.info.size_bytes > COPY_BYTES_MAX {
                 return Err(BucketError::TooLarge { max_bytes: COPY_BYTES_MAX });
             }
+            if request.tags.is_none() && !stored.info.tags.is_empty() && !(admission.tags)(&stored.info) {
+                return Err(BucketError::Denied);
+            }
             let info = self.copied(&stored.info, &request);
             let to_itself = source.bucket.id == bucket.id && source.key == request.key;
             let small = matches!(stored.blob, fallthrough_store::BlobRef::Row(_));

@@ -78,6 +78,12 @@ impl Reach<'_> {
         self.all || self.account == Some(bucket_owner) || planted(Mutant::OwnerIgnored)
     }
 
+    /// Whether the tags of this object are its asker's to read: who owns it, and nobody by an ACL.
+    pub(crate) fn owns(&self, bucket_owner: &str, info: &ObjectInfo) -> bool {
+        self.account == Some(info.owner.as_deref().unwrap_or(bucket_owner))
+            || planted(Mutant::ObjectAclIgnored)
+    }
+
     /// Whether it includes this object of a bucket of this account, which owns all objects that name no owner.
     pub(crate) fn admits(&self, bucket_owner: &str, info: &ObjectInfo) -> bool {
         if self.all || planted(Mutant::ObjectAclIgnored) {
@@ -199,16 +205,19 @@ mod tests {
         Identity::Key { account, grants }
     }
 
-    fn acl(grants: &[(&str, Permission)]) -> Acl {
+    /// Whom a line of an ACL is for (`*` everybody, `+` who signs, else an account), and what it allows.
+    type Line = (&'static str, Permission);
+
+    /// Who owns an object, its ACL, and what the three who ask may.
+    type Say = (Option<&'static str>, Option<&'static [Line]>, [&'static str; 3]);
+
+    fn acl(grants: &[Line]) -> Acl {
         let grantee = |who: &str| match who {
             "*" => Grantee::AllUsers,
             "+" => Grantee::AuthenticatedUsers,
             id => Grantee::Account(id.to_owned()),
         };
-        let line = |(who, permission): &(&str, Permission)| AclGrant {
-            grantee: grantee(who),
-            permission: *permission,
-        };
+        let line = |(who, permission): &Line| AclGrant { grantee: grantee(who), permission: *permission };
         Acl { grants: grants.iter().map(line).collect() }
     }
 
@@ -281,7 +290,7 @@ mod tests {
         let read = [grant("photos", Right::Read)];
         // List, ReadAcp, WriteAcp, Write, and whether it may be removed.
         let needs = [Need::List, Need::ReadAcp, Need::WriteAcp, Need::Write, Need::Own];
-        let rows: [(&[(&str, Permission)], [&str; 4]); 9] = [
+        let rows: [(&[Line], [&str; 4]); 9] = [
             // The owner, alt, alt with a key that may read alone, nobody in particular.
             (&[("main", FullControl)], ["+++++", "-----", "-----", "-----"]),
             (&[], ["+++++", "-----", "-----", "-----"]),
@@ -313,7 +322,7 @@ mod tests {
         let place = Place { name: "photos", owner: "main", public: PublicAccess::None, acl: None };
         // ReadObject, ReadObjectAcp, WriteObjectAcp, ReadTags.
         let needs = [Need::ReadObject, Need::ReadObjectAcp, Need::WriteObjectAcp, Need::ReadTags];
-        let rows: [(Option<&str>, Option<&[(&str, Permission)]>, [&str; 3]); 8] = [
+        let rows: [Say; 8] = [
             // The bucket's owner, alt, nobody in particular.
             (None, None, ["++++", "----", "----"]),
             (None, Some(&[]), ["++++", "----", "----"]),

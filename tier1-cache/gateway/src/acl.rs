@@ -41,7 +41,8 @@ pub(crate) async fn acl_of_request(
 
 /// The ACL that headers ask for, also where it is `private`; `None`: they ask for none.
 async fn asked(headers: &HeaderMap, owners: Owners<'_>, engine: &Engine) -> Result<Option<Acl>, Refusal> {
-    let canned = text(headers, "x-amz-acl")?;
+    // Some clients send the header with nothing in it.
+    let canned = text(headers, "x-amz-acl")?.filter(|name| !name.is_empty());
     let people = People::new(engine);
     let mut grants = Vec::new();
     let mut granting = false;

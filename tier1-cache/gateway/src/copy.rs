@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use fallthrough_bucket::{Admission, Caller, CopyRequest, CopySource, Engine, ObjectInfo, PutPart};
+use fallthrough_bucket::{
+    Admission, BucketError, Caller, CopyRequest, CopySource, Engine, ObjectInfo, PutPart,
+};
 use fallthrough_object::{BucketName, ByteRange, Checksum, Key};
 use fallthrough_wire::conditions::{Conditions, WriteConditions};
 use fallthrough_wire::digest::{DigestSet, Digests};
@@ -14,9 +16,9 @@ use futures::StreamExt as _;
 
 use crate::access::{Allowed, Denied, Place, Reach, decide};
 use crate::document;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, refusal_in};
 use crate::given::given_by_request;
-use crate::multipart::{part_number, upload_id};
+use crate::multipart::{own_upload, part_number, upload_id};
 use crate::operation::Need;
 use crate::put::{check_storage_class, refuse_encryption};
 use crate::refusal::Refusal;
@@ -38,11 +40,17 @@ struct Readable<'a> {
 }
 
 impl Readable<'_> {
+    /// What is told of the source to who may not have all of its bucket.
+    fn refusal(&self, exchange: &Exchange<'_>, error: BucketError) -> Refusal {
+        refusal_in(exchange.sender, &self.source.bucket, self.reach, error).0
+    }
+
     /// Calls with what the engine must ask of the source before it is copied.
     async fn admitted<T>(&self, act: impl AsyncFnOnce(Admission<'_>) -> T) -> T {
         let owner = self.source.bucket.settings.owner.as_str();
         let object = |info: &ObjectInfo| self.reach.admits(owner, info);
-        act(Admission { cold: self.reach.cold(owner), object: &object }).await
+        let tags = |info: &ObjectInfo| self.reach.owns(owner, info);
+        act(Admission { cold: self.reach.cold(owner), object: &object, tags: &tags }).await
     }
 }
 
@@ -110,9 +118,9 @@ pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     let copy = async |admission: Admission<'_>| {
         Box::pin(engine.copy(bucket, &readable.caller, request, admission)).await
     };
-    let info = readable.admitted(copy).await.map_err(|error| exchange.refusal(error).0)?;
+    let info = readable.admitted(copy).await.map_err(|error| readable.refusal(exchange, error))?;
     let etag = info.etag.as_ref().ok_or(S3Code::InternalError)?;
-    Ok(document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)).into())
+    Ok(document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)))
 }
 
 /// Whether a directive says REPLACE.
@@ -134,12 +142,12 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
     let range = source_range(exchange)?;
     let readable = readable(exchange, engine).await?;
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
-    let upload = engine.upload(bucket, key, id).await?;
+    let upload = own_upload(exchange, engine, id).await?;
     let read = async |admission: Admission<'_>| {
         engine.copy_range(&readable.caller, &readable.source, range, admission).await
     };
     let read = readable.admitted(read).await;
-    let (_, body, length_bytes) = read.map_err(|error| exchange.refusal(error).0)?;
+    let (_, body, length_bytes) = read.map_err(|error| readable.refusal(exchange, error))?;
     let checksums: Arc<OnceLock<Vec<Checksum>>> = Arc::default();
     let body = match upload.row.checksum {
         None => body,
@@ -177,7 +185,7 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
         checksums,
     };
     let part = Box::pin(engine.put_part(bucket, request)).await?;
-    Ok(document::xml(copied("CopyPartResult", &part.etag(), part.last_modified, &part.checksums)).into())
+    Ok(document::xml(copied("CopyPartResult", &part.etag(), part.last_modified, &part.checksums)))
 }
 
 /// `x-amz-copy-source-range: bytes=first-last`, both given and inclusive.

@@ -53,7 +53,8 @@ impl<'a> Exchange<'a> {
     pub(crate) async fn admitted<T>(&self, act: impl AsyncFnOnce(Admission<'_>) -> T) -> Result<T, Refusal> {
         let owner = self.bucket()?.settings.owner.as_str();
         let object = |info: &ObjectInfo| self.reach.admits(owner, info);
-        Ok(act(Admission { cold: self.reach.cold(owner), object: &object }).await)
+        let tags = |info: &ObjectInfo| self.reach.owns(owner, info);
+        Ok(act(Admission { cold: self.reach.cold(owner), object: &object, tags: &tags }).await)
     }
 
     /// The account that what is written belongs to, if that is not the bucket's owner. What nobody in particular
@@ -64,21 +65,12 @@ impl<'a> Exchange<'a> {
         Ok(writer.filter(|_| !planted(Mutant::WriterNotNoted)).map(str::to_owned))
     }
 
-    /// What is answered to an error of a read. That a key does not exist is told only to who may list the bucket, or may
-    /// read all of it; and how it came to it, only to who may have the object.
+    /// What is answered to an error of a read, and whether it may be told how it came to it: [`refusal_in`] its bucket.
     pub(crate) fn refusal(&self, error: BucketError) -> (Refusal, bool) {
-        let tells = match &error {
-            BucketError::Denied => false,
-            BucketError::NoSuchKey => self.may_know_absence() || planted(Mutant::AbsenceToldToStrangers),
-            _ => true,
-        };
-        if tells { (Refusal::from(error), true) } else { (Refusal::denied(), false) }
-    }
-
-    fn may_know_absence(&self) -> bool {
-        let Some(bucket) = &self.bucket else { return false };
-        self.reach.cold(&bucket.settings.owner)
-            || decide(self.sender.identity(), Need::List, Place::of(bucket)).is_ok()
+        match &self.bucket {
+            Some(bucket) => refusal_in(self.sender, bucket, self.reach, error),
+            None => (Refusal::from(error), true),
+        }
     }
 
     /// Refuses a `versionId` that names no version of an unversioned bucket.
@@ -103,4 +95,25 @@ impl<'a> Exchange<'a> {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// What is answered to an error of a read in this bucket. That a key does not exist is told only to who may list the bucket,
+/// or may have all of it; and how it came to it, only to who may have the object.
+pub(crate) fn refusal_in(
+    sender: &Sender,
+    bucket: &Bucket,
+    reach: Reach<'_>,
+    error: BucketError,
+) -> (Refusal, bool) {
+    let may_know = || {
+        reach.cold(&bucket.settings.owner)
+            || decide(sender.identity(), Need::List, Place::of(bucket)).is_ok()
+            || planted(Mutant::AbsenceToldToStrangers)
+    };
+    let tells = match &error {
+        BucketError::Denied => false,
+        BucketError::NoSuchKey => may_know(),
+        _ => true,
+    };
+    if tells { (Refusal::from(error), true) } else { (Refusal::denied(), false) }
 }

@@ -7,7 +7,7 @@ use fallthrough_wire::{S3Code, S3Error};
 use crate::document;
 use crate::exchange::Exchange;
 use crate::list::url_encoded;
-use crate::multipart::{type_name, upload_id};
+use crate::multipart::{own_upload, type_name, upload_id};
 use crate::people::People;
 use crate::refusal::Refusal;
 use crate::report::Reported;
@@ -46,7 +46,7 @@ pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
     let max_parts = number(exchange, "max-parts", PAGE_MAX)?.min(PAGE_MAX);
     let marker = number(exchange, "part-number-marker", 0)?;
     let url_encoded = url_encoded(exchange.query.get("encoding-type"))?;
-    let upload = engine.upload(bucket, key, id).await?;
+    let upload = own_upload(exchange, engine, id).await?;
     let mut found = engine.parts(bucket, id, marker, max_parts as usize + 1).await?;
     let is_truncated = found.len() > max_parts as usize && max_parts > 0;
     found.truncate(max_parts as usize);
@@ -74,7 +74,7 @@ pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
             })
             .collect(),
     };
-    Ok(document::xml(page.to_xml()).into())
+    Ok(document::xml(page.to_xml()))
 }
 
 /// A page of the uploads of a bucket.
@@ -107,7 +107,10 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
     let mut people = People::new(engine);
     let mut shown = 0;
     let mut last = None;
-    'pages: while max > 0 {
+    'pages: loop {
+        if max == 0 {
+            break;
+        }
         let behind = after.as_ref().map(|(key, id)| (key.as_str(), *id));
         let found = engine.uploads(bucket, &page.prefix, behind, PAGE_MAX as usize).await?;
         let Some(end) = found.last() else { break };
@@ -149,7 +152,7 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
             }
         }
     }
-    Ok(document::xml(page.to_xml()).into())
+    Ok(document::xml(page.to_xml()))
 }
 
 /// What stands before and in the first delimiter behind the prefix.

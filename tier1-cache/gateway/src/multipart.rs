@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use fallthrough_bucket::{
-    BucketError, Completion, Engine, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart, UploadId,
+    BucketError, Completion, Engine, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart, Upload, UploadId,
 };
-use fallthrough_object::{Body, Checksum, ChecksumAlgorithm};
+use fallthrough_object::{Body, Checksum, ChecksumAlgorithm, Mutant, planted};
 use fallthrough_wire::conditions::WriteConditions;
 use fallthrough_wire::digest::{can_combine, checksum_header_name, parse_checksum, write_checksum_headers};
 use fallthrough_wire::headers::meta_of_request;
@@ -111,6 +111,25 @@ pub(crate) fn upload_id(exchange: &Exchange<'_>) -> Result<UploadId, Refusal> {
     UploadId::parse(text).ok_or_else(|| S3Error::new(S3Code::NoSuchUpload).and("UploadId", text).into())
 }
 
+/// An upload, for whoever began it and for the bucket's owner: to others who may write, its parts are no more than a key
+/// that is not there yet.
+///
+/// # Errors
+/// `AccessDenied`; as [`Engine::upload`].
+pub(crate) async fn own_upload(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    id: UploadId,
+) -> Result<Upload, Refusal> {
+    let bucket = exchange.bucket()?;
+    let upload = engine.upload(bucket, exchange.key()?, id).await?;
+    let account = exchange.sender.account();
+    let is_own = account.unwrap_or_default() == upload.row.initiator
+        || account == Some(&bucket.settings.owner)
+        || planted(Mutant::UploadsForAnybody);
+    if is_own { Ok(upload) } else { Err(Refusal::denied()) }
+}
+
 /// The number of the part that a request names.
 pub(crate) fn part_number(exchange: &Exchange<'_>) -> Result<u32, S3Error> {
     let text = exchange.query.get("partNumber").unwrap_or("");
@@ -137,7 +156,7 @@ pub(crate) async fn put_part(
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
     let headers = &exchange.parts.headers;
     let mut incoming = upload::Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
-    let begun = engine.upload(bucket, key, id).await?;
+    let begun = own_upload(exchange, engine, id).await?;
     if let Some(algorithm) = begun.row.checksum {
         check_algorithm(algorithm, incoming.given())?;
         incoming.also(algorithm);
@@ -214,6 +233,12 @@ pub(crate) async fn complete(
         .map(|part| ListedPart { number: part.number, etag: part.etag, checksums: part.checksums })
         .collect();
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
+    match own_upload(exchange, engine, id).await {
+        Ok(_) => {}
+        // Completed already, perhaps: to do so again changes nothing.
+        Err(refusal) if refusal.error.code == S3Code::NoSuchUpload => {}
+        Err(refusal) => return Err(refusal),
+    }
     let request = Completion { key: key.clone(), upload: id, parts, conditions, checksum, size_bytes };
     let info = Box::pin(engine.complete_upload(bucket, &exchange.caller, request)).await?;
     let etag = info.etag.clone().ok_or(S3Code::InternalError)?;
@@ -253,7 +278,9 @@ fn location(exchange: &Exchange<'_>) -> String {
 
 /// Ends an upload without an object.
 pub(crate) async fn abort(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
-    engine.abort_upload(exchange.bucket()?, exchange.key()?, upload_id(exchange)?).await?;
+    let id = upload_id(exchange)?;
+    own_upload(exchange, engine, id).await?;
+    engine.abort_upload(exchange.bucket()?, exchange.key()?, id).await?;
     let mut response = Response::new(Outgoing::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response.into())

@@ -265,7 +265,10 @@ impl S3 for Operations {
         let elsewhere = input.bucket_region.as_ref().is_some_and(|region| *region != self.region);
         let mut found: Vec<dto::Bucket> = Vec::new();
         let mut more = false;
-        'pages: while !elsewhere {
+        'pages: loop {
+            if elsewhere {
+                break;
+            }
             let page = self.engine.buckets(after.as_ref(), 1000).await;
             let page = page.map_err(|error| ticket.refuse(error))?;
             let Some(last) = page.last() else { break };

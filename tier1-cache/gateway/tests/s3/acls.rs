@@ -381,6 +381,97 @@ async fn cold_keys_are_fetched_for_nobody_else() {
 }
 
 #[tokio::test]
+async fn uploads_are_their_beginners() {
+    let world = world().await;
+    world.bucket("shared").await;
+    let third = world.key("FTTHIRD", "third", None).await;
+    let (main, alt, anyone) = (world.main(), world.client(ALT), world.anonymous());
+    put_acl(&main, "/shared", "public-read-write").await;
+    let begun =
+        alt.call("POST", "/shared/k").query("uploads").header("x-amz-acl", "bucket-owner-read").send().await;
+    let text = begun.text();
+    let id = text.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let part = format!("partNumber=1&uploadId={id}");
+    let upload = format!("uploadId={id}");
+    let complete = |etag: &str| {
+        format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+        )
+    };
+    main.put("/shared/source", b"x").await;
+    put_acl(&main, "/shared/source", "public-read").await;
+    for client in [&third, &anyone] {
+        let replies = [
+            client.call("PUT", "/shared/k").query(&part).body(b"theirs").send().await,
+            client
+                .call("PUT", "/shared/k")
+                .query(&part)
+                .header("x-amz-copy-source", "/shared/source")
+                .send()
+                .await,
+            client.call("GET", "/shared/k").query(&upload).send().await,
+            client.call("POST", "/shared/k").query(&upload).body(complete("x").as_bytes()).send().await,
+            client.call("DELETE", "/shared/k").query(&upload).send().await,
+        ];
+        for reply in replies {
+            assert_eq!(said(&reply), (403, "AccessDenied".to_owned()));
+        }
+    }
+    let put = alt.call("PUT", "/shared/k").query(&part).body(b"alt's").send().await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    let listed = main.call("GET", "/shared/k").query(&upload).send().await.text();
+    assert!(listed.contains("<DisplayName>The Other</DisplayName>"), "{listed}");
+    for _ in 0..2 {
+        let body = complete(put.header("etag"));
+        let done = alt.call("POST", "/shared/k").query(&upload).body(body.as_bytes()).send().await;
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+    assert_eq!(
+        lines(&alt, "/shared/k").await,
+        ["owner alt", "Id(\"alt\") FULL_CONTROL", "Id(\"main\") READ"]
+    );
+    assert_eq!(
+        (main.get("/shared/k").await.text().as_str(), third.get("/shared/k").await.status),
+        ("alt's", 403)
+    );
+}
+
+#[tokio::test]
+async fn copies_take_what_may_be_read() {
+    let world = world().await;
+    world.bucket("photos").await;
+    let (main, alt) = (world.main(), world.client(ALT));
+    alt.put("/mine", b"").await;
+    let put = |acl: &'static str| {
+        main.call("PUT", "/photos/k")
+            .header("x-amz-acl", acl)
+            .header("x-amz-tagging", "a=b")
+            .body(b"x")
+            .send()
+    };
+    let copy = |directive: &'static str| {
+        let call = alt.call("PUT", "/mine/copy").header("x-amz-copy-source", "/photos/k");
+        call.header("x-amz-tagging-directive", directive).send()
+    };
+    put("private").await;
+    for directive in ["COPY", "REPLACE"] {
+        assert_eq!(said(&copy(directive).await), (403, "AccessDenied".to_owned()));
+    }
+    let missing = alt.call("PUT", "/mine/copy").header("x-amz-copy-source", "/photos/none").send().await;
+    assert_eq!(said(&missing), (403, "AccessDenied".to_owned()), "whether it is there is not told");
+    put("public-read").await;
+    assert_eq!(said(&copy("COPY").await), (403, "AccessDenied".to_owned()), "its tags are its owner's");
+    let copied = copy("REPLACE").await;
+    assert_eq!(copied.status, 200, "{}", copied.text());
+    // The copy is its maker's, and private.
+    assert_eq!(lines(&alt, "/mine/copy").await, ["owner alt", "Id(\"alt\") FULL_CONTROL"]);
+    assert_eq!(
+        (alt.get("/mine/copy").await.text().as_str(), main.get("/mine/copy").await.status),
+        ("x", 403)
+    );
+}
+
+#[tokio::test]
 async fn a_new_owner_gets_what_the_acl_gave_the_old_one() {
     let world = world().await;
     let bucket = world.bucket("moving").await;

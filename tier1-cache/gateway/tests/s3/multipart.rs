@@ -9,6 +9,9 @@ use crate::world::{ALT, World};
 
 const PART: usize = 5 << 20;
 
+/// The parts that are listed, and what is answered to them.
+type Row<'a> = (&'a [(u32, &'a str)], u16, &'a str);
+
 fn bytes(seed: u8, len: usize) -> Vec<u8> {
     (0..len).map(|n| (n as u8).wrapping_mul(31).wrapping_add(seed) ^ (n >> 8) as u8).collect()
 }
@@ -118,7 +121,7 @@ async fn what_does_not_fit_is_refused_and_the_upload_stays() {
     let two = part(&client, "/photos/k", &upload, 2, b"small too").await;
     let (one, two) = (one.header("etag").to_owned(), two.header("etag").to_owned());
     let wrong = "\"00000000000000000000000000000000\"";
-    let rows: [(&[(u32, &str)], u16, &str); 5] = [
+    let rows: [Row<'_>; 5] = [
         (&[(1, &one), (2, &two)], 400, "EntityTooSmall"),
         (&[(2, &two), (1, &one)], 400, "InvalidPartOrder"),
         (&[(1, wrong)], 400, "InvalidPart"),
