@@ -206,7 +206,7 @@ impl Model {
         }
     }
 
-    /// What a condition may be judged on: only what is here.
+    /// What a condition may be judged on: what is here, or else what the shadow has.
     fn judged(&self, state: State, by: &Operation) -> Vec<Option<VersionId>> {
         match state.local {
             Local::Written(version) | Local::Filled(version) => vec![Some(version)],
@@ -214,9 +214,12 @@ impl Model {
             Local::Open(kept) => {
                 let origins = kept | state.attached.map_or(0, |origin| 1 << origin);
                 let mut here: Vec<_> = self.ever_had(origins, by.to).into_iter().map(Some).collect();
-                // Else only the shadow could judge, and such a write is refused.
-                if state.attached.is_none() || matches!(self.mode, Mode::Plain | Mode::Compute) {
-                    here.push(None);
+                match state.attached {
+                    // The shadow is asked, and has what it has meanwhile.
+                    Some(origin) if matches!(self.mode, Mode::Migrate | Mode::Cache) => {
+                        here.extend(self.had(origin, by.from, by.to));
+                    }
+                    Some(_) | None => here.push(None),
                 }
                 here
             }
