@@ -77,14 +77,14 @@ fn a_promise_that_was_not_computed_counts_as_broken() {
 
 #[test]
 fn malformed_promises_have_the_codes_of_s3() {
-    use S3Code::{InvalidDigest, InvalidRequest};
+    use S3Code::{BadDigest, InvalidDigest, InvalidRequest};
     let rows: &[(Rows<'_>, S3Code)] = &[
         (&[("content-md5", "")], InvalidDigest),
         (&[("content-md5", "AAAA")], InvalidDigest),
         (&[("content-md5", "not base64!")], InvalidDigest),
-        (&[("x-amz-checksum-crc32", "AAAA")], InvalidRequest),
-        (&[("x-amz-checksum-crc32", "AAAAAA==-2")], InvalidRequest),
-        (&[("x-amz-checksum-sha256", "AAAAAA==")], InvalidRequest),
+        (&[("x-amz-checksum-crc32", "AAAA")], BadDigest),
+        (&[("x-amz-checksum-crc32", "AAAAAA==-2")], BadDigest),
+        (&[("x-amz-checksum-sha256", "AAAAAA==")], BadDigest),
         (&[("x-amz-checksum-xyz", "AAAAAA==")], InvalidRequest),
         (&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")], InvalidRequest),
     ];
