@@ -9,13 +9,11 @@ use fallthrough_wire::xml::{
     cors_document, lifecycle_document, parse_cors, parse_lifecycle, parse_website, website_document,
 };
 use fallthrough_wire::{S3Code, S3Error};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::document;
 use crate::exchange::Exchange;
 use crate::operation::Operation;
-use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::report::Reported;
@@ -40,10 +38,10 @@ pub(crate) async fn of_bucket(
     body: &mut Option<Incoming>,
     patience: Patience,
 ) -> Result<Reported, Refusal> {
-    if let Some(document) = read(exchange.operation, &exchange.bucket()?.configuration) {
-        return Ok(answer(document?));
+    if let Some(text) = read(exchange.operation, &exchange.bucket()?.configuration) {
+        return Ok(document::xml(text?));
     }
-    let document = match exchange.operation {
+    let body = match exchange.operation {
         Operation::PutBucketCors
         | Operation::PutBucketLifecycleConfiguration
         | Operation::PutBucketWebsite => {
@@ -55,11 +53,9 @@ pub(crate) async fn of_bucket(
         }
         _ => Bytes::new(),
     };
-    let (change, status) = change(exchange.operation, &document)?;
+    let (change, answer) = change(exchange.operation, &body)?;
     engine.configure(exchange.bucket()?, &*change).await?;
-    let mut response = Response::new(Outgoing::empty());
-    *response.status_mut() = status;
-    Ok(response.into())
+    Ok(answer)
 }
 
 /// A document is no object.
@@ -88,30 +84,24 @@ fn read(operation: Operation, set: &BucketConfiguration) -> Option<Result<String
     Some(document.ok_or(unset))
 }
 
-/// What a writing operation changes, and the status of its answer.
-fn change(operation: Operation, document: &[u8]) -> Result<(Change, StatusCode), S3Error> {
+/// What a writing operation changes, and its answer.
+fn change(operation: Operation, body: &[u8]) -> Result<(Change, Reported), S3Error> {
     Ok(match operation {
         Operation::PutBucketCors => {
-            let rules = parse_cors(document)?;
-            (Box::new(move |set| set.cors.clone_from(&rules)), StatusCode::OK)
+            let rules = parse_cors(body)?;
+            (Box::new(move |set| set.cors.clone_from(&rules)), document::nothing())
         }
         Operation::PutBucketLifecycleConfiguration => {
-            let rules = parse_lifecycle(document)?;
-            (Box::new(move |set| set.lifecycle.clone_from(&rules)), StatusCode::OK)
+            let rules = parse_lifecycle(body)?;
+            (Box::new(move |set| set.lifecycle.clone_from(&rules)), document::nothing())
         }
         Operation::PutBucketWebsite => {
-            let website = parse_website(document)?;
-            (Box::new(move |set| set.website = Some(website.clone())), StatusCode::OK)
+            let website = parse_website(body)?;
+            (Box::new(move |set| set.website = Some(website.clone())), document::nothing())
         }
-        Operation::DeleteBucketCors => (Box::new(|set| set.cors.clear()), StatusCode::NO_CONTENT),
-        Operation::DeleteBucketLifecycle => (Box::new(|set| set.lifecycle.clear()), StatusCode::NO_CONTENT),
-        Operation::DeleteBucketWebsite => (Box::new(|set| set.website = None), StatusCode::NO_CONTENT),
+        Operation::DeleteBucketCors => (Box::new(|set| set.cors.clear()), document::no_content()),
+        Operation::DeleteBucketLifecycle => (Box::new(|set| set.lifecycle.clear()), document::no_content()),
+        Operation::DeleteBucketWebsite => (Box::new(|set| set.website = None), document::no_content()),
         _ => return Err(S3Code::InternalError.into()),
     })
-}
-
-fn answer(document: String) -> Reported {
-    let mut response = Response::new(Outgoing::bytes(Bytes::from(document)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response.into()
 }

@@ -2,19 +2,16 @@
 //!
 //! Not through `s3s`: it writes keys into XML as they are, and a key may hold characters that no XML can.
 
-use bytes::Bytes;
 use fallthrough_bucket::Engine;
 use fallthrough_object::Key;
 use fallthrough_wire::conditions::{TagList, WriteConditions};
 use fallthrough_wire::xml::{DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 use fallthrough_wire::{S3Code, S3Error};
 use futures::{StreamExt, stream};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 
+use crate::document;
 use crate::exchange::Exchange;
-use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::report::Reported;
@@ -66,10 +63,7 @@ pub(crate) async fn objects(
         .buffered(IN_FLIGHT)
         .collect()
         .await;
-    let document = delete_result(&outcomes, request.quiet);
-    let mut response = Response::new(Outgoing::bytes(Bytes::from(document)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Ok(response.into())
+    Ok(document::xml(delete_result(&outcomes, request.quiet)))
 }
 
 async fn delete(

@@ -13,7 +13,7 @@ use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::xml::{completed, initiated, parse_complete_upload};
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{ETAG, HOST};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::document;
@@ -281,7 +281,5 @@ pub(crate) async fn abort(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
     let id = upload_id(exchange)?;
     own_upload(exchange, engine, id).await?;
     engine.abort_upload(exchange.bucket()?, exchange.key()?, id).await?;
-    let mut response = Response::new(Outgoing::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response.into())
+    Ok(document::no_content())
 }

@@ -2,17 +2,14 @@
 //!
 //! Tools ask for these as a matter of course, and a 501 would stop them.
 
-use bytes::Bytes;
 use fallthrough_bucket::{Bucket, Engine, GetRequest};
 use fallthrough_object::Grantee;
 use fallthrough_wire::xml::write::XmlWriter;
 use fallthrough_wire::{S3Code, S3Error};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
 
+use crate::document;
 use crate::exchange::Exchange;
 use crate::operation::Operation;
-use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
 use crate::report::Reported;
 
@@ -29,7 +26,7 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
             let public = bucket.configuration.acl.as_ref().is_some_and(|acl| {
                 acl.grants.iter().any(|grant| !matches!(grant.grantee, Grantee::Account(_)))
             });
-            return Some(Ok(document("PolicyStatus", |xml| xml.flag("IsPublic", public))));
+            return Some(Ok(filled("PolicyStatus", |xml| xml.flag("IsPublic", public))));
         }
         Operation::GetBucketVersioning => return Some(Ok(empty("VersioningConfiguration"))),
         Operation::GetBucketLogging => return Some(Ok(empty("BucketLoggingStatus"))),
@@ -37,7 +34,7 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
         Operation::GetBucketAccelerateConfiguration => return Some(Ok(empty("AccelerateConfiguration"))),
         Operation::GetBucketRequestPayment => {
             let payer = |xml: &mut XmlWriter| xml.element("Payer", "BucketOwner");
-            return Some(Ok(document("RequestPaymentConfiguration", payer)));
+            return Some(Ok(filled("RequestPaymentConfiguration", payer)));
         }
         _ => return None,
     };
@@ -66,15 +63,14 @@ pub(crate) fn no_object_lock(code: S3Code) -> S3Error {
 }
 
 fn empty(root: &str) -> Reported {
-    document(root, |_| {})
+    filled(root, |_| {})
 }
 
-fn document(root: &str, fill: impl FnOnce(&mut XmlWriter)) -> Reported {
+/// A document whose root has what `fill` writes.
+fn filled(root: &str, fill: impl FnOnce(&mut XmlWriter)) -> Reported {
     let mut xml = XmlWriter::new();
     xml.open_root(root);
     fill(&mut xml);
     xml.close(root);
-    let mut response = Response::new(Outgoing::bytes(Bytes::from(xml.finish())));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response.into()
+    document::xml(xml.finish())
 }
