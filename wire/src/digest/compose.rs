@@ -14,8 +14,8 @@ pub fn multipart_etag<'a>(parts: impl Iterator<Item = &'a [u8; 16]>) -> ETag {
         md5.update(part);
         count += 1;
     }
-    let digits: String = md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    ETag::strong(format!("{digits}-{count}")).expect("hexadecimal digits and a hyphen are a tag")
+    let of_md5s = ETag::from_md5(md5.finalize().into());
+    ETag::strong(format!("{}-{count}", of_md5s.value())).expect("hexadecimal digits and a hyphen are a tag")
 }
 
 /// The checksum over the checksums of parts, as S3 calls it `COMPOSITE`.
