@@ -91,8 +91,39 @@ fn shown(tags: &[Tag]) -> Reported {
     document::xml(tagging(&tags))
 }
 
-fn read(body: &Bytes, max: usize) -> Result<Vec<Tag>, S3Error> {
+/// The tags of a document, at most `max` of them.
+///
+/// # Errors
+/// `MalformedXML`, `InvalidTag`.
+pub(crate) fn read(body: &[u8], max: usize) -> Result<Vec<Tag>, S3Error> {
     let tags = parse_tagging(body)?;
     check(&tags, max)?;
     Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read() {
+        let read = |text: &str| read(text.as_bytes(), OBJECT_TAGS_MAX);
+        let tag = |key: &str| format!("<Tag><Key>{key}</Key><Value>v</Value></Tag>");
+        let document = |inner: &str| format!("<Tagging><TagSet>{inner}</TagSet></Tagging>");
+        assert_eq!(read(&document(&tag("a"))).unwrap()[0].key, "a");
+        assert!(read(&document("")).unwrap().is_empty());
+        let many: String = (0..11).map(|n| tag(&n.to_string())).collect();
+        let rows = [
+            (document(&[tag("a"), tag("a")].concat()), S3Code::InvalidTag),
+            (document(&tag("")), S3Code::InvalidTag),
+            (document(&tag("aws:x")), S3Code::InvalidTag),
+            (document(&many), S3Code::InvalidTag),
+            (document("<Tag/>"), S3Code::MalformedXml),
+            ("<Tagging/>".to_owned(), S3Code::MalformedXml),
+            (String::new(), S3Code::MalformedXml),
+        ];
+        for (text, want) in rows {
+            assert_eq!(read(&text).unwrap_err().code, want, "{text}");
+        }
+    }
 }

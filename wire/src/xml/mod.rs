@@ -31,7 +31,7 @@ pub use multipart::{
     CompletedPart, ListParts, ListUploads, PARTS_MAX, PartEntry, UploadEntry, completed, copied, initiated,
     parse_complete_upload,
 };
-pub use post::{PostAnswer, parse_tag_field};
+pub use post::PostAnswer;
 pub use tagging::{parse_tagging, tagging};
 pub use versions::ListVersions;
 pub use website::{parse_website, website_document};

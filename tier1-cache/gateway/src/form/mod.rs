@@ -21,8 +21,9 @@ use fallthrough_wire::digest::{Digests, Promises};
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::payload::PayloadMode;
 use fallthrough_wire::sigv4::FormClaim;
+use fallthrough_wire::tags::OBJECT_TAGS_MAX;
 use fallthrough_wire::uri::{encode_path, encode_query};
-use fallthrough_wire::xml::{PostAnswer, parse_tag_field};
+use fallthrough_wire::xml::PostAnswer;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
@@ -36,6 +37,7 @@ use crate::outgoing::Outgoing;
 use crate::patience::{Patience, Waiting};
 use crate::refusal::{Refusal, body_answer};
 use crate::report::Reported;
+use crate::tagging;
 use crate::upload::{PUT_BYTES_MAX, content_length, content_md5, given};
 use file::{FileStream, Promised};
 use multipart::{Came, Delimiter, FIELDS_BYTES_MAX, FieldsReader, FileReader};
@@ -216,8 +218,7 @@ impl Form {
             None | Some("STANDARD") => {}
             Some(_) => return Err(S3Code::InvalidStorageClass.into()),
         }
-        let tags = self.get("tagging").map(|document| parse_tag_field(document.as_bytes())).transpose()?;
-        Ok(tags)
+        self.get("tagging").map(|document| tagging::read(document.as_bytes(), OBJECT_TAGS_MAX)).transpose()
     }
 }
 
