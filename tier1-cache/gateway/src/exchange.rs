@@ -6,6 +6,7 @@ use fallthrough_bucket::{Admission, Bucket, BucketError, Caller, ObjectInfo};
 use fallthrough_object::{Key, Mutant, planted};
 use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
+use http::header::HOST;
 use http::request::Parts;
 
 use crate::access::{Place, Reach, decide};
@@ -18,6 +19,8 @@ use crate::refusal::Refusal;
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     pub(crate) parts: &'a Parts,
+    /// Whether it came over TLS.
+    pub(crate) secure: bool,
     pub(crate) query: &'a Query,
     pub(crate) address: &'a Address,
     pub(crate) operation: Operation,
@@ -89,6 +92,16 @@ impl<'a> Exchange<'a> {
             None => Ok(()),
             Some(name) => Err(S3Error::new(S3Code::NotImplemented).and("Header", *name)),
         }
+    }
+
+    /// The address of a path, as the client addressed this one: with its scheme and host.
+    pub(crate) fn url_of(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme(), self.header(HOST.as_str()).unwrap_or_default())
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
 
     /// The text of a header that may stand once.

@@ -12,7 +12,7 @@ use fallthrough_wire::digest::{can_combine, checksum_header_name, parse_checksum
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::xml::{completed, initiated, parse_complete_upload};
 use fallthrough_wire::{S3Code, S3Error};
-use http::header::{ETAG, HOST};
+use http::header::ETAG;
 use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
 
@@ -242,7 +242,7 @@ pub(crate) async fn complete(
     let request = Completion { key: key.clone(), upload: id, parts, conditions, checksum, size_bytes };
     let info = Box::pin(engine.complete_upload(bucket, &exchange.caller, request)).await?;
     let etag = info.etag.clone().ok_or(S3Code::InternalError)?;
-    let location = location(exchange);
+    let location = exchange.url_of(exchange.parts.uri.path());
     let mut response =
         document::xml(completed(&location, bucket.name.as_str(), key.as_str(), &etag, &info.checksums));
     write_checksum_headers(&info.checksums, response.response.headers_mut());
@@ -268,12 +268,6 @@ fn object_size(exchange: &Exchange<'_>) -> Result<Option<u64>, S3Error> {
     text.trim().parse().map(Some).map_err(|_| {
         S3Error::with_message(S3Code::InvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
     })
-}
-
-/// Where the object can be found, as the client addressed it.
-fn location(exchange: &Exchange<'_>) -> String {
-    let host = exchange.header(HOST.as_str()).unwrap_or("");
-    format!("http://{host}{}", exchange.parts.uri.path())
 }
 
 /// Ends an upload without an object.

@@ -264,8 +264,7 @@ impl Service {
             seen.sharing = Sharing::of(parts, bucket);
             seen.website = bucket.configuration.website.is_some();
         }
-        let secure = self.options.tls.is_some();
-        Box::pin(site::serve(&exchange, &self.engine, &self.blocks, site, secure)).await
+        Box::pin(site::serve(&exchange, &self.engine, &self.blocks, site)).await
     }
 
     /// A form says who sends it in its fields, which have to be read first.
@@ -297,8 +296,8 @@ impl Service {
         seen.signed = sender.is_signed();
         let exchange =
             self.authorise(peer, parts, query, address, Operation::PostObject, &sender, &seen.id).await?;
-        let (now, secure) = (self.clock.now(), self.options.tls.is_some());
-        Box::pin(form::object(&exchange, &self.engine, form, body, now, secure, patience)).await
+        let now = self.clock.now();
+        Box::pin(form::object(&exchange, &self.engine, form, body, now, patience)).await
     }
 
     /// The page that is asked for. Pages have no bucket: where the host names one, every path is a key of it.
@@ -358,7 +357,8 @@ impl Service {
             decide(sender.identity(), need, place).map_err(|Denied| Refusal::denied())?;
         check_expected_owner(parts, bucket.as_deref())?;
         let caller = sender.caller(&peer.address, may_fill, &parts.headers, id);
-        Ok(Exchange { parts, query, address, operation, sender, caller, reach, bucket })
+        let secure = self.options.tls.is_some();
+        Ok(Exchange { parts, secure, query, address, operation, sender, caller, reach, bucket })
     }
 
     async fn perform(

@@ -25,7 +25,7 @@ use crate::routes::Site;
 
 const REDIRECT: HeaderName = HeaderName::from_static("x-amz-website-redirect-location");
 
-/// Serves what a site shows at the request's path. `secure`: the request came over TLS.
+/// Serves what a site shows at the request's path.
 ///
 /// # Errors
 /// As GET of an object, where there is no error document for it.
@@ -34,12 +34,11 @@ pub(crate) async fn serve(
     engine: &Engine,
     blocks: &Arc<BlockPool>,
     site: &Site,
-    secure: bool,
 ) -> Result<Reported, Refusal> {
     let bucket = exchange.bucket()?;
     let website = bucket.configuration.website.as_ref();
     if let Some(to) = website.and_then(|website| website.redirect_all_to.as_ref()) {
-        let protocol = to.protocol.as_deref().unwrap_or(if secure { "https" } else { "http" });
+        let protocol = to.protocol.as_deref().unwrap_or(exchange.scheme());
         let target = exchange.parts.uri.path_and_query().map_or("/", |target| target.as_str());
         return moved(StatusCode::MOVED_PERMANENTLY, &format!("{protocol}://{}{target}", to.host));
     }

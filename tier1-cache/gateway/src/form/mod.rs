@@ -25,7 +25,7 @@ use fallthrough_wire::tags::OBJECT_TAGS_MAX;
 use fallthrough_wire::uri::{encode_path, encode_query};
 use fallthrough_wire::xml::PostAnswer;
 use fallthrough_wire::{S3Code, S3Error};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
@@ -222,7 +222,7 @@ impl Form {
     }
 }
 
-/// Stores the file of a form whose sender may write. `now`: when its policy must still hold. `secure`: it came over TLS.
+/// Stores the file of a form whose sender may write. `now`: when its policy must still hold.
 ///
 /// Dropping the future before the commit leaves nothing.
 pub(crate) async fn object(
@@ -231,7 +231,6 @@ pub(crate) async fn object(
     form: Form,
     body: &mut Option<Incoming>,
     now: Timestamp,
-    secure: bool,
     patience: Patience,
 ) -> Result<Reported, Refusal> {
     let bucket = exchange.bucket()?;
@@ -282,7 +281,8 @@ pub(crate) async fn object(
         (BucketError::BadBody(_), Some(answer)) => Refusal::from(answer.clone()),
         (error, _) => Refusal::from(error),
     })?;
-    let location = location(exchange.parts, secure, &key);
+    let path = exchange.parts.uri.path().trim_end_matches('/');
+    let location = exchange.url_of(&format!("{path}/{}", encode_path(key.as_str())));
     Ok(answer(location, &form, bucket.name.as_str(), &key, &outcome).into())
 }
 
@@ -321,14 +321,6 @@ fn answer(
         }
     }
     response
-}
-
-/// The address of the object, as the form was sent.
-fn location(parts: &Parts, secure: bool, key: &Key) -> String {
-    let scheme = if secure { "https" } else { "http" };
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let path = parts.uri.path().trim_end_matches('/');
-    format!("{scheme}://{host}{path}/{}", encode_path(key.as_str()))
 }
 
 /// Where a browser is sent with what became of its upload; `None` if that is no address of a page.

@@ -70,6 +70,29 @@ async fn s3_is_spoken_over_tls_and_plain_connections_are_not_understood() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_told_has_the_scheme_it_was_asked_over() {
+    let (world, _) = world().await;
+    let main = world.main();
+    let mut stream = connect(&world, ONE.0, &[]).await.unwrap();
+    let (head, _) = main.call("POST", "/photos/k").query("uploads").encode();
+    let begun = ask(&mut stream, &head).await.text();
+    let id = begun.split(['<', '>']).skip_while(|text| *text != "UploadId").nth(1).unwrap();
+    let (head, body) =
+        main.call("PUT", "/photos/k").query(&format!("partNumber=1&uploadId={id}")).body(b"a part").encode();
+    let part = ask(&mut stream, &[head, body].concat()).await;
+    let parts = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part>\
+         </CompleteMultipartUpload>",
+        part.header("etag")
+    );
+    let (head, body) =
+        main.call("POST", "/photos/k").query(&format!("uploadId={id}")).body(parts.as_bytes()).encode();
+    let completed = ask(&mut stream, &[head, body].concat()).await;
+    let location = format!("<Location>https://{}/photos/k</Location>", world.address);
+    assert!(completed.text().contains(&location), "{}", completed.text());
+}
+
+#[tokio::test]
 async fn another_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
     let (world, tls) = world().await;
     let mut before = connect(&world, ONE.0, &["http/1.1"]).await.unwrap();
