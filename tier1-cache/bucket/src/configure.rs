@@ -58,23 +58,6 @@ impl Engine {
         Err(BucketError::Conflict)
     }
 
-    /// What is known of an object: of one that is not here, as a HEAD learns it.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    ///
-    /// # Cancellation
-    /// Safe.
-    pub async fn describe(
-        &self,
-        bucket: &Arc<Bucket>,
-        caller: &Caller,
-        key: &Key,
-    ) -> Result<Arc<ObjectInfo>, BucketError> {
-        let request = GetRequest { head: true, ..GetRequest::of(key.clone()) };
-        Ok(self.get(bucket, caller, request).await.result?.info)
-    }
-
     /// A body as a stream, whatever it is.
     pub fn pieces(&self, body: fallthrough_object::Body) -> fallthrough_object::ByteStream {
         self.inner.store.pieces(body)
@@ -98,35 +81,17 @@ impl Engine {
 
     /// Changes what an object has besides its bytes; durable when this returns. One that is not here is filled first,
     /// and one that was filled counts as written from then on: what a client has said is never lost to an eviction or
-    /// to the origin.
+    /// to the origin. For who may have only what is here, nothing is filled.
     ///
     /// `change` may be called several times, each time on the object as it is. Its length and its ETag must stay.
     ///
     /// # Errors
-    /// As [`Engine::get`] where the object is not here; [`BucketError::NoSuchKey`]; [`BucketError::Conflict`]; the
-    /// store's; what `change` says.
+    /// [`BucketError::Denied`] for what `admission` does not admit; as [`Engine::get`] where the object is not here;
+    /// [`BucketError::NoSuchKey`]; [`BucketError::Conflict`]; the store's; what `change` says.
     ///
     /// # Cancellation
     /// It may or may not have been changed.
     pub async fn annotate(
-        &self,
-        bucket: &Arc<Bucket>,
-        caller: &Caller,
-        key: &Key,
-        change: &(dyn Fn(&mut ObjectInfo) -> Result<(), BucketError> + Send + Sync),
-    ) -> Result<Arc<ObjectInfo>, BucketError> {
-        self.annotate_admitted(bucket, caller, key, Admission::ALL, change).await
-    }
-
-    /// As [`Engine::annotate`], for somebody who may not change everything: for who may have only what is here, nothing
-    /// is filled.
-    ///
-    /// # Errors
-    /// [`BucketError::Denied`] for what `admission` does not admit; otherwise as [`Engine::annotate`].
-    ///
-    /// # Cancellation
-    /// As [`Engine::annotate`].
-    pub async fn annotate_admitted(
         &self,
         bucket: &Arc<Bucket>,
         caller: &Caller,

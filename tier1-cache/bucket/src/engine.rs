@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, Clock, Entropy};
+use fallthrough_object::{BucketConfiguration, BucketName, Clock, Entropy};
 use fallthrough_shadow::{Dialect, Shadow};
 use fallthrough_store::{
-    AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, CommitError, Created, ShadowRule,
-    ShadowTarget, Store, StoreError, Treat403As,
+    AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store,
+    StoreError, Treat403As,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -253,19 +253,16 @@ impl Engine {
         name: &BucketName,
         settings: BucketSettings,
     ) -> Result<NewBucket, BucketError> {
-        self.check(name, &settings)?;
-        Ok(match self.inner.store.create_bucket(name, settings).await? {
-            Created::New(bucket) => NewBucket::Created(bucket),
-            Created::Exists(bucket) => NewBucket::Exists(bucket),
-        })
+        self.create_configured_bucket(name, settings, BucketConfiguration::default()).await
     }
 
     pub(crate) fn check(&self, name: &BucketName, settings: &BucketSettings) -> Result<(), BucketError> {
         check_settings(&*self.inner.shadows, name, settings)
     }
 
-    /// Changes a bucket's settings. With a new owner, what the ACL granted to the old one is granted to the new. If the shadow or the mode changes, fills that run are superseded: they
-    /// serve the readers that they have, take no new ones and store nothing. Tombstones go with a shadow that is
+    /// Changes a bucket's settings. With a new owner, what the ACL granted to the old one is granted to the new. If
+    /// the shadow or the mode changes, fills that run are superseded: they serve the readers that they have, take no
+    /// new ones and store nothing. Tombstones go with a shadow that is
     /// cleared; where one takes the place of another, they stay.
     ///
     /// `change` may be called several times, each time on the settings as they are.

@@ -194,7 +194,7 @@ pub(crate) async fn put_object(
     };
     let key = exchange.key()?;
     let write = async |admission: Admission<'_>| {
-        engine.annotate_admitted(bucket, &exchange.caller, key, admission, &change).await
+        engine.annotate(bucket, &exchange.caller, key, admission, &change).await
     };
     let changed = exchange.admitted(write).await?;
     changed.map_err(|error| exchange.refusal(error).0)?;

@@ -75,7 +75,7 @@ pub(crate) async fn object(
     };
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
     let write = async |admission: Admission<'_>| {
-        engine.annotate_admitted(bucket, &exchange.caller, key, admission, &change).await
+        engine.annotate(bucket, &exchange.caller, key, admission, &change).await
     };
     exchange.admitted(write).await?.map_err(|error| exchange.refusal(error).0)?;
     Ok(match exchange.operation {
