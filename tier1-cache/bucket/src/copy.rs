@@ -93,7 +93,7 @@ impl Engine {
     ) -> Result<Arc<ObjectInfo>, BucketError> {
         let source = &request.source;
         let guard = Guard::new(self, bucket, caller, &request.key, request.conditions.clone());
-        guard.judge_now().await?;
+        let mut early = guard.judge_now().await?;
         for _ in 0..MAX_CONFLICTS {
             let (entry, stored) = self.source(caller, source, admission).await?;
             if stored.info.size_bytes > COPY_BYTES_MAX {
@@ -119,7 +119,7 @@ impl Engine {
                 Some(Change::Copy(Box::new(info.clone()), of))
             };
             let committed = guard
-                .change(None, |_, row| match &change {
+                .change(early.take(), |_, row| match &change {
                     Some(change) => Ok(change.clone()),
                     None if row.is_some_and(|row| row.row_version == entry.row_version) => {
                         Ok(Change::Amend(Box::new(info.clone())))

@@ -4,10 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use fallthrough_object::{Body, BodyError, Meta};
 use fallthrough_sim::{At, Fault};
-use fallthrough_wire::conditions::{TagList, WriteConditions};
+use fallthrough_wire::conditions::{Conditions, TagList, WriteConditions};
 
 use super::world::{World, caller, key};
-use crate::{BucketError, BucketMode, BucketSettings, CacheWord, ListRequest, NewBucket, PutRequest};
+use crate::{
+    Admission, Attributes, BucketError, BucketMode, BucketSettings, CacheWord, CopyRequest, CopySource,
+    ListRequest, NewBucket, PutRequest,
+};
 
 fn none_match() -> WriteConditions {
     WriteConditions { if_none_match: Some(TagList::Any), ..WriteConditions::default() }
@@ -132,6 +135,34 @@ async fn conditional_writes_on_cold_keys_are_the_shadows_to_judge() {
     world.delete("k").await;
     world.put_if("k", "1", none_match()).await.unwrap();
     assert!(matches!(world.put_if("k", "2", none_match()).await, Err(BucketError::PreconditionFailed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_copy_onto_a_cold_key_asks_the_shadow_once() {
+    for mode in [BucketMode::Migrate, BucketMode::Cache] {
+        let world = World::new(mode).await;
+        world.put("from", "here").await.unwrap();
+        world.origin.object("to", 10);
+        let bucket = world.bucket().await;
+        let mut request = CopyRequest {
+            source: CopySource {
+                bucket: bucket.clone(),
+                key: key("from"),
+                conditions: Conditions::default(),
+            },
+            key: key("to"),
+            meta: None,
+            tags: None,
+            attributes: Attributes::default(),
+            conditions: matching(&world.origin.etag("to").unwrap()),
+        };
+        world.engine.copy(&bucket, &caller(), request.clone(), Admission::ALL).await.unwrap();
+        assert_eq!(world.get("to").await.unwrap().bytes, "here");
+        assert_eq!(world.origin.calls("to"), 1, "{mode:?}");
+        (request.key, request.conditions) = (key("none"), none_match());
+        world.engine.copy(&bucket, &caller(), request, Admission::ALL).await.unwrap();
+        assert_eq!(world.origin.calls("none"), 1, "{mode:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
