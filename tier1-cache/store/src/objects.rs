@@ -24,7 +24,7 @@ use crate::options::Step;
 use crate::rows;
 use crate::staging::{Sealed, SealedBody};
 use crate::store::{Inner, Store, put, remove, when};
-use crate::uploads::{Upload, UploadedParts};
+use crate::uploads::{Part, Upload, UploadedParts};
 
 /// What [`Store::publish`] makes of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,21 +217,15 @@ impl Store {
         let row = rows::upload(bucket.id, key.as_str(), upload.id);
         change.commit.conditions.push(when(row.clone(), Some(upload.version)));
         change.write(remove(row));
-        let mut pieces = Vec::with_capacity(parts.listed.len());
-        for part in &parts.listed {
+        for part in parts.listed.iter().chain(&parts.unlisted) {
             let row = rows::part(bucket.id, upload.id, part.number);
             change.commit.conditions.push(when(row.clone(), Some(part.version)));
             change.write(remove(row));
-            pieces.extend(part.blob());
         }
-        for part in &parts.unlisted {
-            let row = rows::part(bucket.id, upload.id, part.number);
-            change.commit.conditions.push(when(row.clone(), Some(part.version)));
-            change.write(remove(row));
-            if let Some(piece) = part.blob() {
-                change.commit.writes.push(Write::Count { key: rows::count(piece.id), by: -1 });
-            }
+        for piece in parts.unlisted.iter().filter_map(Part::blob) {
+            change.commit.writes.push(Write::Count { key: rows::count(piece.id), by: -1 });
         }
+        let pieces = parts.listed.iter().filter_map(Part::blob).collect();
         let state = EntryState::Written(Stored { info: Arc::new(info), blob: BlobRef::of_parts(pieces) });
         assert!(
             state.stored().is_some_and(|stored| match &stored.blob {
