@@ -29,9 +29,9 @@ impl Past {
     /// What it costs at most: resident memory of the server, in bytes, as docs/reliability.md states it.
     fn bound_bytes(self) -> u64 {
         match self {
-            Self::Silent => 24 << 10,
-            Self::HalfAHead | Self::Get => 32 << 10,
-            Self::Put => 128 << 10,
+            Self::Silent => 20 << 10,
+            Self::HalfAHead | Self::Get => 24 << 10,
+            Self::Put => 96 << 10,
         }
     }
 

@@ -14,13 +14,14 @@ use crate::served::signal;
 const SIZE_BYTES: u64 = 8 << 20;
 /// Of each sort: those who could end and those who do not.
 const EACH: usize = 6;
-const GRACE: Duration = Duration::from_secs(2);
-/// A machine that is busy may need more than the grace time, but not so much.
-const OUTER: Duration = Duration::from_secs(30);
+/// Long, so that those who can end do so within it on a busy machine as well.
+const GRACE: Duration = Duration::from_secs(6);
+/// The process may end later than the grace time on such a machine, but not so much.
+const OUTER: Duration = Duration::from_secs(60);
 
 #[test]
 fn it_ends_within_the_grace_time_and_keeps_what_it_acknowledged() {
-    let ground = Ground::new("[process]\ngrace = \"2s\"\n");
+    let ground = Ground::new(&format!("[process]\ngrace = \"{}s\"\n", GRACE.as_secs()));
     let large = Content::generated("large", 1, SIZE_BYTES);
     let cold = ground.origin.object("cold", SIZE_BYTES);
     let stuck = ground.origin.object("stuck", SIZE_BYTES);

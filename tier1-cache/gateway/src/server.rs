@@ -23,6 +23,7 @@ use crate::connection::{SharedTrace, Watched};
 use crate::flow::Flow;
 use crate::options::GatewayOptions;
 use crate::service::{Peer, Service};
+use crate::tls::Tls;
 
 /// What hyper may read ahead of one connection, in bytes; an idle one keeps it after a large body.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -147,13 +148,16 @@ impl Gateway {
         }
         match &self.service.options.tls {
             None => self.serve_connection(socket, peer, shutdown).await,
-            Some(tls) => {
-                // A shutdown does not wait for handshakes.
-                let shaken = shutdown.run_until_cancelled(tls.accept(socket)).await;
-                if let Some(Some(stream)) = shaken {
-                    Box::pin(self.serve_connection(stream, peer, shutdown)).await;
-                }
-            }
+            // On the heap: a connection without TLS has no room for the handshake's state.
+            Some(tls) => Box::pin(self.serve_tls(tls, socket, peer, shutdown)).await,
+        }
+    }
+
+    async fn serve_tls(&self, tls: &Tls, socket: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+        // A shutdown does not wait for handshakes.
+        let shaken = shutdown.run_until_cancelled(tls.accept(socket)).await;
+        if let Some(Some(stream)) = shaken {
+            self.serve_connection(stream, peer, shutdown).await;
         }
     }
 
@@ -176,11 +180,12 @@ impl Gateway {
             let smuggled =
                 trace.ambiguous() | trace.smuggled(request.headers(), !request.body().is_end_stream());
             let (service, trace, flow, peer) = (&self.service, &trace, &flow, &peer);
-            async move {
+            // A connection has room for one such future as long as it lives: on the heap, it is there per request.
+            Box::pin(async move {
                 let response = service.answer(peer, smuggled, request).await;
                 trace.resume();
                 Ok::<_, Infallible>(response.map(|body| body.paced(flow)))
-            }
+            })
         });
         self.service.telemetry.connections.increment(1.0);
         let counted = CountedConnection(&self.service);
