@@ -75,7 +75,7 @@ fn origins_that_drip_and_stall_cost_a_bounded_memory() {
     /// What a fill on its way costs at most beside what the server has anyway, in bytes.
     const BOUND_BYTES: u64 = 1200 << 10;
     const FILLS: usize = 60;
-    let ground = Ground::new("[fill]\nstall = \"300ms\"\nmax-in-flight = 100\nper-client = 100\n");
+    let ground = Ground::new("[fill]\nstall = \"3s\"\nmax-in-flight = 100\nper-client = 100\n");
     let keys: Vec<_> = (0..FILLS).map(|n| format!("cold-{n}")).collect();
     let contents: Vec<_> = keys.iter().map(|key| ground.origin.object(key, 1_500_000)).collect();
     for (n, key) in keys.iter().enumerate() {
