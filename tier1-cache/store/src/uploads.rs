@@ -5,6 +5,7 @@
 //! its parts then is swept.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use fallthrough_object::{Acl, Checksum, ChecksumAlgorithm, ETag, Key, Meta, Tag, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -232,6 +233,7 @@ impl Store {
     ) -> Result<Vec<Upload>, StoreError> {
         let (from, to) = rows::uploads(bucket, prefix, after);
         let found = self.inner.kv.range(from, to, limit).await?;
+        self.inner.listed_rows.fetch_add(found.len() as u64, Ordering::Relaxed);
         let read = |(at, found): (Vec<u8>, crate::kv::Row)| {
             let (key, id) = rows::upload_key(&at)?;
             let row = rows::from_json("an upload", &found.value)?;
