@@ -83,6 +83,7 @@ fn the_admin_api_wants_its_token_and_health_does_not() {
         "fallthrough_store_commits_total",
         "fallthrough_store_commit_groups_total",
         "fallthrough_store_index_syncs_total",
+        "fallthrough_store_listed_rows_total",
         "fallthrough_memory_cache_bytes",
     ] {
         assert!(metrics.contains(name), "{name} in {metrics}");

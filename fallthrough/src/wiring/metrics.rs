@@ -59,6 +59,8 @@ impl MetricsPage {
         metrics::counter!("fallthrough_store_commits_total").absolute(store.commits);
         metrics::counter!("fallthrough_store_commit_groups_total").absolute(store.commit_groups);
         metrics::counter!("fallthrough_store_index_syncs_total").absolute(store.index_syncs);
+        // Beside the lists that were answered: whether they walk over more than they show.
+        metrics::counter!("fallthrough_store_listed_rows_total").absolute(store.listed_rows);
         metrics::gauge!("fallthrough_quarantined_blobs").set(as_float(store.quarantined));
         metrics::gauge!("fallthrough_negative_answers").set(as_float(store.negatives));
         if let Some(free) = free_bytes(&self.data) {

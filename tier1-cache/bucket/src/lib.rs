@@ -26,6 +26,7 @@ mod head;
 mod ledger;
 mod lifecycle;
 mod list;
+mod list_uploads;
 mod memory;
 mod mend;
 mod multipart;
@@ -55,5 +56,6 @@ pub use fallthrough_store::{
     ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
+pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

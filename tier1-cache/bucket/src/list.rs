@@ -3,6 +3,8 @@
 //! Each page merges two sorted streams. The shadow's page is read first and the local snapshot after it, so
 //! that a key that is filled or deleted meanwhile is seen as it is here. The cursor is the last *examined*
 //! name, so that pages of tombstones make progress.
+//!
+//! A page reads about as many rows as it shows: what is under a common prefix that was shown is jumped over.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -22,13 +24,15 @@ use crate::get::answer;
 
 /// Names examined for one page before it is cut short; the cursor goes on from there.
 const MAX_EXAMINED: usize = 20_000;
-/// Rows of one local read.
-const SCAN_ROWS: usize = 1_000;
+/// Rows of one local read at most: a whole page, and the one that tells whether there are more.
+pub(crate) const SCAN_ROWS: usize = 1_001;
+/// Rows of a local read where a common prefix is likely to come next: the one that shows it, and one more.
+pub(crate) const JUMP_ROWS: usize = 2;
 /// How often a page is read anew because the shadow was replaced meanwhile.
 const MAX_EPOCHS: u32 = 4;
 /// Sorts after everything that begins with the prefix before it, but for names with this very character,
 /// which are dropped on the way.
-const LAST: &str = "\u{10FFFF}";
+pub(crate) const LAST: &str = "\u{10FFFF}";
 
 impl Engine {
     /// One page of the bucket's list.
@@ -86,6 +90,8 @@ impl Engine {
             request,
             examined: from.unwrap_or_default(),
             skip: None,
+            walked: None,
+            scan_rows: 0,
             items: Vec::new(),
             count: 0,
             trace: caller
@@ -93,14 +99,17 @@ impl Engine {
                 .unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
         };
         merge.skip_where_it_begins();
+        merge.scan_rows = if merge.collapses() { JUMP_ROWS } else { SCAN_ROWS }.min(merge.wanted());
         if request.max_keys == 0 {
             return Ok(ListPage::default());
         }
         let more = match behind {
             Some(behind) => merge.merged(&behind).await?,
-            None => merge.local(None).await? == Stopped::Full,
+            None => merge.local().await? == Stopped::Full,
         };
-        let next = more.then(|| ListCursor { is_shown_prefix: merge.skip.is_some(), name: merge.examined });
+        let is_shown_prefix = merge.skip.is_some();
+        let name = merge.skip.unwrap_or(merge.examined);
+        let next = more.then_some(ListCursor { is_shown_prefix, name });
         Ok(ListPage { items: merge.items, next })
     }
 }
@@ -116,10 +125,26 @@ struct Merge<'a> {
     examined: String,
     /// A common prefix that was shown: names under it are done.
     skip: Option<String>,
+    /// The last row of the local reads that are done with, if it is under `skip`.
+    walked: Option<String>,
+    /// Rows of the next local read.
+    scan_rows: usize,
     items: Vec<ListItem>,
     count: usize,
     /// One trace for all pages that the shadow is asked for.
     trace: TraceParent,
+}
+
+/// What a local read gave.
+struct Scan {
+    /// Those that take part in lists.
+    rows: Vec<(Key, Entry)>,
+    /// How many others it read.
+    left_out: usize,
+    /// The last row that was read, if there may be more behind it.
+    last: Option<String>,
+    /// How much the page had before it.
+    shown_before: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,14 +171,26 @@ impl Theirs {
 }
 
 impl Merge<'_> {
-    /// If the list goes on after a common prefix, everything under it is done: the cursor tells, and a client
-    /// that names one as where to begin means that.
+    /// If the list goes on after a common prefix, everything under it is done: the cursor tells. A client that
+    /// names one as where to begin means that, and one that begins in the middle of a common prefix is not shown
+    /// the prefix, which sorts before. (A cursor of ours may stand there too, after tombstones: then the prefix is
+    /// still to be shown.)
     fn skip_where_it_begins(&mut self) {
-        let is_prefix = match &self.request.cursor {
-            Some(cursor) if !planted(Mutant::DeletedKeyHidesPrefix) => cursor.is_shown_prefix,
-            Some(_) | None => self.prefix_of(&self.examined) == Some(self.examined.as_str()),
+        self.skip = match &self.request.cursor {
+            Some(cursor) if !planted(Mutant::DeletedKeyHidesPrefix) => {
+                cursor.is_shown_prefix.then(|| self.examined.clone())
+            }
+            Some(_) | None => self.prefix_of(&self.examined).map(str::to_owned),
         };
-        self.skip = is_prefix.then(|| self.examined.clone());
+    }
+
+    fn collapses(&self) -> bool {
+        self.request.delimiter.as_deref().is_some_and(|delimiter| !delimiter.is_empty())
+    }
+
+    /// Names that the page still has room for, and the one that tells whether there are more.
+    fn wanted(&self) -> usize {
+        self.request.max_keys.saturating_sub(self.items.len()).saturating_add(1)
     }
 
     /// The common prefix that `name` collapses into.
@@ -165,13 +202,11 @@ impl Merge<'_> {
     }
 
     fn is_done(&self, name: &str) -> bool {
-        if name <= self.examined.as_str() || self.skip.as_deref().is_some_and(|skip| name.starts_with(skip)) {
-            return true;
-        }
-        // A client that begins in the middle of a common prefix is not shown the prefix, which sorts before.
-        // (A cursor of ours may stand there too, after tombstones: then the prefix is still to be shown.)
-        let after = self.request.after.as_deref().filter(|_| self.request.cursor.is_none());
-        after.is_some_and(|after| self.prefix_of(name).is_some_and(|prefix| prefix <= after))
+        name <= self.examined.as_str() || self.is_under_skip(name)
+    }
+
+    fn is_under_skip(&self, name: &str) -> bool {
+        self.skip.as_deref().is_some_and(|skip| name.starts_with(skip))
     }
 
     fn is_full(&self) -> bool {
@@ -205,41 +240,66 @@ impl Merge<'_> {
 
     /// Where the next local read begins.
     fn scan_from(&self) -> Option<String> {
-        match &self.skip {
+        let behind = match &self.skip {
             Some(skip) => Some(format!("{skip}{LAST}")),
             None if self.examined.is_empty() => None,
             None => Some(self.examined.clone()),
-        }
+        };
+        behind.max(self.walked.clone())
     }
 
-    /// Rows after what was examined, only those that take part in lists.
-    async fn scan(&self) -> Result<(Vec<(Key, Entry)>, Option<String>), BucketError> {
+    /// Rows after what was examined.
+    async fn scan(&self) -> Result<Scan, BucketError> {
         let from = self.scan_from();
         let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows =
-            self.engine.inner.store.scan(self.bucket.id, bound, &self.request.prefix, SCAN_ROWS).await?;
+        let limit = self.scan_rows;
+        let rows = self.engine.inner.store.scan(self.bucket.id, bound, &self.request.prefix, limit).await?;
+        let read = rows.len();
         // With a full read there may be more after its last row.
-        let last =
-            (rows.len() == SCAN_ROWS).then(|| rows.last().map(|(key, _)| key.as_str().to_owned())).flatten();
-        let rows = rows
+        let last = (read == limit).then(|| rows.last().map(|(key, _)| key.as_str().to_owned())).flatten();
+        let rows: Vec<_> = rows
             .into_iter()
             .filter(|(_, entry)| match entry.state {
                 EntryState::Written(_) | EntryState::Filled(..) | EntryState::Tombstone => true,
                 EntryState::Known(..) | EntryState::Absent { .. } => false,
             })
             .collect();
-        Ok((rows, last))
+        Ok(Scan { left_out: read - rows.len(), rows, last, shown_before: self.items.len() })
     }
 
-    /// Shows what is here, up to and including `until`.
-    async fn local(&mut self, until: Option<&str>) -> Result<Stopped, BucketError> {
+    /// Everything up to `last`, the last row of a read, is done: moves on behind it.
+    fn scanned(&mut self, scan: &Scan, dropped: usize, last: String) {
+        self.count += scan.left_out;
+        if self.is_under_skip(&last) {
+            // Nothing was read that is behind the prefix; names with `LAST` in them are read one by one.
+            self.walked = Some(last);
+        } else if last > self.examined {
+            // The rows after the last one shown take no part in lists: they are examined all the same.
+            self.examined = last;
+            self.skip = None;
+        }
+        let read = scan.rows.len() + scan.left_out;
+        self.scan_rows = match self.items.len() - scan.shown_before {
+            // Most of it lay under a prefix.
+            _ if dropped * 2 >= read => JUMP_ROWS,
+            0 => (read * 2).min(SCAN_ROWS),
+            _ => (read * 2).min(SCAN_ROWS).min(self.wanted()),
+        };
+    }
+
+    /// Enough was examined, whatever comes next.
+    fn is_exhausted(&self) -> bool {
+        self.count >= MAX_EXAMINED && self.is_full()
+    }
+
+    /// Shows what is here.
+    async fn local(&mut self) -> Result<Stopped, BucketError> {
         loop {
-            let (rows, last) = self.scan().await?;
-            for (key, entry) in &rows {
-                if until.is_some_and(|until| key.as_str() > until) {
-                    return Ok(Stopped::Done);
-                }
+            let mut scan = self.scan().await?;
+            let mut dropped = 0;
+            for (key, entry) in &scan.rows {
                 if self.is_done(key.as_str()) {
+                    dropped += 1;
                     continue;
                 }
                 let shows = entry.state.stored().is_some();
@@ -251,14 +311,10 @@ impl Merge<'_> {
                 self.skip = None;
                 self.show_local(key, entry);
             }
-            let Some(last) = last else { return Ok(Stopped::Done) };
-            if until.is_some_and(|until| last.as_str() > until) {
-                return Ok(Stopped::Done);
-            }
-            if self.skip.is_none() && last > self.examined {
-                // The rows after the last one shown take no part in lists: they are examined all the same.
-                self.count += 1;
-                self.examined = last;
+            let Some(last) = scan.last.take() else { return Ok(Stopped::Done) };
+            self.scanned(&scan, dropped, last);
+            if self.is_exhausted() {
+                return Ok(Stopped::Full);
             }
         }
     }
@@ -287,10 +343,13 @@ impl Merge<'_> {
     async fn merge(&mut self, theirs: Vec<Theirs>, bound: Option<&str>) -> Result<Stopped, BucketError> {
         let mut theirs = VecDeque::from(theirs);
         loop {
-            let (rows, last) = self.scan().await?;
+            let mut scan = self.scan().await?;
+            let mut dropped = 0;
             // What this read covers; the shadow's names after it wait for the next read.
+            let last = scan.last.take();
             let covered = last.as_deref();
-            let mut ours = rows.iter().filter(|(key, _)| bound.is_none_or(|b| key.as_str() <= b)).peekable();
+            let mut ours =
+                scan.rows.iter().filter(|(key, _)| bound.is_none_or(|b| key.as_str() <= b)).peekable();
             loop {
                 let their_name =
                     theirs.front().map(Theirs::name).filter(|name| covered.is_none_or(|c| *name <= c));
@@ -302,7 +361,8 @@ impl Merge<'_> {
                     (Some(o), Some(t)) => (o <= t, t <= o),
                 };
                 let shown = if take_ours { our_name } else { their_name }.unwrap_or_default();
-                if !self.is_done(shown) {
+                let was_done = self.is_done(shown);
+                if !was_done {
                     // A key that is deleted here may bear the very name of a prefix that the shadow has.
                     let their_prefix = take_theirs && matches!(theirs.front(), Some(Theirs::Prefix(_)));
                     let ours_shows = ours.peek().is_some_and(|(_, entry)| entry.state.stored().is_some());
@@ -335,6 +395,7 @@ impl Merge<'_> {
                     }
                 }
                 if take_ours {
+                    dropped += usize::from(was_done);
                     ours.next();
                 }
                 if take_theirs {
@@ -344,9 +405,9 @@ impl Merge<'_> {
             let Some(last) = last.filter(|last| bound.is_none_or(|bound| last.as_str() <= bound)) else {
                 return Ok(Stopped::Done);
             };
-            if self.skip.is_none() && last > self.examined {
-                self.count += 1;
-                self.examined = last;
+            self.scanned(&scan, dropped, last);
+            if self.is_exhausted() {
+                return Ok(Stopped::Full);
             }
         }
     }

@@ -153,23 +153,6 @@ impl Engine {
         self.inner.store.upload(bucket.id, key, id).await?.ok_or(BucketError::NoSuchUpload)
     }
 
-    /// Uploads on their way whose keys begin with `prefix`, in order, behind an upload of a key or behind all of it.
-    ///
-    /// # Errors
-    /// The store's.
-    ///
-    /// # Cancellation
-    /// Safe.
-    pub async fn uploads(
-        &self,
-        bucket: &Bucket,
-        prefix: &str,
-        after: Option<(&str, Option<UploadId>)>,
-        limit: usize,
-    ) -> Result<Vec<Upload>, BucketError> {
-        Ok(self.inner.store.uploads(bucket.id, prefix, after, limit).await?)
-    }
-
     /// The parts of an upload in order, behind the one of this number.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! ListMultipartUploads and ListParts.
 
-use fallthrough_bucket::{Bucket, Engine, Upload, UploadId};
+use fallthrough_bucket::{Bucket, Engine, Upload, UploadId, UploadItem, UploadsRequest};
 use fallthrough_wire::xml::{ListParts, ListUploads, Owner, PartEntry, UploadEntry};
 use fallthrough_wire::{S3Code, S3Error};
 
@@ -103,62 +103,31 @@ pub(crate) async fn uploads(exchange: &Exchange<'_>, engine: &Engine) -> Result<
                 .and("ArgumentName", "upload-id-marker")
         })?),
     };
-    let mut after = Some((page.key_marker.clone(), marker_id)).filter(|(key, _)| !key.is_empty());
+    let request = UploadsRequest {
+        prefix: page.prefix.clone(),
+        delimiter: page.delimiter.clone(),
+        after: Some((page.key_marker.clone(), marker_id)).filter(|(key, _)| !key.is_empty()),
+        max: max as usize,
+    };
+    let found = engine.uploads(bucket, &request).await?;
+    page.next = found.next.map(|(key, id)| (key, id.map(|id| id.to_string()).unwrap_or_default()));
     let mut people = People::new(engine);
-    let mut shown = 0;
-    let mut last = None;
-    'pages: loop {
-        if max == 0 {
-            break;
-        }
-        let behind = after.as_ref().map(|(key, id)| (key.as_str(), *id));
-        let found = engine.uploads(bucket, &page.prefix, behind, PAGE_MAX as usize).await?;
-        let Some(end) = found.last() else { break };
-        after = Some((end.key.as_str().to_owned(), Some(end.id)));
-        for upload in found {
-            let key = upload.key.as_str();
-            let prefix = common_prefix(key, &page);
-            if prefix.is_some()
-                && (page.common_prefixes.last() == prefix.as_ref()
-                    || prefix.as_deref() == Some(&page.key_marker))
-            {
-                continue;
-            }
-            if shown == max {
-                page.next = last.take();
-                break 'pages;
-            }
-            shown += 1;
-            match prefix {
-                Some(prefix) => {
-                    last = Some((prefix.clone(), String::new()));
-                    page.common_prefixes.push(prefix);
-                }
-                None => {
-                    last = Some((key.to_owned(), upload.id.to_string()));
-                    let (initiator, owner) = owners(&mut people, bucket, &upload).await?;
-                    page.uploads.push(UploadEntry {
-                        key: key.to_owned(),
-                        upload_id: upload.id.to_string(),
-                        initiator,
-                        owner,
-                        initiated: upload.row.initiated,
-                        checksum: upload
-                            .row
-                            .checksum
-                            .map(|sum| (sum, type_name(upload.row.checksum_of_whole))),
-                    });
-                }
+    for item in found.items {
+        match item {
+            UploadItem::Prefix(prefix) => page.common_prefixes.push(prefix),
+            UploadItem::Upload(upload) => {
+                let (initiator, owner) = owners(&mut people, bucket, &upload).await?;
+                let checksum = upload.row.checksum;
+                page.uploads.push(UploadEntry {
+                    key: upload.key.as_str().to_owned(),
+                    upload_id: upload.id.to_string(),
+                    initiator,
+                    owner,
+                    initiated: upload.row.initiated,
+                    checksum: checksum.map(|sum| (sum, type_name(upload.row.checksum_of_whole))),
+                });
             }
         }
     }
     Ok(document::xml(page.to_xml()))
-}
-
-/// What stands before and in the first delimiter behind the prefix.
-fn common_prefix(key: &str, page: &ListUploads) -> Option<String> {
-    let delimiter = page.delimiter.as_deref()?;
-    let rest = key.strip_prefix(&page.prefix)?;
-    let at = rest.find(delimiter)?;
-    Some(format!("{}{}", page.prefix, &rest[..at + delimiter.len()]))
 }

@@ -247,8 +247,8 @@ pub(crate) fn uploads(
     (from, end)
 }
 
-/// The bucket of an upload's row, or of a part's.
-pub(crate) fn bucket_of_upload(row: &[u8]) -> Option<BucketId> {
+/// The bucket of a part's row.
+pub(crate) fn bucket_of_part(row: &[u8]) -> Option<BucketId> {
     let (_, rest) = row.split_first()?;
     Some(BucketId(u64::from_be_bytes(*rest.split_first_chunk::<8>()?.0)))
 }

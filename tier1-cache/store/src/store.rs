@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) quarantine: Remembered,
     pub(crate) pins: Pins,
     pub(crate) epoch: u64,
+    /// Rows that lists have read.
+    pub(crate) listed_rows: AtomicU64,
     open_blobs: Cache<BlobId, Arc<OpenBlob>, OpenWeight, SecretHash>,
     next_blob: AtomicU64,
     next_bucket: AtomicU64,
@@ -137,6 +139,8 @@ pub struct StoreStatus {
     pub commit_groups: u64,
     /// See `commits`.
     pub index_syncs: u64,
+    /// Rows that lists of entries and uploads have read since start.
+    pub listed_rows: u64,
 }
 
 impl Store {
@@ -179,6 +183,7 @@ impl Store {
             quarantine: Remembered::default(),
             pins: Pins::default(),
             epoch,
+            listed_rows: AtomicU64::new(0),
             open_blobs: Cache::with(
                 BLOBS_OPEN as usize,
                 BLOBS_OPEN,
@@ -238,6 +243,7 @@ impl Store {
     ) -> Result<Vec<(Key, Entry)>, StoreError> {
         let (from, to) = rows::entries(bucket, from, prefix);
         let found = self.inner.kv.range(from, to, limit).await?;
+        self.inner.listed_rows.fetch_add(found.len() as u64, Ordering::Relaxed);
         let read = |(key, row): (Vec<u8>, crate::kv::Row)| {
             Ok((rows::entry_key(&key)?, entry_code::decode(&row.value, row.version)?))
         };
@@ -309,6 +315,7 @@ impl Store {
             commits: kv.commits,
             commit_groups: kv.groups,
             index_syncs: kv.syncs,
+            listed_rows: inner.listed_rows.load(Ordering::Relaxed),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod buckets;
+mod counting;
 mod crash;
 mod faults;
 mod folder;

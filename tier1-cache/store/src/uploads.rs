@@ -5,6 +5,7 @@
 //! its parts then is swept.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use fallthrough_object::{Acl, Checksum, ChecksumAlgorithm, ETag, Key, Meta, Tag, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -149,6 +150,8 @@ impl NewPart {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct PartRow {
+    /// The key of the upload's row needs it: a part whose upload has ended is found by one look-up.
+    key: String,
     #[serde(flatten)]
     info: NewPart,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -230,6 +233,7 @@ impl Store {
     ) -> Result<Vec<Upload>, StoreError> {
         let (from, to) = rows::uploads(bucket, prefix, after);
         let found = self.inner.kv.range(from, to, limit).await?;
+        self.inner.listed_rows.fetch_add(found.len() as u64, Ordering::Relaxed);
         let read = |(at, found): (Vec<u8>, crate::kv::Row)| {
             let (key, id) = rows::upload_key(&at)?;
             let row = rows::from_json("an upload", &found.value)?;
@@ -267,7 +271,7 @@ impl Store {
         if !body.take() {
             return Err(StoreError::unavailable("this body belongs to another object already").into());
         }
-        let value = rows::to_json(&PartRow { info, blob })?;
+        let value = rows::to_json(&PartRow { key: upload.key.as_str().to_owned(), info, blob })?;
         loop {
             let before = inner.kv.get(Table::Rows, &at).await?;
             let mut commit = Commit {
@@ -327,7 +331,7 @@ impl Store {
         let found = self.inner.kv.range(from, to, limit).await?;
         let read = |(at, found): (Vec<u8>, crate::kv::Row)| {
             let (_, number) = rows::part_key(&at)?;
-            let PartRow { info, blob } = rows::from_json("a part", &found.value)?;
+            let PartRow { info, blob, .. } = rows::from_json("a part", &found.value)?;
             Ok(Part { number, info, blob, version: found.version })
         };
         found.into_iter().map(read).collect()
@@ -424,35 +428,21 @@ impl Store {
         }
     }
 
-    /// Removes parts whose upload has ended: a crash came between the two.
+    /// Removes parts whose upload has ended: a crash came between the two. Two reads for each upload with parts.
     pub(crate) async fn sweep_parts(&self, report: &mut SweepReport) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let (from, to) = rows::all_parts(None, after);
-            let Some((at, _)) = self.inner.kv.range(from, to, 1).await?.pop() else { return Ok(()) };
-            let bucket = rows::bucket_of_upload(&at)
+            let Some((at, first)) = self.inner.kv.range(from, to, 1).await?.pop() else { return Ok(()) };
+            let bucket = rows::bucket_of_part(&at)
                 .ok_or_else(|| StoreError::corrupt("the row of a part names no bucket"))?;
             let (id, _) = rows::part_key(&at)?;
-            if !self.is_on_its_way(bucket, id).await? {
+            let PartRow { key, .. } = rows::from_json("a part", &first.value)?;
+            if self.inner.kv.get(Table::Rows, &rows::upload(bucket, &key, id)).await?.is_none() {
                 report.uploads_removed += self.discard_parts(bucket, id).await?;
             }
             // On behind all parts of this upload.
             after = Some(rows::part(bucket, id, u32::MAX));
-        }
-    }
-
-    /// Whether any upload of the bucket has this id.
-    async fn is_on_its_way(&self, bucket: BucketId, id: UploadId) -> Result<bool, StoreError> {
-        let (mut from, to) = rows::uploads(bucket, "", None);
-        loop {
-            let found = self.inner.kv.range(from, to.clone(), ROWS_PER_COMMIT).await?;
-            let Some((last, _)) = found.last() else { return Ok(false) };
-            from = std::ops::Bound::Excluded(last.clone());
-            for (at, _) in &found {
-                if rows::upload_key(at)?.1 == id {
-                    return Ok(true);
-                }
-            }
         }
     }
 }

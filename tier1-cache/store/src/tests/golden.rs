@@ -14,6 +14,8 @@ use crate::{
     ScrubRecord, ScrubTally, ShadowRule, ShadowTarget,
 };
 
+mod format3;
+
 /// Lengths of the objects: nothing, small, a file of one block, one of two.
 const LENS: [usize; 4] = [0, 40, 1000, 150_000];
 
@@ -65,7 +67,9 @@ async fn open_dir(dir: &Path) -> Store {
 async fn make_the_golden_folder() {
     let dir = PathBuf::from(std::env::var("GOLDEN").expect("GOLDEN names the folder to make"));
     assert!(!dir.exists(), "a golden folder is made once");
-    let store = open_dir(&dir).await;
+    let limits = StoreOptions { cache_bytes: 1 << 20, reserve_bytes: 0, ..options() };
+    let entropy = Arc::new(format3::Counting::default());
+    let store = Store::open(&dir, limits, Arc::new(format3::Still::default()), entropy).await.unwrap();
     let made = store.create_bucket(&name("golden"), settings()).await.unwrap();
     let (Created::New(made) | Created::Exists(made)) = made;
     for len in LENS {
@@ -87,6 +91,7 @@ async fn make_the_golden_folder() {
     let damaged = put(&store, &made, &key("damaged"), &body).await;
     assert!(store.quarantine(&made, &key("damaged"), &damaged, "golden").await.unwrap());
     store.keep_scrub_record(&scrub_record()).await.unwrap();
+    format3::put_in(&store).await;
     store.close().await;
 }
 

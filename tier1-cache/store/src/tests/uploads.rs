@@ -158,6 +158,33 @@ async fn what_is_left_over_of_uploads_is_swept() {
     assert_eq!(blobs(&disk), 0);
 }
 
+/// The sweep of a start looks at each upload with parts twice, however many others there are.
+#[tokio::test]
+async fn the_sweep_of_parts_reads_a_few_rows_for_each_upload() {
+    for uploads in [100, 1_000] {
+        let (store, counted) = counting::counting();
+        let bucket = bucket(&store).await;
+        for n in 0..uploads {
+            let upload = begin(&store, &bucket, &format!("k{n}")).await;
+            for number in 1..=3 {
+                part(&store, &bucket, &upload, number, &Bytes::new()).await;
+            }
+            if n % 10 == 0 {
+                let row = crate::rows::upload(bucket.id, upload.key.as_str(), upload.id);
+                let commit =
+                    crate::kv::Commit { writes: vec![crate::store::remove(row)], ..Default::default() };
+                store.inner.commit(commit).await.unwrap().unwrap();
+            }
+        }
+        let mut report = crate::SweepReport::default();
+        counted.take();
+        store.sweep_parts(&mut report).await.unwrap();
+        // Its first part and its own row; of one that ended the three parts, and that there are no more.
+        assert_eq!(counted.take(), uploads * 2 + uploads / 10 * 4 + 1);
+        assert_eq!(report.uploads_removed, uploads / 10 * 3);
+    }
+}
+
 #[tokio::test]
 async fn uploads_are_in_the_order_of_their_keys() {
     let store = in_memory();
