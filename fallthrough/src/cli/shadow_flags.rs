@@ -46,10 +46,16 @@ pub(crate) struct ShadowFlags {
     /// Only keys with this prefix
     #[arg(long)]
     prefix: Option<String>,
-    /// Only keys that match this regular expression; others can never exist
+    /// Only keys with this suffix
+    #[arg(long)]
+    suffix: Option<String>,
+    /// Only keys that match this regular expression; others are left to the rules that follow
+    #[arg(long, value_name = "REGEX")]
+    matches: Option<String>,
+    /// Of this rule's keys, only those that match this regular expression can exist
     #[arg(long, value_name = "REGEX")]
     keys: Option<String>,
-    /// How the origin's key is made: text with {key}
+    /// How the origin's key is made: text with {key}, or {rest} for what follows the prefix
     #[arg(long, value_name = "TEXT")]
     key: Option<String>,
     /// Under which name a compute origin's results belong together
@@ -101,6 +107,8 @@ impl ShadowFlags {
             ("name", &self.name),
             ("region", &self.region),
             ("prefix", &self.prefix),
+            ("suffix", &self.suffix),
+            ("matches", &self.matches),
             ("keys", &self.keys),
             ("key", &self.key),
             ("edition", &self.edition),

@@ -99,6 +99,8 @@ fn read_rule(
 ) -> Option<ShadowRule> {
     let mut rule = ShadowRule::to(read_target(section, origins, environment)?);
     rule.prefix = section.text("prefix");
+    rule.suffix = section.text("suffix");
+    rule.matches = section.text("matches");
     rule.keys = section.text("keys");
     rule.key = section.text("key").filter(|key| key != "{key}");
     rule.edition = section.text("edition");
@@ -116,7 +118,7 @@ fn read_rule(
     rule.seekable = section.switch("seekable");
     rule.per_client = section.count("per-client");
     rule.max_in_flight = section.count("max-in-flight");
-    if rule.key.as_ref().is_some_and(|key| !key.contains("{key}")) {
+    if rule.key.as_ref().is_some_and(|key| !key.contains("{key}") && !key.contains("{rest}")) {
         section.problem(
             "key",
             format!(

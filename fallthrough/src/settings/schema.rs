@@ -438,13 +438,25 @@ pub(crate) const SHADOW: &[Key] = &[
     Key::value("credentials", "reference", "", CREDENTIALS),
     Key::value("url", "URL", "", "An HTTP server: the key is appended."),
     Key::value("prefix", "text", "", "Only keys with this prefix."),
+    Key::value("suffix", "text", "", "Only keys with this suffix."),
+    Key::value(
+        "matches",
+        "regular expression",
+        "",
+        "Only keys that match; others are left to the rules that follow.",
+    ),
     Key::value(
         "keys",
         "regular expression",
         "",
-        "Only keys that match; others can never exist, and are refused before any queue.",
+        "Of this rule's keys, only those that match can exist; the others are refused before any queue.",
     ),
-    Key::value("key", "text", "{key}", "How the origin's key is made from ours: text with `{key}`."),
+    Key::value(
+        "key",
+        "text",
+        "{key}",
+        "How the origin's key is made from ours: text with `{key}`, or with `{rest}` for what follows `prefix`.",
+    ),
     Key::value(
         "edition",
         "text",

@@ -7,9 +7,10 @@ use fallthrough_object::Timestamp;
 use fallthrough_shadow::{Asked, Dialect, ListQuery, ListedPage, Method, Outcome, Request, ShadowError};
 
 use crate::api::BucketError;
+use crate::behind::Behind;
 use crate::core::breaker::Subject;
 use crate::core::mutants::{Mutant, planted};
-use crate::engine::{Behind, Engine};
+use crate::engine::Engine;
 use crate::get::SOON;
 use crate::origins::{NotSent, OriginGate};
 

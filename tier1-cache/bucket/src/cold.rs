@@ -8,10 +8,11 @@ use fallthrough_store::{EntryState, ObjectInfo};
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
 use crate::ask::{ask, refusal};
+use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
 use crate::fill::Came;
-use crate::get::{Cold, OVERTAKEN, Read, Selected, answer, whole};
+use crate::get::{OVERTAKEN, Read, Selected, answer, whole};
 use crate::head::{HeadOrder, Headed, known_info};
 
 impl Read<'_> {

@@ -3,23 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fallthrough_object::{BucketConfiguration, BucketName, Clock, Entropy};
-use fallthrough_shadow::{Dialect, Shadow};
+use fallthrough_shadow::Shadow;
 use fallthrough_store::{
-    AccessKeyRow, Bucket, BucketId, BucketMode, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store,
-    StoreError, Treat403As,
+    AccessKeyRow, Bucket, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{BucketError, Caller, ListRequest, NewBucket};
-use crate::core::admission::Limits;
+use crate::behind::{BehindMap, ForgetsBehind};
 use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
 use crate::core::fills::{FillTable, Slot};
-use crate::core::rule::{Rule, merged_list, settings_fault};
+use crate::core::rule::settings_fault;
 use crate::fill::Fill;
 use crate::head::Asking;
 use crate::origins::OriginGate;
@@ -165,33 +164,10 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) memory: Mutex<crate::memory::FillMemory>,
     pub(crate) scrub: crate::scrub::ScrubControl,
-    shadows: Arc<dyn ShadowFactory>,
-    // Bounded by the number of buckets with a shadow; entries of removed buckets go with them.
-    behind: Mutex<BTreeMap<BucketId, (u64, Arc<Behind>)>>,
+    pub(crate) shadows: Arc<dyn ShadowFactory>,
+    pub(crate) behind: Mutex<BehindMap>,
     // Bounded by the number of distinct targets ever set since start.
-    gates: Mutex<BTreeMap<String, Arc<OriginGate>>>,
-}
-
-/// What is behind a bucket: its rule, the client that leads there, and the gate in front of it.
-#[derive(Debug)]
-pub(crate) struct Behind {
-    pub(crate) rule: Rule,
-    pub(crate) shadow: Arc<dyn Shadow>,
-    pub(crate) gate: Arc<OriginGate>,
-    pub(crate) dialect: Dialect,
-    pub(crate) seekable: bool,
-    /// Whether LIST merges the keys that it has.
-    pub(crate) lists: bool,
-    pub(crate) origin: Arc<str>,
-}
-
-/// Forgets what is behind a bucket that is removed, however the removal ends: whoever needs it makes it again.
-struct ForgetsBehind<'a>(&'a Engine, BucketId);
-
-impl Drop for ForgetsBehind<'_> {
-    fn drop(&mut self) {
-        self.0.behind_map().remove(&self.1);
-    }
+    pub(crate) gates: Mutex<BTreeMap<String, Arc<OriginGate>>>,
 }
 
 impl Engine {
@@ -438,84 +414,6 @@ impl Engine {
         }
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
-    }
-
-    fn behind_map(&self) -> std::sync::MutexGuard<'_, BTreeMap<BucketId, (u64, Arc<Behind>)>> {
-        self.inner.behind.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is behind `bucket`; `None` for a bucket without a shadow.
-    ///
-    /// # Errors
-    /// [`BucketError::ShadowMisconfigured`] if the rule's target is no longer declared.
-    pub(crate) fn behind(&self, bucket: &Bucket) -> Result<Option<Arc<Behind>>, BucketError> {
-        let Some(settings) = bucket.settings.shadow.first() else { return Ok(None) };
-        if let Some((gate_version, behind)) = self.behind_map().get(&bucket.id)
-            && *gate_version == bucket.gate_version
-        {
-            return Ok(Some(behind.clone()));
-        }
-        let mend = |mend: String| BucketError::ShadowMisconfigured { mend };
-        let shadow = self
-            .inner
-            .shadows
-            .shadow(&bucket.name, settings)
-            .map_err(|ShadowRefused(reason)| mend(reason))?;
-        let mut traits = self.inner.shadows.traits(settings);
-        let mut settings = settings.clone();
-        if settings.keys.is_none() && settings.key.is_none() {
-            settings.keys = traits.keys.map(str::to_owned);
-        }
-        let settings = &settings;
-        let rule = Rule::check(settings).map_err(mend)?;
-        if bucket.settings.mode == BucketMode::Compute {
-            // The mode says it: what is behind makes objects, by whichever protocol it is asked.
-            traits.kind = OriginKind::Program;
-        }
-        let absent_on_403 = settings.treat_403_as == Treat403As::Absent;
-        let dialect = match traits.kind {
-            OriginKind::Provider => Dialect::S3 { absent_on_403 },
-            OriginKind::Http | OriginKind::Program => Dialect::Http { absent_on_403 },
-        };
-        let behind = Arc::new(Behind {
-            seekable: settings.seekable.unwrap_or(traits.kind != OriginKind::Program),
-            lists: merged_list(&bucket.settings, &rule, traits.kind),
-            gate: self.gate(settings, traits, &rule.origin),
-            origin: Arc::from(rule.origin.as_str()),
-            rule,
-            shadow,
-            dialect,
-        });
-        let mut map = self.behind_map();
-        // A slower caller with an older bucket must not put the old shadow back.
-        if map.get(&bucket.id).is_none_or(|(version, _)| *version < bucket.gate_version) {
-            map.insert(bucket.id, (bucket.gate_version, behind.clone()));
-        }
-        Ok(Some(behind))
-    }
-
-    fn gate(&self, settings: &ShadowRule, traits: OriginTraits, name: &str) -> Arc<OriginGate> {
-        let options = &self.inner.options;
-        let limits = Limits {
-            in_flight: settings
-                .max_in_flight
-                .or(traits.max_in_flight)
-                .unwrap_or(options.max_in_flight)
-                .max(1),
-            queue: options.max_queue,
-            per_client: settings.per_client.or(traits.per_client).unwrap_or(options.per_client).max(1),
-        };
-        let target = match &settings.target {
-            ShadowTarget::Origin { origin } => format!("origin {origin}"),
-            ShadowTarget::S3 { endpoint, name, .. } => format!("s3 {endpoint} {name}"),
-            ShadowTarget::Http { url } => format!("http {url}"),
-        };
-        let identity = format!("{target} {limits:?}");
-        let mut gates = self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        gates
-            .entry(identity)
-            .or_insert_with(|| Arc::new(OriginGate::new(Arc::from(name), limits, self.inner.clock.clone())))
-            .clone()
     }
 
     /// The slot of a key in `bucket`.

@@ -6,8 +6,8 @@ use fallthrough_object::Key;
 use fallthrough_store::{BlobRef, Bucket, EntryState};
 
 use crate::api::{BucketError, Explanation};
+use crate::behind::Fall;
 use crate::core::keystate::{Decision, RuleView, Situation, on_get};
-use crate::core::rule::Match;
 use crate::engine::Engine;
 use crate::reader::Stage;
 
@@ -20,13 +20,14 @@ impl Engine {
         self.verified_are_committed(bucket, Some(key)).await;
         let entry = self.inner.store.lookup(bucket.id, key).await?;
         let state = entry.as_ref().map(|entry| &entry.state);
-        let behind = self.behind(bucket)?;
-        let matched = behind.as_ref().map(|behind| behind.rule.matches(key));
-        let falls = matches!(matched, Some(Match::As(_)));
-        let edition = behind.as_ref().and_then(|behind| behind.rule.settings.edition.as_deref());
+        let fall = self.behind(bucket)?.fall(key);
+        let behind = match &fall {
+            Fall::Through(cold) => Some(&cold.behind),
+            Fall::Impossible | Fall::Nowhere => None,
+        };
         let situation = Situation {
             mode: bucket.settings.mode,
-            rule: falls.then_some(RuleView { edition }),
+            rule: behind.map(|behind| RuleView { edition: behind.rule.settings.edition.as_deref() }),
             now: self.inner.clock.now(),
         };
         let (name, object, provenance) = match state {
@@ -63,8 +64,8 @@ impl Engine {
             let memory = self.inner.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             memory.recall(&Self::slot(bucket, key)).map(str::to_owned)
         };
-        let origin = behind.as_ref().map_or("its origin", |behind| &behind.origin);
-        let next_get = match (on_get(state, situation), &matched) {
+        let origin = behind.map_or("its origin", |behind| &behind.origin);
+        let next_get = match (on_get(state, situation), &fall) {
             (Decision::Serve, _) => "is served from here".to_owned(),
             (Decision::ServeStaleRevalidate, _) => {
                 format!("is served from here though stale, while {origin} is asked whether it is still good")
@@ -80,13 +81,13 @@ impl Engine {
                 format!("answers 400 without asking: {origin} said that this key can never exist")
             }
             (Decision::Fill, _) => format!("falls through to {origin}"),
-            (Decision::NotHere, Some(Match::Impossible)) => {
+            (Decision::NotHere, Fall::Impossible) => {
                 "answers 404: by the shadow's rule this key can never exist".to_owned()
             }
-            (Decision::NotHere, Some(Match::No)) => "answers 404: no shadow rule is for this key".to_owned(),
-            (Decision::NotHere, Some(Match::As(_)) | None) => {
+            (Decision::NotHere, _) if bucket.settings.shadow.is_empty() => {
                 "answers 404: the bucket has no shadow".to_owned()
             }
+            (Decision::NotHere, _) => "answers 404: no shadow rule is for this key".to_owned(),
         };
         Ok(Explanation {
             state: name,
@@ -94,7 +95,7 @@ impl Engine {
             object: object.map(|info| (**info).clone()),
             provenance: provenance.cloned(),
             blob,
-            rule: falls.then(|| (0, origin.to_owned())),
+            rule: behind.map(|behind| (behind.number, origin.to_owned())),
             fill,
             last_fill,
             next_get,

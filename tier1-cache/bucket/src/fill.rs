@@ -14,11 +14,12 @@ use fallthrough_store::{
 use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
+use crate::behind::Behind;
 use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
 use crate::core::keystate::{Purpose, RuleView, Situation, overtaken};
 use crate::core::mutants::{Mutant, planted};
-use crate::engine::{Behind, Engine};
+use crate::engine::Engine;
 use crate::fetch::{Fetch, Fetched};
 use crate::get::OVERTAKEN;
 use crate::ledger::Change;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fallthrough_object::{Body, BodyError, ByteRange, Key, RangeSpec, TraceParent};
+use fallthrough_object::{Body, BodyError, ByteRange, RangeSpec, TraceParent};
 use fallthrough_store::{Bucket, BucketMode, Entry, EntryState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::Verdict;
 use futures::TryStreamExt as _;
@@ -11,11 +11,11 @@ use futures::TryStreamExt as _;
 use crate::api::{
     Admission, Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody,
 };
+use crate::behind::{Cold, Fall};
 use crate::core::commit::MAX_CONFLICTS;
 use crate::core::keystate::{ColdHead, Decision, RuleView, Situation, believed, on_cold_head, on_get};
 use crate::core::mutants::{Mutant, planted};
-use crate::core::rule::Match;
-use crate::engine::{Behind, Engine};
+use crate::engine::Engine;
 use crate::fill::{Came, Fill, FillOrder};
 use crate::mend::Suspect;
 
@@ -29,12 +29,6 @@ pub(crate) struct Read<'a> {
     pub(crate) entry: Option<Arc<Entry>>,
     /// The trace that begins here if the caller has none and the origin is asked.
     pub(crate) own_trace: OnceLock<TraceParent>,
-}
-
-/// A cold key, and where it falls to.
-pub(crate) struct Cold {
-    pub(crate) behind: Arc<Behind>,
-    pub(crate) origin_key: Key,
 }
 
 pub(crate) fn answer<T>(report: CacheReport, result: Result<T, BucketError>) -> Answer<T> {
@@ -126,15 +120,14 @@ impl Read<'_> {
         if let Some(EntryState::Written(stored)) = state {
             return self.serve(stored, CacheWord::Hit, "written").await;
         }
-        let behind = match self.engine.behind(self.bucket) {
-            Ok(behind) => behind,
+        let rules = match self.engine.behind(self.bucket) {
+            Ok(rules) => rules,
             Err(error) => return self.without_rules(error).await,
         };
-        let matched = behind.as_ref().map(|behind| (behind, behind.rule.matches(&self.request.key)));
-        let cold = match matched {
-            None | Some((_, Match::No)) => None,
-            Some((behind, Match::As(origin_key))) => Some(Cold { behind: behind.clone(), origin_key }),
-            Some((_, Match::Impossible)) => {
+        let cold = match rules.fall(&self.request.key) {
+            Fall::Nowhere => None,
+            Fall::Through(cold) => Some(cold),
+            Fall::Impossible => {
                 return match state.and_then(EntryState::stored) {
                     Some(stored) => self.serve(stored, CacheWord::Hit, "filled").await,
                     None => failed(CacheWord::Negative, "key-rule", BucketError::NoSuchKey),

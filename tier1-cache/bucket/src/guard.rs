@@ -14,9 +14,8 @@ use fallthrough_wire::conditions::{Current, WriteConditions, WriteVerdict};
 
 use crate::api::{Admission, BucketError, Caller, GetRequest};
 use crate::core::mutants::{Mutant, planted};
-use crate::core::rule::Match;
 use crate::engine::Engine;
-use crate::get::{Cold, Read};
+use crate::get::Read;
 use crate::head::Headed;
 use crate::ledger::{Change, Committed};
 
@@ -177,16 +176,12 @@ impl<'a> Guard<'a> {
             BucketMode::Plain | BucketMode::Compute => return Ok(false),
             BucketMode::Migrate | BucketMode::Cache => {}
         }
-        match self.engine.behind(bucket)?.map(|behind| behind.rule.matches(self.key)) {
-            None | Some(Match::No | Match::Impossible) => Ok(false),
-            Some(Match::As(_)) => Ok(true),
-        }
+        Ok(self.engine.cold(bucket, self.key)?.is_some())
     }
 
     /// Asks the shadow. `None`: what it has is here now, or the row has changed; look again.
     async fn ask(&self, bucket: &Arc<Bucket>, row: Option<Arc<Entry>>) -> Result<Option<Said>, BucketError> {
-        let Some(behind) = self.engine.behind(bucket)? else { return Ok(None) };
-        let Match::As(origin_key) = behind.rule.matches(self.key) else { return Ok(None) };
+        let Some(cold) = self.engine.cold(bucket, self.key)? else { return Ok(None) };
         let request = GetRequest { head: true, ..GetRequest::of(self.key.clone()) };
         let revision = row.as_ref().map_or(Revision(0), |row| row.revision);
         let at = self.engine.inner.clock.monotonic();
@@ -199,7 +194,7 @@ impl<'a> Guard<'a> {
             own_trace: OnceLock::new(),
             admission: Admission::ALL,
         };
-        let (headed, _) = read.ask_head(&Cold { behind, origin_key }).await;
+        let (headed, _) = read.ask_head(&cold).await;
         let object = match headed {
             Ok(Headed::Object(info)) => Some(info),
             Err(BucketError::NoSuchKey) => None,

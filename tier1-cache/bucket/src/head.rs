@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
 use crate::ask::{ask, refusal};
+use crate::behind::Behind;
 use crate::core::commit::{TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
 use crate::core::keystate::Purpose;
 use crate::core::mutants::{Mutant, planted};
-use crate::engine::{Behind, Engine};
+use crate::engine::Engine;
 use crate::fetch::whole_secs;
 use crate::fill::Came;
 use crate::ledger::Change;

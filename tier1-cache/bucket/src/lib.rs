@@ -8,6 +8,7 @@ mod accounts;
 mod api;
 mod ask;
 mod attach;
+mod behind;
 mod cold;
 mod configure;
 mod copy;

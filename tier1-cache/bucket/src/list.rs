@@ -18,8 +18,9 @@ use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
 use crate::ask::ask_page;
+use crate::behind::{Behind, Rules};
 use crate::core::mutants::{Mutant, planted};
-use crate::engine::{Behind, Engine};
+use crate::engine::Engine;
 use crate::get::answer;
 
 /// Names examined for one page before it is cut short; the cursor goes on from there.
@@ -49,11 +50,11 @@ impl Engine {
         let mut bucket = bucket.clone();
         let mut report = CacheReport::of(CacheWord::Hit, "local");
         for _ in 0..MAX_EPOCHS {
-            if let Ok(Some(behind)) = self.behind(&bucket)
-                && behind.lists
+            if let Ok(rules) = self.behind(&bucket)
+                && let Some(first) = rules.listed().next()
             {
                 report = CacheReport::of(CacheWord::Pass, "merged");
-                report.origin = Some(behind.origin.clone());
+                report.origin = Some(first.origin.clone());
             }
             self.verified_are_committed(&bucket, None).await;
             let page = self.list_page(&bucket, Some(caller), &request).await;
@@ -75,10 +76,7 @@ impl Engine {
         caller: Option<&Caller>,
         request: &ListRequest,
     ) -> Result<ListPage, BucketError> {
-        let behind = match self.behind(bucket)? {
-            Some(behind) if behind.lists => Some(behind),
-            Some(_) | None => None,
-        };
+        let rules = self.behind(bucket)?;
         let from = match &request.cursor {
             Some(cursor) => Some(cursor.name.clone()),
             None => request.after.clone(),
@@ -103,9 +101,10 @@ impl Engine {
         if request.max_keys == 0 {
             return Ok(ListPage::default());
         }
-        let more = match behind {
-            Some(behind) => merge.merged(&behind).await?,
-            None => merge.local().await? == Stopped::Full,
+        let more = if rules.listed().next().is_some() {
+            merge.merged(&rules).await?
+        } else {
+            merge.local().await? == Stopped::Full
         };
         let is_shown_prefix = merge.skip.is_some();
         let name = merge.skip.unwrap_or(merge.examined);
@@ -319,18 +318,20 @@ impl Merge<'_> {
         }
     }
 
-    /// Merges page after page of the shadow's list with what is here. Returns whether there is more.
-    async fn merged(&mut self, behind: &Behind) -> Result<bool, BucketError> {
+    /// Merges page after page of the shadows' lists with what is here. Returns whether there is more.
+    async fn merged(&mut self, rules: &Rules) -> Result<bool, BucketError> {
         loop {
-            let page = self.shadow_page(behind).await?;
-            let (theirs, bound) = ordered(page, behind, self)?;
+            let (theirs, bound) = self.shadow_pages(rules).await?;
+            let ends_with_prefix =
+                matches!(theirs.last(), Some(Theirs::Prefix(last)) if Some(last) == bound.as_ref());
             if self.merge(theirs, bound.as_deref()).await? == Stopped::Full {
                 return Ok(true);
             }
             let Some(bound) = bound else { return Ok(false) };
-            // Everything up to the end of the shadow's page is examined now.
+            // Everything up to the end of the shadows' page is examined now, and what it ended with is shown. A common
+            // prefix that is another rule's business is not: what is here under it is still to be looked at.
             if bound > self.examined {
-                self.skip = self.prefix_of(&bound).filter(|prefix| *prefix == bound).map(str::to_owned);
+                self.skip = ends_with_prefix.then(|| bound.clone());
                 self.examined = bound;
             }
             if self.is_full() {
@@ -412,29 +413,71 @@ impl Merge<'_> {
         }
     }
 
-    /// The shadow's next page after what was examined.
-    async fn shadow_page(&self, behind: &Behind) -> Result<ListedPage, BucketError> {
-        let before = behind.rule.list_prefix().unwrap_or_default();
-        let own = behind.rule.settings.prefix.as_deref().unwrap_or_default();
+    /// What the shadows list after what was examined, in order, and the name up to which it is complete (`None`: to the
+    /// end). All of them have to answer.
+    async fn shadow_pages(&self, rules: &Rules) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
+        let pages = rules.listed().map(|behind| self.shadow_page(rules, behind));
+        let mut pages = futures::future::try_join_all(pages).await?;
+        if pages.len() == 1 {
+            return Ok(pages.swap_remove(0));
+        }
+        // Beyond the end of the shortest page a name of another shadow may be missing.
+        let bound = pages.iter().filter_map(|(_, bound)| bound.clone()).min();
+        let mut theirs: Vec<Theirs> = pages
+            .into_iter()
+            .flat_map(|(names, _)| names)
+            .filter(|theirs| bound.as_deref().is_none_or(|bound| theirs.name() <= bound))
+            .collect();
+        theirs.sort_by(|a, b| a.name().cmp(b.name()));
+        theirs.dedup_by(|a, b| a.name() == b.name());
+        Ok((theirs, bound))
+    }
+
+    /// A shadow's next page after what was examined, of what is the business of its rule.
+    async fn shadow_page(
+        &self,
+        rules: &Rules,
+        behind: &Behind,
+    ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
+        let Some(query) = self.query(behind) else { return Ok((Vec::new(), None)) };
+        let client = self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone());
+        let page = ask_page(self.engine, behind, query, &client).await?;
+        let (mut names, bound) = ordered(page, behind, self)?;
+        names.retain(|theirs| match theirs {
+            Theirs::Object(_, key) => !rules.takes_before(behind, key),
+            Theirs::Prefix(prefix) => !rules.takes_all_before(behind, prefix),
+        });
+        Ok((names, bound))
+    }
+
+    /// What a shadow is asked for; `None`: nothing that is still to be listed can be there.
+    fn query(&self, behind: &Behind) -> Option<ListQuery> {
+        let renaming = behind.rule.renaming()?;
+        let (own, asked) = (behind.rule.prefix(), self.request.prefix.as_str());
         // The rule's prefix and the request's: one begins with the other, or nothing can match.
-        let prefix = if own.starts_with(self.request.prefix.as_str()) {
+        let prefix = if own.starts_with(asked) {
             own
-        } else if self.request.prefix.starts_with(own) {
-            self.request.prefix.as_str()
+        } else if asked.starts_with(own) {
+            asked
         } else {
-            return Ok(ListedPage::default());
+            return None;
         };
         // A delimiter inside the rule's own prefix cannot be handed on: it would collapse from elsewhere.
-        let delimiter =
-            self.request.delimiter.clone().filter(|d| !d.is_empty() && prefix == self.request.prefix);
+        let delimiter = self.request.delimiter.clone().filter(|d| !d.is_empty() && prefix == asked);
         let start_after = match (&self.skip, &delimiter) {
-            // Where the shadow does not collapse, what was collapsed here is jumped over.
-            (Some(skip), None) => format!("{before}{skip}{LAST}"),
             _ if self.examined.is_empty() => String::new(),
-            _ => format!("{before}{}", self.examined),
+            // All that begins like this is done.
+            (Some(skip), None) if prefix.starts_with(skip.as_str()) => return None,
+            (Some(skip), None) => {
+                renaming.theirs(skip).map_or_else(String::new, |skip| format!("{skip}{LAST}"))
+            }
+            (Some(_) | None, _) => renaming.theirs(&self.examined).unwrap_or_default(),
         };
-        let query = ListQuery {
-            prefix: format!("{before}{prefix}"),
+        if self.examined.as_str() > prefix && !self.examined.starts_with(prefix) {
+            return None;
+        }
+        Some(ListQuery {
+            prefix: renaming.theirs(prefix)?,
             start_after,
             delimiter,
             // At least two: after a common prefix the first name is that prefix again at some providers.
@@ -444,9 +487,7 @@ impl Merge<'_> {
             hops: self.caller.map_or(0, |caller| caller.hops),
             request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
             trace: Some(self.trace),
-        };
-        let client = self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone());
-        ask_page(self.engine, behind, query, &client).await
+        })
     }
 }
 
@@ -456,16 +497,16 @@ fn ordered(
     behind: &Behind,
     merge: &Merge<'_>,
 ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
-    let before = behind.rule.list_prefix().unwrap_or_default();
     let malformed = || BucketError::OriginFailing {
         reason: "its list is out of order".to_owned(),
         retry_after: std::time::Duration::from_secs(1),
     };
+    let named =
+        |name: &str| behind.rule.renaming().and_then(|renaming| renaming.ours(name)).ok_or_else(malformed);
     let mut names = Vec::with_capacity(page.objects.len() + page.prefixes.len());
     for object in page.objects {
-        let own = object.key.strip_prefix(before).ok_or_else(malformed)?;
         // A name that is no key here (empty, after the rewrite) cannot be asked for, so it is not shown.
-        let Ok(key) = Key::parse(own) else { continue };
+        let Ok(key) = Key::parse(&named(&object.key)?) else { continue };
         let collapsed = merge.prefix_of(key.as_str()).map(str::to_owned);
         names.push(match collapsed {
             Some(prefix) => Theirs::Prefix(prefix),
@@ -473,7 +514,7 @@ fn ordered(
         });
     }
     for prefix in page.prefixes {
-        names.push(Theirs::Prefix(prefix.strip_prefix(before).ok_or_else(malformed)?.to_owned()));
+        names.push(Theirs::Prefix(named(&prefix)?));
     }
     names.sort_by(|a, b| a.name().cmp(b.name()));
     names.dedup_by(|a, b| a.name() == b.name());

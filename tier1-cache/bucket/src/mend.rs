@@ -6,7 +6,7 @@ use fallthrough_object::{Key, TraceParent};
 use fallthrough_store::{BlobId, Bucket, BucketMode, Entry, EntryState, Quarantined, StoreError};
 
 use crate::api::{BucketError, Caller};
-use crate::core::rule::Match;
+use crate::behind::Cold;
 use crate::engine::Engine;
 use crate::fill::{Came, Fill, FillOrder};
 
@@ -62,8 +62,7 @@ impl Engine {
         caller: &Caller,
     ) -> Result<Option<(Arc<Fill>, Came)>, BucketError> {
         let EntryState::Filled(_, provenance) = &entry.state else { return Ok(None) };
-        let Some(behind) = self.behind(bucket)? else { return Ok(None) };
-        let Match::As(origin_key) = behind.rule.matches(key) else { return Ok(None) };
+        let Some(Cold { behind, origin_key }) = self.cold(bucket, key)? else { return Ok(None) };
         let same_only = bucket.settings.mode == BucketMode::Migrate;
         let judged = provenance.origin_etag.clone().filter(|etag| same_only && !etag.is_weak());
         self.join(FillOrder {

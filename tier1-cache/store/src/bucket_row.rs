@@ -101,10 +101,17 @@ pub struct ShadowRule {
     /// Only keys with this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Only keys that match this regular expression; others can never exist. Checked before any queue.
+    /// Only keys with this suffix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// Only keys that match this regular expression; others are left to the rules that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+    /// Of this rule's keys, only those that match this regular expression can exist. Checked before any queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<String>,
-    /// How the origin's key is made from ours: text with `{key}`; `{key}` if not given.
+    /// How the origin's key is made from ours: text with `{key}`, or with `{rest}` for what follows `prefix`; `{key}`
+    /// if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Name under which a compute origin's results belong together.
@@ -139,6 +146,8 @@ impl ShadowRule {
         Self {
             target,
             prefix: None,
+            suffix: None,
+            matches: None,
             keys: None,
             key: None,
             edition: None,

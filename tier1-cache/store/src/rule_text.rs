@@ -18,6 +18,8 @@ pub(crate) struct FlatRule {
     credentials: Option<ShadowCredentials>,
     url: Option<String>,
     prefix: Option<String>,
+    suffix: Option<String>,
+    matches: Option<String>,
     keys: Option<String>,
     key: Option<String>,
     edition: Option<String>,
@@ -86,6 +88,8 @@ impl TryFrom<FlatRule> for ShadowRule {
         Ok(Self {
             target,
             prefix: flat.prefix,
+            suffix: flat.suffix,
+            matches: flat.matches,
             keys: flat.keys,
             key: flat.key,
             edition: flat.edition,
@@ -126,6 +130,8 @@ mod tests {
         for target in targets() {
             let rule = ShadowRule {
                 prefix: Some("p/".to_owned()),
+                suffix: Some(".png".to_owned()),
+                matches: Some("^p/[a-f]".to_owned()),
                 ttl_secs: Some(5),
                 treat_403_as: Treat403As::Absent,
                 list: Some(ListFrom::Local),

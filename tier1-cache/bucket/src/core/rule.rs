@@ -6,15 +6,35 @@ use regex::Regex;
 
 use crate::engine::OriginKind;
 
+/// Each is looked at for every cold key.
+const MAX_RULES: usize = 64;
+
 /// A rule that has been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     /// As it was set.
     pub(crate) settings: ShadowRule,
+    matches: Option<Regex>,
     keys: Option<Regex>,
-    template: (String, String),
+    name: Template,
     /// The origin's name for people: never an address.
     pub(crate) origin: String,
+}
+
+/// How the origin's name of a key is made: text, the key or what of it follows the rule's prefix, text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Template {
+    before: String,
+    /// Whether the rule's prefix is left away.
+    rest: bool,
+    after: String,
+}
+
+/// How names here and at the origin belong together where their order is the same: they differ in how they begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Renaming<'a> {
+    ours: &'a str,
+    theirs: &'a str,
 }
 
 /// What a rule says of a key.
@@ -34,48 +54,95 @@ impl Rule {
     /// # Errors
     /// In words, with what would be right.
     pub(crate) fn check(settings: &ShadowRule) -> Result<Self, String> {
-        let keys = match &settings.keys {
-            None => None,
-            Some(pattern) => Some(
-                Regex::new(pattern)
-                    .map_err(|error| format!("keys = {pattern:?} is not a regular expression: {error}"))?,
-            ),
-        };
-        let template = settings.key.as_deref().unwrap_or("{key}");
-        let Some((before, after)) = template.split_once("{key}") else {
-            return Err(format!(
-                "key = {template:?} must contain {{key}} once, so that two keys never become one"
-            ));
-        };
-        if after.contains("{key}") {
-            return Err(format!("key = {template:?} contains {{key}} twice; once is enough"));
-        }
+        let matches = regex("matches", settings.matches.as_deref())?;
+        let keys = regex("keys", settings.keys.as_deref())?;
+        let name = Template::read(settings.key.as_deref().unwrap_or("{key}"))?;
         let origin = match &settings.target {
             ShadowTarget::Origin { origin } => origin.clone(),
             ShadowTarget::S3 { name, .. } => format!("s3:{name}"),
             ShadowTarget::Http { .. } => "http".to_owned(),
         };
-        Ok(Self { settings: settings.clone(), keys, template: (before.to_owned(), after.to_owned()), origin })
+        Ok(Self { settings: settings.clone(), matches, keys, name, origin })
+    }
+
+    /// Whether `key` is this rule's.
+    pub(crate) fn takes(&self, key: &Key) -> bool {
+        let (prefix, suffix) = (self.settings.prefix.as_deref(), self.settings.suffix.as_deref());
+        prefix.is_none_or(|prefix| key.as_str().starts_with(prefix))
+            && suffix.is_none_or(|suffix| key.as_str().ends_with(suffix))
+            && self.matches.as_ref().is_none_or(|matches| matches.is_match(key.as_str()))
+    }
+
+    /// Whether every key that begins with `prefix` is this rule's.
+    pub(crate) fn takes_all(&self, prefix: &str) -> bool {
+        self.settings.suffix.is_none() && self.matches.is_none() && prefix.starts_with(self.prefix())
+    }
+
+    /// How the keys begin that can be this rule's.
+    pub(crate) fn prefix(&self) -> &str {
+        self.settings.prefix.as_deref().unwrap_or_default()
     }
 
     /// What the rule says of `key`.
     pub(crate) fn matches(&self, key: &Key) -> Match {
-        if self.settings.prefix.as_deref().is_some_and(|prefix| !key.as_str().starts_with(prefix)) {
+        if !self.takes(key) {
             return Match::No;
         }
         if self.keys.as_ref().is_some_and(|keys| !keys.is_match(key.as_str())) {
             return Match::Impossible;
         }
-        let name = format!("{}{}{}", self.template.0, key.as_str(), self.template.1);
-        // A name that is too long for any S3 origin can never exist there.
-        Key::parse(&name).map_or(Match::Impossible, Match::As)
+        let Template { before, rest, after } = &self.name;
+        let kept = if *rest { &key.as_str()[self.prefix().len()..] } else { key.as_str() };
+        // A name that is empty, or too long for any S3 origin, can never exist there.
+        Key::parse(&format!("{before}{kept}{after}")).map_or(Match::Impossible, Match::As)
     }
 
-    /// What stands before `{key}` in the origin's names, if nothing stands after it: then the origin's order
-    /// is our order, and its list can be merged with ours.
-    pub(crate) fn list_prefix(&self) -> Option<&str> {
-        (self.template.1.is_empty() && self.keys.is_none()).then_some(self.template.0.as_str())
+    /// How names belong together if the origin's order is ours and all that the origin lists under its prefix is this
+    /// rule's: then its list can be merged with ours.
+    pub(crate) fn renaming(&self) -> Option<Renaming<'_>> {
+        let ordered = self.name.after.is_empty()
+            && self.keys.is_none()
+            && self.matches.is_none()
+            && self.settings.suffix.is_none();
+        let ours = if self.name.rest { self.prefix() } else { "" };
+        ordered.then_some(Renaming { ours, theirs: &self.name.before })
     }
+}
+
+impl Template {
+    fn read(text: &str) -> Result<Self, String> {
+        let placeholder = if text.contains("{rest}") { "{rest}" } else { "{key}" };
+        let parts: Vec<&str> = text.split(placeholder).collect();
+        match parts.as_slice() {
+            [before, after] if !after.contains("{key}") && !before.contains("{key}") => Ok(Self {
+                before: (*before).to_owned(),
+                rest: placeholder == "{rest}",
+                after: (*after).to_owned(),
+            }),
+            [_] => Err(format!(
+                "key = {text:?} must contain {{key}}, or {{rest}}, once, so that two keys never become one"
+            )),
+            _ => Err(format!("key = {text:?} names the key twice; once is enough")),
+        }
+    }
+}
+
+impl Renaming<'_> {
+    /// The origin's name of what is `name` here; `None` if nothing there is called so here.
+    pub(crate) fn theirs(&self, name: &str) -> Option<String> {
+        Some(format!("{}{}", self.theirs, name.strip_prefix(self.ours)?))
+    }
+
+    /// The name here of what is `name` at the origin; `None` if it has none.
+    pub(crate) fn ours(&self, name: &str) -> Option<String> {
+        Some(format!("{}{}", self.ours, name.strip_prefix(self.theirs)?))
+    }
+}
+
+fn regex(field: &str, pattern: Option<&str>) -> Result<Option<Regex>, String> {
+    pattern.map(Regex::new).transpose().map_err(|error| {
+        format!("{field} = {:?} is not a regular expression: {error}", pattern.unwrap_or_default())
+    })
 }
 
 /// Why a bucket's settings do not fit together, with what would be right; `None` if they do.
@@ -86,18 +153,25 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
         }
         (BucketMode::Migrate | BucketMode::Cache | BucketMode::Compute, _) | (BucketMode::Plain, true) => {}
     }
-    if settings.shadow.len() > 1 {
-        return Some("several shadow rules on one bucket are not offered yet; give one".to_owned());
+    if settings.shadow.len() > MAX_RULES {
+        return Some(format!("a bucket has at most {MAX_RULES} shadow rules"));
     }
-    for rule in &settings.shadow {
+    let mut before: Vec<Rule> = Vec::new();
+    for (number, rule) in settings.shadow.iter().enumerate() {
         let checked = match Rule::check(rule) {
             Ok(checked) => checked,
             Err(fault) => return Some(fault),
         };
+        if let Some(earlier) = before.iter().position(|earlier| earlier.takes_all(checked.prefix())) {
+            return Some(format!(
+                "shadow rule {number} is never reached, since rule {earlier} before it takes all of its keys; \
+                 put the rule for fewer keys first"
+            ));
+        }
         if rule.list == Some(ListFrom::Merged) {
-            if checked.list_prefix().is_none() {
+            if checked.renaming().is_none() {
                 return Some(
-                    "list = \"merged\" needs a rule whose names keep our order: no keys = …, and {key} last in key = …; or set list = \"local\""
+                    "list = \"merged\" needs a rule whose names keep our order: no keys, matches or suffix, and {key} or {rest} last in key = …; or set list = \"local\""
                         .to_owned(),
                 );
             }
@@ -107,6 +181,7 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
                 );
             }
         }
+        before.push(checked);
     }
     None
 }
@@ -119,7 +194,7 @@ pub(crate) fn merged_list(settings: &BucketSettings, rule: &Rule, kind: OriginKi
         Some(ListFrom::Local) => false,
         None => {
             matches!(settings.mode, BucketMode::Migrate | BucketMode::Cache)
-                && rule.list_prefix().is_some()
+                && rule.renaming().is_some()
                 && kind == OriginKind::Provider
         }
     }
@@ -145,7 +220,7 @@ mod tests {
         assert_eq!(plain.matches(&key("a/b")), Match::As(key("a/b")));
         let renamed = Rule::check(&rule(|r| r.key = Some("old/{key}.bak".into()))).unwrap();
         assert_eq!(renamed.matches(&key("a")), Match::As(key("old/a.bak")));
-        assert_eq!(renamed.list_prefix(), None);
+        assert_eq!(renamed.renaming(), None);
         assert_eq!(renamed.matches(&key(&"k".repeat(1020))), Match::Impossible);
     }
 
@@ -162,13 +237,62 @@ mod tests {
     }
 
     #[test]
+    fn suffix_and_expression_choose_and_the_prefix_can_be_left_away() {
+        let rule = Rule::check(&rule(|r| {
+            r.prefix = Some("img/".into());
+            r.suffix = Some(".png".into());
+            r.matches = Some("^img/[a-z]".into());
+            r.key = Some("pictures/{rest}".into());
+        }))
+        .unwrap();
+        assert_eq!(rule.matches(&key("img/a.png")), Match::As(key("pictures/a.png")));
+        for other in ["img/a.jpg", "img/1.png", "doc/a.png"] {
+            assert_eq!(rule.matches(&key(other)), Match::No, "{other}");
+        }
+        assert_eq!(rule.renaming(), None);
+        assert!(!rule.takes_all("img/"));
+    }
+
+    #[test]
+    fn names_of_a_list_are_told_from_each_other_both_ways() {
+        let rest = Rule::check(&rule(|r| {
+            r.prefix = Some("img/".into());
+            r.key = Some("old/{rest}".into());
+        }))
+        .unwrap();
+        // Of the prefix alone nothing is left, but what stands before it is a name.
+        assert_eq!(rest.matches(&key("img/")), Match::As(key("old/")));
+        let renaming = rest.renaming().unwrap();
+        assert_eq!(renaming.theirs("img/a").as_deref(), Some("old/a"));
+        assert_eq!(renaming.ours("old/a").as_deref(), Some("img/a"));
+        assert_eq!((renaming.theirs("doc/a"), renaming.ours("img/a")), (None, None));
+        let bare = Rule::check(&rule(|r| {
+            r.prefix = Some("img/".into());
+            r.key = Some("{rest}".into());
+        }))
+        .unwrap();
+        assert_eq!(bare.matches(&key("img/")), Match::Impossible);
+        assert!(bare.takes_all("img/2019/") && !bare.takes_all("im"));
+    }
+
+    #[test]
     fn faults_are_named() {
         let of = |mode, shadow| BucketSettings { mode, shadow, ..BucketSettings::default() };
         assert_eq!(settings_fault(&of(BucketMode::Migrate, vec![rule(|_| ())])), None);
         assert_eq!(settings_fault(&of(BucketMode::Plain, vec![])), None);
         for (settings, says) in [
             (of(BucketMode::Plain, vec![rule(|_| ())]), "plain"),
-            (of(BucketMode::Cache, vec![rule(|_| ()), rule(|_| ())]), "several"),
+            (of(BucketMode::Cache, vec![rule(|_| ()), rule(|_| ())]), "rule 1 is never reached"),
+            (
+                of(
+                    BucketMode::Cache,
+                    vec![rule(|r| r.prefix = Some("a/".into())), rule(|r| r.prefix = Some("a/b/".into()))],
+                ),
+                "rule 0 before it",
+            ),
+            (of(BucketMode::Cache, vec![rule(|_| ()); MAX_RULES + 1]), "at most 64"),
+            (of(BucketMode::Cache, vec![rule(|r| r.matches = Some("[".into()))]), "matches"),
+            (of(BucketMode::Cache, vec![rule(|r| r.key = Some("{key}{rest}".into()))]), "twice"),
             (of(BucketMode::Cache, vec![rule(|r| r.keys = Some("(".into()))]), "regular expression"),
             (of(BucketMode::Cache, vec![rule(|r| r.key = Some("x".into()))]), "{key}"),
             (of(BucketMode::Compute, vec![rule(|r| r.list = Some(ListFrom::Merged))]), "compute"),

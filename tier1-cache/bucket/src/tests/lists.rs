@@ -6,7 +6,7 @@ use fallthrough_sim::ListFault;
 use proptest::prelude::*;
 
 use super::world::{World, caller};
-use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ListRequest, ShadowRule};
+use crate::{BucketError, BucketMode, ListFrom, ListRequest, ShadowRule};
 
 fn all(max_keys: usize) -> ListRequest {
     ListRequest { max_keys, ..ListRequest::default() }
@@ -123,14 +123,43 @@ async fn a_deleted_key_that_is_named_like_a_prefix_does_not_hide_the_prefix() {
 
 #[derive(Clone, Debug)]
 struct Case {
-    shadow: BTreeSet<String>,
+    rules: Vec<CaseRule>,
     local: BTreeMap<String, bool>,
     prefix: String,
     delimiter: Option<String>,
     after: Option<String>,
     page: usize,
-    rename: Option<&'static str>,
-    rule_prefix: Option<&'static str>,
+}
+
+/// A rule, and what its shadow has, by the names of here.
+#[derive(Clone, Debug)]
+struct CaseRule {
+    keys: BTreeSet<String>,
+    prefix: Option<&'static str>,
+    before: &'static str,
+    rest: bool,
+    merged: bool,
+}
+
+impl CaseRule {
+    fn takes(&self, key: &str) -> bool {
+        self.prefix.is_none_or(|prefix| key.starts_with(prefix))
+    }
+
+    /// The shadow's name of a key.
+    fn theirs(&self, key: &str) -> Option<String> {
+        let left_away = if self.rest { self.prefix.unwrap_or_default() } else { "" };
+        Some(format!("{}{}", self.before, key.strip_prefix(left_away)?)).filter(|name| !name.is_empty())
+    }
+
+    fn set(&self, name: &str) -> ShadowRule {
+        ShadowRule {
+            key: Some(format!("{}{}", self.before, if self.rest { "{rest}" } else { "{key}" })),
+            prefix: self.prefix.map(str::to_owned),
+            list: Some(if self.merged { ListFrom::Merged } else { ListFrom::Local }),
+            ..super::world::rule_to(name)
+        }
+    }
 }
 
 fn names() -> impl Strategy<Value = String> {
@@ -138,9 +167,29 @@ fn names() -> impl Strategy<Value = String> {
         .prop_map(|parts| parts.concat())
 }
 
-fn case() -> impl Strategy<Value = Case> {
+fn case_rule() -> impl Strategy<Value = CaseRule> {
     (
         prop::collection::btree_set(names(), 0..12),
+        prop::sample::select(vec![None, None, Some("a"), Some("a/"), Some("b"), Some("a/b"), Some("0")]),
+        prop::sample::select(vec!["", "", "old/"]),
+        any::<bool>(),
+        prop::bool::weighted(0.8),
+    )
+        .prop_map(|(keys, prefix, before, rest, merged)| CaseRule { keys, prefix, before, rest, merged })
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (
+        prop::collection::vec(case_rule(), 1..4).prop_map(|rules| {
+            // A rule that is never reached is refused.
+            let mut reached: Vec<CaseRule> = Vec::new();
+            for rule in rules {
+                if !reached.iter().any(|earlier| earlier.takes(rule.prefix.unwrap_or_default())) {
+                    reached.push(rule);
+                }
+            }
+            reached
+        }),
         prop::collection::btree_map(names(), any::<bool>(), 0..12),
         prop_oneof![Just(String::new()), Just("a".to_owned()), Just("a/".to_owned()), names()],
         prop_oneof![
@@ -151,32 +200,33 @@ fn case() -> impl Strategy<Value = Case> {
         ],
         prop_oneof![3 => Just(None), 1 => names().prop_map(Some)],
         1usize..6,
-        prop_oneof![2 => Just(None), 1 => Just(Some("old/"))],
-        prop_oneof![3 => Just(None), 1 => Just(Some("a")), 1 => Just(Some("a/"))],
     )
-        .prop_map(|(shadow, local, prefix, delimiter, after, page, rename, rule_prefix)| Case {
-            shadow,
+        .prop_map(|(rules, local, prefix, delimiter, after, page)| Case {
+            rules,
             local,
             prefix,
             delimiter,
             after,
             page,
-            rename,
-            rule_prefix,
         })
 }
 
-/// What the list must be: keys that are here (`true`) or at the shadow and not deleted here (`false`).
-/// A common prefix all of whose keys are deleted here, but not at the shadow, may be shown.
+/// What the list must be: keys that are here (`true`), or at the shadow of the first rule that takes them and not deleted
+/// here (`false`). A common prefix all of whose keys are deleted here, or are the business of an earlier rule, may be shown.
 fn expected(case: &Case) -> (Vec<String>, BTreeSet<String>) {
     let collapse = |key: &String| {
         let rest = key.strip_prefix(case.prefix.as_str())?;
         let found = case.delimiter.as_ref().and_then(|d| rest.find(d.as_str()).map(|at| at + d.len()));
         Some(found.map_or(key.clone(), |at| key[..case.prefix.len() + at].to_owned()))
     };
-    let behind = case.shadow.iter().filter(|k| case.rule_prefix.is_none_or(|p| k.starts_with(p)));
+    let merged = case.rules.iter().enumerate().filter(|(_, rule)| rule.merged);
+    let behind = merged.flat_map(|(number, rule)| {
+        rule.keys.iter().filter(|k| rule.takes(k) && rule.theirs(k).is_some()).map(move |k| (number, k))
+    });
     let live: BTreeSet<&String> = behind
         .clone()
+        .filter(|(number, k)| !case.rules[..*number].iter().any(|earlier| earlier.takes(k)))
+        .map(|(_, k)| k)
         .filter(|k| case.local.get(*k) != Some(&false))
         .chain(case.local.iter().filter(|(_, live)| **live).map(|(k, _)| k))
         .collect();
@@ -188,7 +238,7 @@ fn expected(case: &Case) -> (Vec<String>, BTreeSet<String>) {
             .collect()
     };
     let must = show(live.into_iter().collect());
-    let may = show(behind.collect())
+    let may = show(behind.map(|(_, k)| k).collect())
         .difference(&must)
         .filter(|n| {
             case.delimiter.is_some() && {
@@ -214,16 +264,17 @@ proptest! {
     fn merged_lists_agree_with_the_model(case in case()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let listed = runtime.block_on(async {
-            let world = World::with(BucketMode::Migrate, EngineOptions::default(), |s: &mut BucketSettings| {
-                s.shadow = vec![ShadowRule {
-                    key: case.rename.map(|before| format!("{before}{{key}}")),
-                    prefix: case.rule_prefix.map(str::to_owned),
-                    ..super::world::rule()
-                }];
-            }).await;
-            for key in &case.shadow {
-                world.origin.object(&format!("{}{key}", case.rename.unwrap_or_default()), 1);
+            let world = World::new(BucketMode::Migrate).await;
+            let mut rules = Vec::new();
+            for (number, rule) in case.rules.iter().enumerate() {
+                let name = format!("old-{number}");
+                let origin = world.origin_named(&name);
+                for key in rule.keys.iter().filter_map(|key| rule.theirs(key)) {
+                    origin.object(&key, 1);
+                }
+                rules.push(rule.set(&name));
             }
+            world.set_rules(&rules).await.unwrap();
             for (key, live) in &case.local {
                 if *live { world.put(key, "1").await.unwrap(); } else { world.delete(key).await; }
             }

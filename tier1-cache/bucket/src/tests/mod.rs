@@ -8,6 +8,7 @@ mod model;
 mod modes;
 mod protection;
 mod races;
+mod rules;
 mod scale;
 mod scrub;
 mod shadows;

@@ -1,5 +1,6 @@
 //! One bucket over one scripted origin.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -19,13 +20,21 @@ use crate::{
     ShadowRefused, ShadowRule, ShadowTarget,
 };
 
-/// Gives every rule the client that the test holds.
+/// Gives every rule the client that the test holds, or the one for the bucket that the rule names.
 #[derive(Debug)]
-pub(super) struct OneShadow(Mutex<Arc<dyn Shadow>>);
+pub(super) struct Shadows {
+    one: Mutex<Arc<dyn Shadow>>,
+    named: Mutex<BTreeMap<String, Arc<dyn Shadow>>>,
+}
 
-impl ShadowFactory for OneShadow {
-    fn shadow(&self, _: &BucketName, _: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
-        Ok(self.0.lock().unwrap().clone())
+impl ShadowFactory for Shadows {
+    fn shadow(&self, _: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
+        let named = self.named.lock().unwrap();
+        let named = match &rule.target {
+            ShadowTarget::S3 { name, .. } => named.get(name),
+            ShadowTarget::Origin { .. } | ShadowTarget::Http { .. } => None,
+        };
+        Ok(named.cloned().unwrap_or_else(|| self.one.lock().unwrap().clone()))
     }
 }
 
@@ -34,7 +43,7 @@ pub(super) struct World {
     pub(super) store: Store,
     pub(super) origin: Arc<Script>,
     pub(super) clock: Arc<TokioClock>,
-    shadows: Arc<OneShadow>,
+    shadows: Arc<Shadows>,
     pub(super) name: BucketName,
 }
 
@@ -73,7 +82,7 @@ impl World {
         let entropy = Arc::new(SeededEntropy::new(7));
         let origin = Script::new();
         let shadow: Arc<dyn Shadow> = Arc::new(ScriptedShadow::of(origin.clone()));
-        let shadows = Arc::new(OneShadow(Mutex::new(shadow)));
+        let shadows = Arc::new(Shadows { one: Mutex::new(shadow), named: Mutex::default() });
         let engine = Engine::new(store.clone(), shadows.clone(), options, clock.clone(), entropy);
         let name = BucketName::parse("photos").unwrap();
         let mut settings = BucketSettings { owner: "main".into(), mode, ..BucketSettings::default() };
@@ -97,8 +106,21 @@ impl World {
     /// From now on rules lead to another origin.
     pub(super) fn another_origin(&self) -> Arc<Script> {
         let origin = Script::new();
-        *self.shadows.0.lock().unwrap() = Arc::new(ScriptedShadow::of(origin.clone()));
+        *self.shadows.one.lock().unwrap() = Arc::new(ScriptedShadow::of(origin.clone()));
         origin
+    }
+
+    /// The origin of rules that name this bucket. To be called before such a rule is set.
+    pub(super) fn origin_named(&self, name: &str) -> Arc<Script> {
+        let origin = Script::new();
+        let shadow = Arc::new(ScriptedShadow::of(origin.clone()));
+        self.shadows.named.lock().unwrap().insert(name.to_owned(), shadow);
+        origin
+    }
+
+    /// Sets the rules of the bucket.
+    pub(super) async fn set_rules(&self, rules: &[ShadowRule]) -> Result<Arc<Bucket>, BucketError> {
+        self.engine.set_bucket(&self.name, &|settings| settings.shadow = rules.to_vec()).await
     }
 
     pub(super) async fn bucket(&self) -> Arc<Bucket> {
@@ -213,9 +235,14 @@ impl World {
 }
 
 pub(super) fn rule() -> ShadowRule {
+    rule_to("old")
+}
+
+/// A rule that leads to a bucket of this name.
+pub(super) fn rule_to(name: &str) -> ShadowRule {
     ShadowRule::to(ShadowTarget::S3 {
         endpoint: "http://origin.test".into(),
-        name: "old".into(),
+        name: name.into(),
         region: "us-east-1".into(),
         credentials: None,
     })

@@ -40,10 +40,16 @@ pub struct Rule {
     /// Only keys with this prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Only keys that match this regular expression.
+    /// Only keys with this suffix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// Only keys that match this regular expression; others are left to the rules that follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+    /// Of this rule's keys, only those that match this regular expression can exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<String>,
-    /// How the origin's key is made: text with `{key}`.
+    /// How the origin's key is made: text with `{key}`, or `{rest}` for what follows the prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Under which name a compute origin's results belong together.
@@ -91,6 +97,8 @@ impl Rule {
     pub(crate) fn shown(rule: &ShadowRule) -> Self {
         let mut shown = Self {
             prefix: rule.prefix.clone(),
+            suffix: rule.suffix.clone(),
+            matches: rule.matches.clone(),
             keys: rule.keys.clone(),
             key: rule.key.clone(),
             edition: rule.edition.clone(),
@@ -124,12 +132,6 @@ impl Rule {
     pub(crate) fn to_store(&self, before: Option<&ShadowRule>) -> Result<ShadowRule, ApiError> {
         self.refuse_later()?;
         let mut rule = ShadowRule::to(self.target(before)?);
-        if self.key.as_ref().is_some_and(|key| !key.contains("{key}")) {
-            return Err(invalid(
-                "`key` has no {key} in it: all keys would be the same object",
-                "write \"folder/{key}\"",
-            ));
-        }
         if self.per_client == Some(0) || self.max_in_flight == Some(0) {
             return Err(invalid(
                 "a limit of 0 would let nothing through",
@@ -137,6 +139,8 @@ impl Rule {
             ));
         }
         rule.prefix = self.prefix.clone();
+        rule.suffix = self.suffix.clone();
+        rule.matches = self.matches.clone();
         rule.keys = self.keys.clone();
         rule.key = self.key.clone();
         rule.edition = self.edition.clone();
