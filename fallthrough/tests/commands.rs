@@ -208,6 +208,38 @@ fn shadows_are_probed_patched_and_keep_their_secrets() {
 }
 
 #[test]
+fn a_bucket_has_several_shadow_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c.toml"), "[network]\nallow-private-origins = true\n").unwrap();
+    let served = Served::serve(folder.path(), &["--config", "c.toml"]);
+    served.json(&["bucket", "create", "photos"]);
+    let set = |flags: &[&str]| {
+        let always = ["shadow", "set", "photos", "--url", "http://127.0.0.1:9/", "--no-probe"];
+        served.ctl(&always.into_iter().chain(flags.iter().copied()).collect::<Vec<_>>())
+    };
+    assert_eq!(set(&["--prefix", "img/", "--suffix", ".png", "--key", "{rest}"]).code, 0);
+    let second = set(&["--rule", "1", "--matches", "^doc/[0-9]+"]);
+    assert_eq!(second.code, 0, "{}", second.err);
+    assert!(second.out.contains("+ shadow.1.matches = ^doc/[0-9]+"), "{}", second.out);
+    assert_eq!(set(&["--rule", "2"]).code, 0);
+    let unreached = set(&["--rule", "3", "--prefix", "a/"]);
+    assert!(unreached.err.contains("shadow rule 3 is never reached, since rule 2"), "{}", unreached.err);
+    let beyond = set(&["--rule", "7"]);
+    assert!(beyond.code == 3 && beyond.err.contains("has 3 shadow rules"), "{}", beyond.err);
+
+    let told = served.ctl(&["shadow", "get", "photos"]);
+    assert!(told.out.contains("rule 0\n") && told.out.contains("rule 2\n"), "{}", told.out);
+    let told = served.json(&["object", "explain", "s3://photos/doc/12"]);
+    assert_eq!(told["rule"][0], 1, "{told}");
+    let fewer = served.ctl(&["shadow", "clear", "photos", "--rule", "1"]);
+    assert_eq!(fewer.code, 0, "{}", fewer.err);
+    let rules = served.json(&["shadow", "get", "photos"])["rules"].clone();
+    assert_eq!((rules.as_array().map(Vec::len), &rules[0]["suffix"]), (Some(2), &".png".into()));
+    assert_eq!(served.ctl(&["shadow", "clear", "photos"]).code, 0);
+    assert_eq!(served.json(&["bucket", "info", "photos"])["mode"], "plain");
+}
+
+#[test]
 fn private_addresses_are_no_shadows_unless_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::serve(folder.path(), &[]);

@@ -23,10 +23,13 @@ pub(crate) enum ShadowCommand {
     },
     /// Try what a bucket falls through to; with flags, as if they were set
     Test(Box<TestArgs>),
-    /// Remove the shadow; what was copied stays, and the bucket becomes plain
+    /// Remove the shadow, or one of its rules; what was copied stays, and a bucket without rules becomes plain
     Clear {
         /// The bucket
         bucket: String,
+        /// Only this rule, from 0; the rules behind it move up
+        #[arg(long, value_name = "NUMBER")]
+        rule: Option<usize>,
         /// Only tell what would change
         #[arg(long)]
         dry_run: bool,
@@ -73,8 +76,10 @@ pub(crate) async fn run(command: ShadowCommand, globals: &Globals) -> Result<(),
         ShadowCommand::Set(args) => set(&client, *args, globals).await,
         ShadowCommand::Get { bucket } => get(&client, &bucket, globals).await,
         ShadowCommand::Test(args) => test(&client, *args, globals).await,
-        ShadowCommand::Clear { bucket, dry_run } => {
-            let query = [("dry_run", yes_no(dry_run))];
+        ShadowCommand::Clear { bucket, rule, dry_run } => {
+            let rule = rule.map(|rule| rule.to_string());
+            let mut query = vec![("dry_run", yes_no(dry_run))];
+            query.extend(rule.as_deref().map(|rule| ("rule", rule)));
             let path = ["buckets", bucket.as_str(), "shadow"];
             let answer: ShadowAnswer = client.call::<(), _>(Method::DELETE, &path, &query, None).await?;
             admin::print_change(&answer, globals.json);

@@ -94,13 +94,37 @@ pub(crate) async fn patch(
     replace(&api, &bucket, how.mode, shadow, How { probe: how.probe, dry_run: how.dry_run }).await
 }
 
+/// Which rules are to go.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HowClear {
+    dry_run: bool,
+    /// One of them, from 0; all if not given.
+    rule: Option<usize>,
+}
+
 pub(crate) async fn clear(
     State(api): State<AdminApi>,
     Path(name): Path<String>,
-    Query(how): Query<How>,
+    Query(how): Query<HowClear>,
 ) -> Result<Json<ShadowAnswer>, ApiError> {
     let bucket = changeable(&api, &parse_bucket(&name)?).await?;
-    replace(&api, &bucket, None, Vec::new(), how).await
+    let mut shadow = bucket.settings.shadow.clone();
+    match how.rule {
+        None => shadow.clear(),
+        Some(rule) if rule < shadow.len() => drop(shadow.remove(rule)),
+        Some(rule) => return Err(no_such_rule(&bucket, rule)),
+    }
+    // What stays was tried when it was set.
+    replace(&api, &bucket, None, shadow, How { probe: false, dry_run: how.dry_run }).await
+}
+
+fn no_such_rule(bucket: &Bucket, rule: usize) -> ApiError {
+    let count = bucket.settings.shadow.len();
+    ApiError::not_found(
+        format!("the bucket {} has {count} shadow rules, there is none with number {rule}", bucket.name),
+        "rules are numbered from 0; the next free number adds one",
+    )
 }
 
 /// Tries the shadow that stands, or the one that a PATCH with this body would make. Saves nothing.
@@ -155,14 +179,7 @@ fn to_store(rules: &[Rule], bucket: &Bucket) -> Result<Vec<ShadowRule>, ApiError
 fn patched(bucket: &Bucket, index: usize, patch: &Value) -> Result<Vec<ShadowRule>, ApiError> {
     let mut shadow = bucket.settings.shadow.clone();
     if index > shadow.len() {
-        return Err(ApiError::not_found(
-            format!(
-                "the bucket {} has {} shadow rules, there is none with number {index}",
-                bucket.name,
-                shadow.len()
-            ),
-            "rules are numbered from 0; the next free number adds one",
-        ));
+        return Err(no_such_rule(bucket, index));
     }
     if !patch.is_object() {
         return Err(ApiError::bad_request("the body must be an object", "/openapi.json describes it"));
