@@ -27,6 +27,7 @@ const HELP: &str = "\
 cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
 cargo xtask bench [--quick] [--write]         measure the built program beside nginx
+cargo xtask bench --objects N [--write]       measure it with N small objects in one bucket
 cargo xtask mutants [NAME]...                 run the tests against each planted bug
 cargo xtask fuzz [--seconds N] [TARGET]...    drive fuzz targets on, each for a minute or N seconds
 cargo xtask torture --minutes N               the long forms of the tests; writes docs/reliability.md
@@ -100,6 +101,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let task = args.next().unwrap_or_default();
     let (mut full, mut install, mut only, mut names) = (false, true, Vec::new(), Vec::new());
     let (mut minutes, mut seconds) = (30, 60);
+    let mut objects = None;
     let mut wish = bench::Wish { quick: false, write: false };
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -111,6 +113,11 @@ fn run(args: Vec<String>) -> Result<bool, String> {
                 seconds = args.next().and_then(|text| text.parse().ok()).ok_or("--seconds needs a number")?;
             }
             "--no-install" => install = false,
+            "--objects" if task == "bench" => {
+                let number =
+                    args.next().and_then(|text| text.parse().ok()).filter(|number| *number >= 10_000);
+                objects = Some(number.ok_or("--objects needs a number, at least 10000")?);
+            }
             "--quick" if task == "bench" => wish.quick = true,
             "--write" if task == "bench" => wish.write = true,
             "--only" => only.push(args.next().ok_or("--only needs the name of a layer")?),
@@ -147,7 +154,11 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         if let report::Outcome::Failed(why) = rust::build_program(&context) {
             return Err(why);
         }
-        return bench::run(&context, wish).map(|()| true);
+        return match objects {
+            Some(objects) => bench::run_many(&context, objects, wish),
+            None => bench::run(&context, wish),
+        }
+        .map(|()| true);
     }
     if task == "mutants" {
         return mutants::run(&context, &names);

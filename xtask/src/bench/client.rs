@@ -34,6 +34,17 @@ impl Connection {
     /// # Errors
     /// The connection broke, or the answer is not a 200 with a Content-Length of `size`.
     pub(crate) fn exchange(&mut self, request: &[u8], size: usize) -> Result<(), String> {
+        match self.fetch(request)?.len() {
+            length if length == size => Ok(()),
+            length => Err(format!("{}: {length} bytes, not {size}", self.address)),
+        }
+    }
+
+    /// Sends `request` and reads the answer to its end; its body.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is not a 200 with a Content-Length.
+    pub(crate) fn fetch(&mut self, request: &[u8]) -> Result<&[u8], String> {
         self.writer.write_all(request).map_err(|error| format!("{}: {error}", self.address))?;
         self.read_line()?;
         if !self.line.starts_with(b"HTTP/1.1 200") {
@@ -51,11 +62,10 @@ impl Connection {
                 length = value.trim_start_matches(':').trim().parse::<usize>().ok();
             }
         }
-        if length != Some(size) {
-            return Err(format!("{}: {length:?} bytes, not {size}", self.address));
-        }
-        self.body.resize(size, 0);
-        self.reader.read_exact(&mut self.body).map_err(|error| format!("{}: {error}", self.address))
+        let length = length.ok_or_else(|| format!("{}: no Content-Length", self.address))?;
+        self.body.resize(length, 0);
+        self.reader.read_exact(&mut self.body).map_err(|error| format!("{}: {error}", self.address))?;
+        Ok(&self.body)
     }
 
     fn read_line(&mut self) -> Result<(), String> {

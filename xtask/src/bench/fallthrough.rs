@@ -82,14 +82,28 @@ impl Fallthrough {
 
     /// A GET that is signed by header; good for a quarter of an hour.
     pub(crate) fn signed(&self, bucket: &str, key: &str) -> Target {
-        Target { address: self.address.clone(), request: self.head(&Method::GET, bucket, key, None) }
+        Target {
+            address: self.address.clone(),
+            request: self.head(&Method::GET, &path(bucket, key), None, None),
+        }
     }
 
     /// A signed PUT of `body`; good for a quarter of an hour.
     pub(crate) fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Target {
-        let mut request = self.head(&Method::PUT, bucket, key, Some(body.len()));
+        let mut request = self.head(&Method::PUT, &path(bucket, key), None, Some(body.len()));
         request.extend_from_slice(body);
         Target { address: self.address.clone(), request }
+    }
+
+    /// A signed list of a bucket; `query` as it stands in the request line.
+    pub(crate) fn list(&self, bucket: &str, query: &str) -> Target {
+        let request = self.head(&Method::GET, &format!("/{bucket}"), Some(query), None);
+        Target { address: self.address.clone(), request }
+    }
+
+    /// Ends the server as an operator would, and waits for it.
+    pub(crate) fn stop(self) -> Result<(), String> {
+        self.process.stop()
     }
 
     /// PUTs an object.
@@ -111,14 +125,14 @@ impl Fallthrough {
         value.and_then(|value| value.trim().parse().ok()).ok_or(format!("/metrics has no {name}"))
     }
 
-    fn head(&self, method: &Method, bucket: &str, key: &str, length: Option<usize>) -> Vec<u8> {
-        let path = format!("/{bucket}/{key}");
+    fn head(&self, method: &Method, path: &str, query: Option<&str>, length: Option<usize>) -> Vec<u8> {
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_str(&self.address).expect("an address fits a header"));
         self.signer
-            .sign_headers(method, &path, None, &mut headers, PayloadMode::Unsigned, self.clock.now())
+            .sign_headers(method, path, query, &mut headers, PayloadMode::Unsigned, self.clock.now())
             .expect("a plain request can be signed");
-        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        let mut head = format!("{method} {target} HTTP/1.1\r\n");
         for (name, value) in &headers {
             head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
         }
@@ -128,4 +142,8 @@ impl Fallthrough {
         head.push_str("\r\n");
         head.into_bytes()
     }
+}
+
+fn path(bucket: &str, key: &str) -> String {
+    format!("/{bucket}/{key}")
 }

@@ -7,9 +7,12 @@ mod client;
 mod cold;
 mod durable;
 mod fallthrough;
+mod many;
 mod nginx;
 mod origin;
 mod process;
+
+pub(crate) use many::run as run_many;
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -39,6 +39,41 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// Sends a signal, `-KILL` or so.
+    ///
+    /// # Errors
+    /// There is no `kill`, or no such process any more.
+    pub(crate) fn signal(&self, signal: &str) -> Result<(), String> {
+        capture(command("kill", Path::new("/")).args([signal, &self.child.id().to_string()])).map(|_| ())
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        self.signal("-TERM")?;
+        let ended = self.child.wait().map_err(|error| error.to_string())?;
+        if ended.success() { Ok(()) } else { Err(format!("it ended with {ended}")) }
+    }
+
+    /// Waits until it has used no more than a tick of CPU for a second, and tells how long that took.
+    ///
+    /// # Errors
+    /// It ended.
+    #[expect(clippy::disallowed_methods, reason = "work in the background gives no event to wait for")]
+    pub(crate) fn until_idle(&self) -> Result<Duration, String> {
+        let (start, mut before) = (Instant::now(), self.cpu()?);
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            let now = self.cpu()?;
+            if now - before <= Duration::from_millis(10) {
+                return Ok(start.elapsed());
+            }
+            before = now;
+        }
+    }
+
     fn proc(&self, file: &str) -> Result<String, String> {
         let path = format!("/proc/{}/{file}", self.child.id());
         std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
