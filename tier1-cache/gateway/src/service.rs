@@ -212,7 +212,14 @@ impl Service {
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
         let host_bucket = self.domains.bucket_of(host).map(str::to_ascii_lowercase);
-        let fits_v2 = matches!(operation, Operation::GetObject | Operation::HeadObject);
+        let fits_v2 = matches!(
+            operation,
+            Operation::GetObject
+                | Operation::HeadObject
+                | Operation::PutObject
+                | Operation::UploadPart
+                | Operation::DeleteObject
+        );
         let claim = Claim { host_bucket: host_bucket.as_deref(), fits_v2, may_sign };
         let sender =
             authenticate(parts, claim, &self.keys, &self.engine, &*self.clock, &self.signatures).await?;
