@@ -3,25 +3,50 @@
 //! What each of them does is in `tests/clients/`; a client that is not here is skipped by name.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::Context;
-use crate::command::{command, find_program, watch};
+use crate::command::{capture, cargo, command, find_program, watch};
 use crate::report::{Check, Outcome};
 use crate::rust::build_program;
 use crate::server::Server;
-use crate::tools::python_programs;
+use crate::tools::{BEFORE_CHECKSUMS, Environment, OLD, TODAY, python_programs};
 
-/// The clients, as `tests/clients/check.py` calls them; each with its program, if it is one.
-const CLIENTS: &[(&str, Option<&str>)] = &[
-    ("aws", Some("aws")),
-    ("boto3", None),
-    ("minio", None),
-    ("pyarrow", None),
-    ("s3fs", None),
-    ("rclone", Some("rclone")),
-    ("s5cmd", Some("s5cmd")),
-    ("s3cmd", Some("s3cmd")),
+/// What a client is, and so where it comes from.
+#[derive(Debug)]
+enum Source {
+    /// A library of Python's, in an environment.
+    Library(&'static Environment),
+    /// A program that Python's packages bring.
+    Packaged(&'static str),
+    /// A program of a package of Debian's: the program, then the package.
+    Debian(&'static str, &'static str),
+    /// A crate, behind a program of ours in `tests/clients/rust`.
+    Crate(&'static str),
+    /// The same, and so long to build that it is done with `--full` alone.
+    LargeCrate(&'static str),
+}
+
+/// The clients, as `tests/clients/check.py` calls them.
+const CLIENTS: &[(&str, Source)] = &[
+    ("aws", Source::Packaged("aws")),
+    ("boto3", Source::Library(&TODAY)),
+    ("boto3-1.35", Source::Library(&BEFORE_CHECKSUMS)),
+    ("boto3-1.10", Source::Library(&OLD)),
+    ("minio", Source::Library(&TODAY)),
+    ("pyarrow", Source::Library(&TODAY)),
+    ("s3fs", Source::Library(&TODAY)),
+    ("s5cmd", Source::Packaged("s5cmd")),
+    ("rclone", Source::Debian("rclone", "rclone")),
+    ("s3cmd", Source::Debian("s3cmd", "s3cmd")),
+    ("restic", Source::Debian("restic", "restic")),
+    ("s3fs-fuse", Source::Debian("s3fs", "s3fs")),
+    ("object_store", Source::Crate("client-object-store")),
+    ("aws-sdk-s3", Source::LargeCrate("client-aws-sdk")),
 ];
+
+/// Where the crates' workspace is.
+pub(crate) const CRATES: &str = "tests/clients/rust";
 
 /// One check per client.
 pub(crate) fn layer(context: &Context) -> Vec<Check> {
@@ -32,36 +57,69 @@ pub(crate) fn layer(context: &Context) -> Vec<Check> {
         Ok(server) => server,
         Err(why) => return vec![Check::new("clients", Outcome::Failed(why))],
     };
-    let programs = python_programs(context);
-    let python = programs.as_ref().ok().map(|programs| programs.join("python"));
-    CLIENTS
-        .iter()
-        .map(|(client, program)| {
-            let outcome = match place(*program, programs.as_deref()) {
-                Ok(place) => {
-                    let python = python.clone().unwrap_or_else(|| PathBuf::from("python3"));
-                    check(context, &server, client, &python, place.as_deref())
-                }
-                Err(why) => Outcome::Skipped(why),
-            };
-            Check::new(*client, outcome)
-        })
-        .collect()
+    let check = |(client, source): &(&str, Source)| {
+        let outcome = match place(context, source) {
+            Ok((python, program)) => check(context, &server, client, &python, program.as_deref()),
+            Err(outcome) => outcome,
+        };
+        Check::new(*client, outcome)
+    };
+    CLIENTS.iter().map(check).collect()
 }
 
-/// Where the client's program is: in our environment, else on the PATH; `None` for a Python library.
-fn place(program: Option<&str>, programs: Result<&Path, &String>) -> Result<Option<PathBuf>, String> {
-    match (program, programs) {
-        (Some(program), Ok(programs)) if programs.join(program).is_file() => Ok(Some(programs.join(program))),
-        (Some(program), programs) => find_program(program).map(Some).ok_or_else(|| match programs {
-            Err(why) if program != "rclone" && program != "s3cmd" => why.clone(),
-            _ => format!("{program} is not installed (a package of Debian's)"),
-        }),
-        (None, Ok(_)) => Ok(None),
-        (None, Err(why)) => Err(why.clone()),
+/// The Python that runs the check, and the client's program, if it is one.
+///
+/// # Errors
+/// How the check ends without it: skipped where something is not here, failed where a build of ours fails.
+fn place(context: &Context, source: &Source) -> Result<(PathBuf, Option<PathBuf>), Outcome> {
+    let any_python =
+        || find_program("python3").ok_or_else(|| Outcome::Skipped("python3 is not installed".to_owned()));
+    match source {
+        Source::Library(environment) => {
+            let programs = python_programs(context, environment).map_err(Outcome::Skipped)?;
+            Ok((programs.join("python"), None))
+        }
+        Source::Packaged(program) => {
+            let programs = python_programs(context, &TODAY).map_err(Outcome::Skipped)?;
+            Ok((programs.join("python"), Some(programs.join(program))))
+        }
+        Source::Debian(program, package) => {
+            let found = find_program(program).ok_or_else(|| {
+                Outcome::Skipped(format!("{program} is not installed (the package {package} of Debian's)"))
+            })?;
+            Ok((any_python()?, Some(found)))
+        }
+        Source::LargeCrate(_) if !context.full => {
+            Err(Outcome::Skipped("takes minutes to build; runs with --full".to_owned()))
+        }
+        Source::Crate(package) | Source::LargeCrate(package) => {
+            Ok((any_python()?, Some(build_crate(context, package)?)))
+        }
     }
 }
 
+/// Builds the program that a crate is behind: in a workspace and a folder of its own, with nothing of the product's.
+fn build_crate(context: &Context, package: &str) -> Result<PathBuf, Outcome> {
+    let workspace = context.root.join(CRATES);
+    let mut fetch = cargo(&workspace);
+    fetch.args(["fetch", "--locked", "--quiet"]);
+    if !context.install {
+        fetch.arg("--offline");
+    }
+    capture(&mut fetch).map_err(Outcome::Skipped)?;
+    let target = context.target.join("clients");
+    let mut build = cargo(&workspace);
+    build.args(["build", "--release", "--locked", "--quiet", "--package", package]);
+    match watch(build.arg("--target-dir").arg(&target)) {
+        Outcome::Passed => Ok(target.join("release").join(package)),
+        other => Err(other),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the seconds of a client are printed, nothing is decided by them"
+)]
 fn check(context: &Context, server: &Server, client: &str, python: &Path, program: Option<&Path>) -> Outcome {
     let mut command = command(python, &context.root);
     command
@@ -74,6 +132,13 @@ fn check(context: &Context, server: &Server, client: &str, python: &Path, progra
     }
     // A home of its own: default settings means that nobody's configuration is read.
     let home = server.folder().join(format!("home-{client}"));
+    let skipped = home.join("skipped");
     command.arg("--home").arg(home);
-    watch(&mut command)
+    let start = Instant::now();
+    let outcome = watch(&mut command);
+    println!("-- {client}: {:.1} s", start.elapsed().as_secs_f64());
+    match (outcome, std::fs::read_to_string(skipped)) {
+        (Outcome::Passed, Ok(why)) => Outcome::Skipped(why),
+        (outcome, _) => outcome,
+    }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::Context;
+use crate::clients;
 use crate::command::{cargo, find_program, watch};
 use crate::report::{Check, Outcome};
 use crate::rust::metadata;
 
-/// Both ways: cargo deny if present, and always our own reading of the rules.
+/// Both ways: cargo deny if present, and always our own reading of the rules, for the clients' crates, too.
 pub(crate) fn layer(context: &Context) -> Vec<Check> {
     let own = match own_findings(context) {
         Ok(findings) => Check::of_findings("licences, bans and sources", &findings),
@@ -50,7 +51,10 @@ fn own_findings(context: &Context) -> Result<Vec<String>, String> {
         .flatten()
         .filter_map(|ban| ban.get("crate").and_then(toml::Value::as_str))
         .collect();
-    Ok(findings(&metadata(&context.root, true)?, &allowed, &banned))
+    // What the clients link is not the product's, but it is built and run here by the same rules.
+    let mut found = findings(&metadata(&context.root, true)?, &allowed, &banned);
+    found.extend(findings(&metadata(&context.root.join(clients::CRATES), true)?, &allowed, &banned));
+    Ok(found)
 }
 
 fn strings(value: Option<&toml::Value>) -> BTreeSet<&str> {

@@ -33,7 +33,8 @@ cargo xtask fuzz [--seconds N] [TARGET]...    drive fuzz targets on, each for a 
 cargo xtask torture --minutes N               the long forms of the tests; writes docs/reliability.md
 cargo xtask layers                            list the layers
 
---full         also the planted bugs, the fuzz targets, and the tests marked #[ignore = \"...\"]
+--full         also the planted bugs, the fuzz targets, the clients that are long to build, and the tests marked
+               #[ignore = \"...\"]
 --only LAYER   this layer only; may be repeated
 --no-install   use what is here: install no Python and no npm package
 --quick        a tenth of the requests

@@ -29,9 +29,11 @@ pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, String> {
         .ok_or_else(|| "cargo names no target folder".to_owned())
 }
 
-/// rustfmt, nothing rewritten.
+/// rustfmt, nothing rewritten; also of the clients' crates, which are a workspace of their own.
 pub(crate) fn format(context: &Context) -> Vec<Check> {
-    vec![Check::new("format", watch(cargo(&context.root).args(["fmt", "--all", "--", "--check"])))]
+    let format = |root: &Path| watch(cargo(root).args(["fmt", "--all", "--", "--check"]));
+    let clients = context.root.join(crate::clients::CRATES);
+    vec![Check::new("format", format(&context.root)), Check::new("clients", format(&clients))]
 }
 
 /// clippy over all targets.

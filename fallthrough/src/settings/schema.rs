@@ -159,8 +159,9 @@ const S3: &[Key] = &[
         "presigned-v2",
         "true or false",
         "true",
-        "Whether presigned URLs of signature version 2 are accepted, for GET and HEAD of objects alone. Clients without \
-         a region still make them. Such a URL has no longest life. Requests signed so in their headers are never accepted.",
+        "Whether presigned URLs of signature version 2 are accepted, for GET, HEAD, PUT and DELETE of single objects and \
+         PUT of parts. boto3 makes them unless it is told otherwise. Such a URL has no longest life. Requests signed so \
+         in their headers are never accepted.",
     ),
     Key::value(
         "max-connections",

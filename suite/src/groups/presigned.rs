@@ -208,9 +208,25 @@ fn version_2(table: &mut Table) {
             .gives(200)
             .has("content-type", "text/x-two"),
     );
+    table
+        .case("SigV2: PUT")
+        .ask(put("key", "by anybody").presigned_v2(600).gives(200).has("etag", etag(b"by anybody")))
+        .ask(get("key").gives(200).gives_body("by anybody"));
+    table
+        .case("SigV2: DELETE")
+        .place("key", "hello")
+        .ask(delete("key").presigned_v2(600).gives(204))
+        .ask(get("key").fails(404, "NoSuchKey"));
     let url = || get("key").presigned_v2(600);
     let rows = [
         ("expired", get("key").presigned_v2(-5), 403, "AccessDenied"),
+        ("expired PUT", put("key", "late").presigned_v2(-5), 403, "AccessDenied"),
+        (
+            "another type than was signed",
+            put("key", "x").presigned_v2(600).then_set("content-type", "text/html"),
+            403,
+            "SignatureDoesNotMatch",
+        ),
         ("another key", url().then_in_path("/key", "/kez"), 403, "SignatureDoesNotMatch"),
         (
             "another signature",

@@ -99,7 +99,7 @@ impl Sender {
 pub(crate) struct Signatures {
     /// Of version 4.
     pub(crate) v4: VerifyPolicy,
-    /// Presigned URLs of version 2 as well, for GET and HEAD of objects.
+    /// Presigned URLs of version 2 as well, for single objects and parts.
     pub(crate) presigned_v2: bool,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Claim<'a> {
     /// The bucket that the host names.
     pub(crate) host_bucket: Option<&'a str>,
     /// Whether version 2 signs all that selects what is done. It covers neither the host nor every parameter, so it is
-    /// good for reads of objects alone, at addresses where everybody's objects have one name.
+    /// good for reading, writing and deleting one object alone, at addresses where everybody's objects have one name.
     pub(crate) fits_v2: bool,
     /// Whether the sender may sign at all.
     pub(crate) may_sign: bool,

@@ -76,7 +76,8 @@ pub struct GatewayOptions {
     pub region: String,
     /// The only region that requests may be signed for; `None`: any, since many clients have one of their own.
     pub signing_region: Option<String>,
-    /// Whether presigned URLs of signature version 2 are accepted, for GET and HEAD of objects.
+    /// Whether presigned URLs of signature version 2 are accepted, for GET, HEAD, PUT and DELETE of objects and PUT of
+    /// parts.
     pub presigned_v2: bool,
     /// Connections open at once; one more is answered 503 and closed.
     pub max_connections: usize,

@@ -149,7 +149,8 @@ fn rewrite(
     let mut separator = '?';
     for (name, value) in exchange.query.iter() {
         let lower = name.to_ascii_lowercase();
-        if lower.starts_with("x-amz-") || lower == "x-id" {
+        let of_a_signature = ["AWSAccessKeyId", "Signature", "Expires"].contains(&name);
+        if lower.starts_with("x-amz-") || lower == "x-id" || of_a_signature {
             continue;
         }
         target.push(separator);

@@ -12,8 +12,8 @@ use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
 use futures::FutureExt;
 use http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, ORIGIN, SERVER, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, ORIGIN, SERVER,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
@@ -103,6 +103,8 @@ struct Seen {
     sharing: Sharing,
     /// The answer belongs to a website.
     website: bool,
+    /// The client waited for `100 Continue` and gets its answer instead.
+    unasked: bool,
 }
 
 impl Service {
@@ -148,6 +150,7 @@ impl Service {
             resource: String::new(),
             sharing: Sharing::Open,
             website: false,
+            unasked: false,
         };
         let handled =
             AssertUnwindSafe(self.handle(peer, smuggled, &parts, body, &mut seen)).catch_unwind().await;
@@ -166,8 +169,15 @@ impl Service {
         body: Incoming,
         seen: &mut Seen,
     ) -> Result<Reported, Refusal> {
+        let waits = parts
+            .headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        // Nobody is asked for a body of no bytes.
+        let is_empty = body.is_end_stream();
         let mut body = Some(body);
         let result = self.dispatch(peer, smuggled, parts, &mut body, seen).await;
+        seen.unasked = waits && (is_empty || body.is_some());
         // A client that waits for `100 Continue` has sent nothing and will not.
         let sends_anyway = result.is_err() && !parts.headers.contains_key(EXPECT);
         if let Some(body) = body.filter(|_| sends_anyway) {
@@ -212,7 +222,14 @@ impl Service {
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
         let host_bucket = self.domains.bucket_of(host).map(str::to_ascii_lowercase);
-        let fits_v2 = matches!(operation, Operation::GetObject | Operation::HeadObject);
+        let fits_v2 = matches!(
+            operation,
+            Operation::GetObject
+                | Operation::HeadObject
+                | Operation::PutObject
+                | Operation::UploadPart
+                | Operation::DeleteObject
+        );
         let claim = Claim { host_bucket: host_bucket.as_deref(), fits_v2, may_sign };
         let sender =
             authenticate(parts, claim, &self.keys, &self.engine, &*self.clock, &self.signatures).await?;
@@ -512,6 +529,10 @@ impl Service {
                 let policy = if seen.website { WEBSITE_CSP } else { ANONYMOUS_CSP };
                 headers.insert(CONTENT_SECURITY_POLICY, policy);
             }
+        }
+        if seen.unasked {
+            // Some clients (botocore of 1.13, of 1.35) read what follows on the connection wrongly from then on.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(report) = &report {
             write(report, first_byte, headers);

@@ -1,4 +1,4 @@
-//! Presigned URLs of Signature Version 2, for GET and HEAD of objects: clients without a region still make them.
+//! Presigned URLs of Signature Version 2, for single objects: boto3 makes them to this day, unless it is told otherwise.
 //!
 //! Rules: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/RESTAuthentication.html>, "Query string request
 //! authentication alternative". Of the query, this signature covers only the parameters that select what is answered:
@@ -11,12 +11,13 @@ use base64::engine::general_purpose::STANDARD;
 use fallthrough_object::{Mutant, Timestamp, planted};
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use sha1::Sha1;
 use subtle::ConstantTimeEq;
 
 use super::{AuthError, Secret, Verified};
 use crate::date;
+use crate::payload::PayloadMode;
 use crate::uri::{decode, decode_plus};
 
 /// Parameters that are part of what is signed, in order.
@@ -54,12 +55,16 @@ const SUBRESOURCES: [&str; 31] = [
     "inventory",
 ];
 
+/// How the body is protected, if anything says so.
+const PAYLOAD_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+
 /// A claim that is well-formed and in time, but not proved, as [`super::Presented`] is for version 4.
 #[derive(Clone, Debug)]
 pub struct PresentedV2 {
     access_key: String,
     string_to_sign: String,
     signature: Vec<u8>,
+    payload: PayloadMode,
 }
 
 impl PresentedV2 {
@@ -83,7 +88,15 @@ impl PresentedV2 {
         if headers.contains_key(AUTHORIZATION) {
             return Err(AuthError::Ambiguous);
         }
-        if method != Method::GET && method != Method::HEAD {
+        if ![Method::GET, Method::HEAD, Method::PUT, Method::DELETE].contains(method) {
+            return Err(AuthError::SigV2);
+        }
+        // As every x-amz-* header it is signed, if it is there.
+        let payload = match headers.get(&PAYLOAD_HASH).map(|value| value.to_str().unwrap_or("")) {
+            Some(value) => PayloadMode::parse(value)?,
+            None => PayloadMode::Unsigned,
+        };
+        if payload.has_signed_chunks() {
             return Err(AuthError::SigV2);
         }
         let malformed = |what: &str| AuthError::QueryMalformed { what: what.to_owned(), region: None };
@@ -95,11 +108,10 @@ impl PresentedV2 {
             let (expired_at, server_time) = (date::format_iso(until), date::format_iso(now));
             return Err(AuthError::Expired { expires_secs: 0, expired_at, server_time });
         }
-        let text =
-            |name: &http::HeaderName| headers.get(name).map_or("", |value| value.to_str().unwrap_or(""));
+        let text = |name: &HeaderName| headers.get(name).map_or("", |value| value.to_str().unwrap_or(""));
         let mut string_to_sign = format!(
             "{method}\n{}\n{}\n{expires}\n",
-            text(&http::HeaderName::from_static("content-md5")),
+            text(&HeaderName::from_static("content-md5")),
             text(&CONTENT_TYPE)
         );
         push_amz_headers(&mut string_to_sign, headers, raw_query);
@@ -109,7 +121,7 @@ impl PresentedV2 {
         }
         string_to_sign.push_str(raw_path);
         push_subresources(&mut string_to_sign, raw_query);
-        Ok(Some(Self { access_key, string_to_sign, signature }))
+        Ok(Some(Self { access_key, string_to_sign, signature, payload }))
     }
 
     /// The access key that the request claims.
@@ -131,7 +143,7 @@ impl PresentedV2 {
                 signature: STANDARD.encode(&self.signature),
             });
         }
-        Ok(Verified::by_v2(principal, self.access_key, secret))
+        Ok(Verified::by_v2(principal, self.access_key, secret, self.payload))
     }
 }
 
@@ -271,6 +283,8 @@ mod tests {
         let longer = good.replace(&until.unix_secs().to_string(), "1999999999");
         let rows = [
             (Method::HEAD, "/b/k", good.clone()),
+            (Method::PUT, "/b/k", good.clone()),
+            (Method::DELETE, "/b/k", good.clone()),
             (Method::GET, "/b/k2", good.clone()),
             (Method::GET, "/b/k", longer),
             (Method::GET, "/b/k", format!("{good}&acl")),
@@ -290,7 +304,25 @@ mod tests {
         let with =
             PresentedV2::parse(&Method::GET, "/b/k", Some(&good), &headers, None, NOW).unwrap().unwrap();
         assert!(with.verify((), &secret).is_err(), "a header that was not signed");
-        assert!(matches!(verify(&Method::PUT, "/b/k", &good), Err(AuthError::SigV2)));
+        assert!(matches!(verify(&Method::POST, "/b/k", &good), Err(AuthError::SigV2)));
+    }
+
+    #[test]
+    fn the_body_is_held_to_what_is_signed_of_it() {
+        let query = presign_v2("AK", &Secret::new("s"), &Method::PUT, "/b/k", Timestamp(NOW.0 + 1000));
+        let parse = |value: Option<&'static str>| {
+            let value = value.map(http::HeaderValue::from_static);
+            let headers = value.map(|value| (PAYLOAD_HASH, value)).into_iter().collect();
+            PresentedV2::parse(&Method::PUT, "/b/k", Some(&query), &headers, None, NOW)
+        };
+        let plain = parse(None).unwrap().unwrap();
+        assert_eq!(plain.verify((), &Secret::new("s")).unwrap().payload(), PayloadMode::Unsigned);
+        let trailer = parse(Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER")).unwrap().unwrap();
+        assert_eq!(trailer.payload, PayloadMode::UnsignedChunksWithTrailer);
+        // There is no signature of version 4 that a chunk could be chained to.
+        let signed = parse(Some("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"));
+        assert!(matches!(signed, Err(AuthError::SigV2)));
+        assert!(matches!(parse(Some("abc")), Err(AuthError::BadPayloadHash(_))));
     }
 
     #[test]

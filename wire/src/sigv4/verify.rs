@@ -109,15 +109,15 @@ impl Presented {
 }
 
 impl<P> Verified<P> {
-    /// Of a presigned URL of version 2, whose signature matches: it has no body, and so no chunks to verify.
-    pub(super) fn by_v2(principal: P, access_key: String, secret: &Secret) -> Self {
+    /// Of a presigned URL of version 2, whose signature matches. Chunks of its body are never signed.
+    pub(super) fn by_v2(principal: P, access_key: String, secret: &Secret, payload: PayloadMode) -> Self {
         let scope = Scope { date: String::new(), region: String::new(), service: String::new() };
         let key = SigningKey::derive(secret, &scope);
         Self {
             principal,
             access_key,
             place: AuthPlace::Query,
-            payload: PayloadMode::Unsigned,
+            payload,
             chain: ChunkChain::new(key, String::new(), scope, [0; 32]),
             is_v2: true,
         }

@@ -179,3 +179,38 @@ async fn a_body_is_asked_for_only_after_authentication() {
         assert_eq!(Reply::read(&mut socket, false).await.code(), code);
     }
 }
+
+/// botocore, of 1.13 as of 1.35, reads the answer to its next request wrongly and waits for more until it gives up.
+#[tokio::test]
+async fn a_connection_ends_with_an_answer_that_comes_instead_of_100_continue() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let put = |client: &crate::client::Client, body: &[u8]| {
+        client.call("PUT", "/photos/k").header("Expect", "100-Continue").body(body).encode().0
+    };
+    let wrong = world.client((crate::world::MAIN.0, "wrong"));
+    for (head, status) in [(put(&client, b""), 200), (put(&wrong, b""), 403), (put(&wrong, b"hello"), 403)] {
+        let mut socket = client.connect().await;
+        socket.write_all(&head).await.unwrap();
+        let reply = Reply::read(&mut socket, false).await;
+        assert_eq!((reply.status, reply.header("connection")), (status, "close"));
+        assert_eq!(socket.read(&mut [0]).await.unwrap(), 0, "the connection is closed");
+    }
+    // Who does not wait goes on, with no body and with one that was asked for.
+    let mut socket = client.connect().await;
+    for (head, body) in [
+        client.call("PUT", "/photos/k").encode(),
+        client.call("PUT", "/photos/k").header("expect", "100-continue").body(b"hello").encode(),
+        client.call("GET", "/photos/k").encode(),
+    ] {
+        let asks = !body.is_empty();
+        socket.write_all(&head).await.unwrap();
+        if asks {
+            socket.read_exact(&mut [0; 25]).await.unwrap();
+            socket.write_all(&body).await.unwrap();
+        }
+        let reply = Reply::read(&mut socket, false).await;
+        assert_eq!((reply.status, reply.header("connection")), (200, ""));
+    }
+}
