@@ -190,6 +190,12 @@ impl OriginGate {
             .set(f64::from(line.admission.queue_len()));
     }
 
+    /// Clients that wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> u32 {
+        self.line().admission.queue_len()
+    }
+
     /// When `client`, if it is sent away now, should come back.
     pub(crate) fn retry_after(&self, client: &Arc<str>) -> Duration {
         self.line().admission.retry_after(client)

@@ -199,7 +199,11 @@ impl Admission {
         // Who came in the background may wait in the line of the client that came for it.
         let own = self.clients.get(client).is_some_and(|own| own.waiting.contains(&ticket));
         let other = || self.clients.iter().find(|(_, other)| other.waiting.contains(&ticket));
-        let line = if own { client.clone() } else { other().map_or_else(|| client.clone(), |(name, _)| name.clone()) };
+        let line = if own {
+            client.clone()
+        } else {
+            other().map_or_else(|| client.clone(), |(name, _)| name.clone())
+        };
         let client = &line;
         let Some(entry) = self.clients.get_mut(client) else { return !self.in_flight.contains_key(&ticket) };
         if let Some(place) = entry.waiting.iter().position(|t| *t == ticket) {
@@ -377,7 +381,10 @@ mod tests {
             let reader = now(a.ask(&client("x")));
             let waiting = queued(a.ask(&client("x")));
             assert_eq!(a.release(running[0], None), vec![waiting]);
-            assert!(a.release(reader, None).is_empty(), "three are in flight: that is the background's bound");
+            assert!(
+                a.release(reader, None).is_empty(),
+                "three are in flight: that is the background's bound"
+            );
             assert_eq!(a.release(waiting, None), vec![next]);
             for ticket in [running[1], running[2], next] {
                 a.release(ticket, None);
