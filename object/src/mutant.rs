@@ -128,6 +128,8 @@ mutants! {
     LastByteEarly in bucket,
     /// The end of a fill lets nobody else in.
     PermitLeaked in bucket,
+    /// What nobody waits for takes all places in front of an origin.
+    BackgroundTakesAll in bucket,
     /// An origin that fails is asked again and again.
     BreakerStaysClosed in bucket,
     /// Every attempt at one key counts as a failure of the whole origin.

@@ -10,6 +10,7 @@ mod engine_flags;
 mod joined;
 mod key;
 mod key_env;
+mod migrate;
 mod model;
 mod object;
 mod origin;
@@ -110,6 +111,9 @@ enum Command {
     /// What a bucket falls through to
     #[command(subcommand)]
     Shadow(shadow::ShadowCommand),
+    /// Moving what is behind a bucket here
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Access keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -165,6 +169,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, Failure> {
         | Command::Doctor(_)
         | Command::Bucket(_)
         | Command::Shadow(_)
+        | Command::Migrate(_)
         | Command::Key(_)
         | Command::Object(_)
         | Command::Origin(_)
@@ -191,6 +196,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(command) => doctor::run(command, &globals).await,
         Command::Bucket(command) => bucket::run(command, &globals).await,
         Command::Shadow(command) => shadow::run(command, &globals).await,
+        Command::Migrate(command) => migrate::run(command, &globals).await,
         Command::Key(command) => key::run(command, &globals).await,
         Command::Object(command) => object::run(command, &globals).await,
         Command::Origin(command) => origin::run(command, &globals).await,

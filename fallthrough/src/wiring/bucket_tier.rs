@@ -72,6 +72,7 @@ pub(crate) struct RunningBucketTier {
     sweeping: JoinHandle<()>,
     expiring: JoinHandle<()>,
     living: JoinHandle<()>,
+    migrating: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
     scrubbing: JoinHandle<()>,
 }
@@ -187,6 +188,10 @@ impl BucketTierPlan {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_lifecycle(stop).await })
         };
+        let migrating = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_migrations(stop).await })
+        };
         let secure = certificate.is_some();
         let watching = certificate
             .zip(known)
@@ -210,6 +215,7 @@ impl BucketTierPlan {
             sweeping,
             expiring,
             living,
+            migrating,
             watching,
             scrubbing,
         })
@@ -254,6 +260,9 @@ impl RunningBucketTier {
         }
         if self.living.await.is_err() {
             tracing::error!("the lifecycle worker panicked");
+        }
+        if self.migrating.await.is_err() {
+            tracing::error!("the worker of migrations panicked");
         }
         if let Some(watching) = self.watching
             && watching.await.is_err()

@@ -16,6 +16,7 @@ impl Read<'_> {
     /// Waits until the fill can answer, at most the client's patience, and answers from it.
     pub(crate) async fn read_fill(&self, fill: &Fill, came: Came) -> Answer<Object> {
         let inner = &self.engine.inner;
+        fill.standing.wanted_by(&self.caller.client);
         let progress = fill.progress.listen();
         let awaited_its_commit = came == Came::Later && matches!(progress.last().stage, Stage::Verified(..));
         let word = match came {

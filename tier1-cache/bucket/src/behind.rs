@@ -55,7 +55,19 @@ pub(crate) struct Cold {
 /// a shadow; entries of removed buckets go with them.
 pub(crate) type BehindMap = BTreeMap<BucketId, (u64, Arc<Rules>)>;
 
+impl Behind {
+    /// Whether all that is there under the rule's prefix can be listed by the names of here, whatever LIST shows.
+    pub(crate) fn can_list(&self) -> bool {
+        matches!(self.dialect, Dialect::S3 { .. }) && self.rule.renaming().is_some()
+    }
+}
+
 impl Rules {
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> &[Arc<Behind>] {
+        &self.0
+    }
+
     /// What they say of `key`.
     pub(crate) fn fall(&self, key: &Key) -> Fall {
         for behind in &self.0 {

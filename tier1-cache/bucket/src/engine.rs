@@ -164,6 +164,7 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) memory: Mutex<crate::memory::FillMemory>,
     pub(crate) scrub: crate::scrub::ScrubControl,
+    pub(crate) migrations: crate::migrate::Migrations,
     pub(crate) shadows: Arc<dyn ShadowFactory>,
     pub(crate) behind: Mutex<BehindMap>,
     // Bounded by the number of distinct targets ever set since start.
@@ -193,6 +194,7 @@ impl Engine {
                 stop: CancellationToken::new(),
                 memory: Mutex::default(),
                 scrub: crate::scrub::ScrubControl::default(),
+                migrations: crate::migrate::Migrations::default(),
                 shadows,
                 behind: Mutex::default(),
                 gates: Mutex::default(),

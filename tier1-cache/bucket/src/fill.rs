@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
 use crate::behind::Behind;
+use crate::core::admission::Priority;
 use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
 use crate::core::keystate::{Purpose, RuleView, Situation, overtaken};
@@ -72,6 +73,8 @@ pub(crate) struct FillOrder {
     pub(crate) same_only: bool,
     /// Whose share it counts against.
     pub(crate) client: Arc<str>,
+    /// Whether a client waits for it.
+    pub(crate) priority: Priority,
     pub(crate) hops: u32,
     pub(crate) request_id: Arc<str>,
     /// The first reader's trace: those who join later see it in their own only as time.
@@ -89,7 +92,7 @@ impl Engine {
         let base = order.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
         let started = inner.clock.monotonic();
         let origin = order.behind.origin.clone();
-        let standing = Standing::new(order.behind.gate.clone(), order.client.clone());
+        let standing = Standing::new(order.behind.gate.clone(), order.client.clone(), order.priority);
         let joined = inner.fills.with(|fills| {
             if inner.tasks.is_closed() {
                 return Err(TableFull);

@@ -12,6 +12,7 @@ use crate::api::{
     Admission, Answer, BucketError, CacheReport, CacheWord, Caller, GetRequest, Object, ObjectBody,
 };
 use crate::behind::{Cold, Fall};
+use crate::core::admission::Priority;
 use crate::core::commit::MAX_CONFLICTS;
 use crate::core::keystate::{ColdHead, Decision, RuleView, Situation, believed, on_cold_head, on_get};
 use crate::core::mutants::{Mutant, planted};
@@ -290,7 +291,7 @@ impl Read<'_> {
             return damaged("damaged");
         };
         let caller = Caller { trace: Some(self.trace()), ..self.caller.clone() };
-        match self.engine.refill(self.bucket, &self.request.key, entry, client, &caller) {
+        match self.engine.refill(self.bucket, &self.request.key, entry, client, Priority::Client, &caller) {
             Ok(Some((fill, came))) => self.read_fill(&fill, came).await,
             Ok(None) => damaged("damaged"),
             Err(error) => failed(CacheWord::Hit, "damaged", error),
@@ -384,6 +385,7 @@ impl Read<'_> {
             judged,
             same_only: false,
             client,
+            priority: Priority::Client,
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),

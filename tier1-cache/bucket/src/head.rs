@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::BucketError;
 use crate::ask::{ask, refusal};
 use crate::behind::Behind;
+use crate::core::admission::Priority;
 use crate::core::commit::{TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
 use crate::core::keystate::Purpose;
@@ -88,7 +89,7 @@ impl Engine {
     pub(crate) fn join_head(&self, order: HeadOrder) -> Result<(Arc<Asking>, Came), BucketError> {
         let inner = &self.inner;
         let base = order.entry.as_ref().map_or(Revision(0), |entry| entry.revision);
-        let standing = Standing::new(order.behind.gate.clone(), order.client.clone());
+        let standing = Standing::new(order.behind.gate.clone(), order.client.clone(), Priority::Client);
         let joined = inner.heads.with(|heads| {
             if inner.tasks.is_closed() {
                 return Err(TableFull);

@@ -30,8 +30,10 @@ mod list;
 mod list_uploads;
 mod memory;
 mod mend;
+mod migrate;
 mod multipart;
 mod origins;
+mod pace;
 mod pass;
 mod put;
 mod reader;
@@ -52,11 +54,16 @@ pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use fallthrough_store::{
-    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart,
-    ObjectInfo, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
-    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
+    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, ListFrom,
+    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, Part, PartChecksums,
+    Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
+    ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk,
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
+pub use migrate::{
+    MigrationOrder, MigrationProgress, MigrationRate, MigrationRefused, MigrationStatus,
+    outcome as migration_outcome,
+};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

@@ -453,15 +453,8 @@ impl Merge<'_> {
     /// What a shadow is asked for; `None`: nothing that is still to be listed can be there.
     fn query(&self, behind: &Behind) -> Option<ListQuery> {
         let renaming = behind.rule.renaming()?;
-        let (own, asked) = (behind.rule.prefix(), self.request.prefix.as_str());
-        // The rule's prefix and the request's: one begins with the other, or nothing can match.
-        let prefix = if own.starts_with(asked) {
-            own
-        } else if asked.starts_with(own) {
-            asked
-        } else {
-            return None;
-        };
+        let asked = self.request.prefix.as_str();
+        let prefix = behind.rule.common_prefix(asked)?;
         // A delimiter inside the rule's own prefix cannot be handed on: it would collapse from elsewhere.
         let delimiter = self.request.delimiter.clone().filter(|d| !d.is_empty() && prefix == asked);
         let start_after = match (&self.skip, &delimiter) {

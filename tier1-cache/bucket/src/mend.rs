@@ -7,6 +7,7 @@ use fallthrough_store::{BlobId, Bucket, BucketMode, Entry, EntryState, Quarantin
 
 use crate::api::{BucketError, Caller};
 use crate::behind::Cold;
+use crate::core::admission::Priority;
 use crate::engine::Engine;
 use crate::fill::{Came, Fill, FillOrder};
 
@@ -59,6 +60,7 @@ impl Engine {
         key: &Key,
         entry: &Arc<Entry>,
         client: Arc<str>,
+        priority: Priority,
         caller: &Caller,
     ) -> Result<Option<(Arc<Fill>, Came)>, BucketError> {
         let EntryState::Filled(_, provenance) = &entry.state else { return Ok(None) };
@@ -75,6 +77,7 @@ impl Engine {
             judged,
             same_only,
             client,
+            priority,
             hops: caller.hops,
             request_id: caller.request_id.clone(),
             trace: caller.trace.unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
@@ -96,7 +99,7 @@ impl Engine {
         let request_id = client.clone();
         let scrubber =
             Caller { client: client.clone(), signed: true, may_fill: true, hops: 0, request_id, trace: None };
-        let fill = match self.refill(bucket, key, entry, client, &scrubber) {
+        let fill = match self.refill(bucket, key, entry, client, Priority::Background, &scrubber) {
             Ok(Some((fill, _))) => fill,
             Ok(None) => return Ok(false),
             Err(error) => {

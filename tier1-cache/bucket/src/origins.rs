@@ -9,7 +9,7 @@ use fallthrough_object::{Clock, Monotonic};
 use tokio::sync::oneshot;
 
 use crate::api::BucketError;
-use crate::core::admission::{Admission, Admitted, Limits, Ticket};
+use crate::core::admission::{Admission, Admitted, Limits, Priority, Ticket};
 use crate::core::breaker::{Breaker, Circuit, Sent, Subject};
 use crate::core::mutants::{Mutant, planted};
 use crate::core::rest::Rest;
@@ -110,20 +110,28 @@ impl OriginGate {
         client: &Arc<str>,
         longest: Duration,
     ) -> Result<Permit, BucketError> {
-        self.enter(client)?.admitted(longest).await
+        self.enter(client, Priority::Client)?.admitted(longest).await
     }
 
     /// Takes a place in front of the origin.
     ///
     /// # Errors
     /// [`BucketError::SlowDown`] if the origin asked to be left alone, or there is no room in the queue.
-    pub(crate) fn enter(self: &Arc<Self>, client: &Arc<str>) -> Result<Entrance, BucketError> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        client: &Arc<str>,
+        priority: Priority,
+    ) -> Result<Entrance, BucketError> {
         let asked = self.clock.monotonic();
         if let Some(rest) = self.resting() {
             return Err(self.busy(client, rest));
         }
         let mut line = self.line();
-        let (ticket, woken) = match line.admission.ask(client) {
+        let asked_for = match priority {
+            Priority::Client => line.admission.ask(client),
+            Priority::Background => line.admission.ask_in_background(client),
+        };
+        let (ticket, woken) = match asked_for {
             Admitted::Now(ticket) => (ticket, None),
             Admitted::Queued(ticket) => {
                 let (wake, woken) = oneshot::channel();
@@ -143,7 +151,18 @@ impl OriginGate {
 
     fn release(&self, ticket: Ticket, service: Option<Duration>) {
         let mut line = self.line();
-        let mut woken = line.admission.release(ticket, service);
+        let woken = line.admission.release(ticket, service);
+        self.wake(&mut line, woken);
+    }
+
+    /// A client waits from now on for what entered in the background.
+    pub(crate) fn promote(&self, ticket: Ticket, client: &Arc<str>) {
+        let mut line = self.line();
+        let woken = line.admission.promote(ticket, client);
+        self.wake(&mut line, woken);
+    }
+
+    fn wake(&self, line: &mut Line, mut woken: Vec<Ticket>) {
         // A ticket whose owner is gone is released in its turn, or its place would be lost.
         while let Some(next) = woken.pop() {
             let alive = line.wakers.remove(&next).is_some_and(|wake| wake.send(()).is_ok());
@@ -151,7 +170,7 @@ impl OriginGate {
                 woken.extend(line.admission.release(next, None));
             }
         }
-        self.show(&line);
+        self.show(line);
     }
 
     fn leave(&self, ticket: Ticket, client: &Arc<str>) {
@@ -169,6 +188,12 @@ impl OriginGate {
     fn show(&self, line: &Line) {
         metrics::gauge!("fallthrough_origin_queue_length", "origin" => self.name.to_string())
             .set(f64::from(line.admission.queue_len()));
+    }
+
+    /// Clients that wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> u32 {
+        self.line().admission.queue_len()
     }
 
     /// When `client`, if it is sent away now, should come back.

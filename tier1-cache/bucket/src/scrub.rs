@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::mend::Suspect;
+use crate::pace::Pace;
 
 /// Rows of the index that are read at once.
 const PAGE_ROWS: usize = 64;
@@ -566,39 +567,6 @@ impl Scrubber {
         if let Some(ended) = self.record.last.and_then(|last| last.ended) {
             metrics::gauge!("fallthrough_scrub_last_completed_timestamp_seconds")
                 .set(ended.0 as f64 / 1000.0);
-        }
-    }
-}
-
-/// Keeps the bytes that are read under so many a second.
-#[derive(Debug)]
-struct Pace {
-    /// 0: none.
-    limit: u64,
-    began: Option<Monotonic>,
-    spent: u64,
-}
-
-impl Pace {
-    fn new(limit: u64) -> Self {
-        Self { limit, began: None, spent: 0 }
-    }
-
-    async fn spend(&mut self, engine: &Engine, bytes: u64) {
-        if self.limit == 0 {
-            // Others get their turn all the same.
-            return tokio::task::yield_now().await;
-        }
-        let now = engine.inner.clock.monotonic();
-        let began = *self.began.get_or_insert(now);
-        self.spent += bytes;
-        let due = Duration::from_secs_f64(self.spent as f64 / self.limit as f64);
-        let ahead = due.saturating_sub(now.since(began));
-        if ahead.is_zero() {
-            // Time that was lost is not made up for: the disk was busy with something more important.
-            (self.began, self.spent) = (None, 0);
-        } else {
-            tokio::time::sleep(ahead).await;
         }
     }
 }

@@ -7,15 +7,22 @@ use std::time::Duration;
 use fallthrough_object::Monotonic;
 
 use crate::api::BucketError;
-use crate::core::admission::Ticket;
+use crate::core::admission::{Priority, Ticket};
 use crate::origins::{OriginGate, Permit};
 
 /// The place of one fill or HEAD. Shared between its task and those who wait for it.
 #[derive(Debug)]
 pub(crate) struct Standing {
     gate: Arc<OriginGate>,
+    place: Mutex<Place>,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    /// Whose share it counts against.
     client: Arc<str>,
-    at: Mutex<At>,
+    priority: Priority,
+    at: At,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +36,12 @@ enum At {
 
 impl Standing {
     /// Somebody who counts against the share of `client` and has not entered yet.
-    pub(crate) fn new(gate: Arc<OriginGate>, client: Arc<str>) -> Self {
-        Self { gate, client, at: Mutex::new(At::Before) }
+    pub(crate) fn new(gate: Arc<OriginGate>, client: Arc<str>, priority: Priority) -> Self {
+        Self { gate, place: Mutex::new(Place { client, priority, at: At::Before }) }
     }
 
-    fn at(&self) -> MutexGuard<'_, At> {
-        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters the queue and waits for admission, at most `longest`.
@@ -45,19 +52,37 @@ impl Standing {
     /// # Cancellation
     /// Safe: a dropped wait leaves the queue.
     pub(crate) async fn admitted(&self, longest: Duration) -> Result<Permit, BucketError> {
-        let entrance = self.gate.enter(&self.client)?;
-        *self.at() = At::Queued(entrance.ticket());
+        let entrance = {
+            // Held while it enters, so that whoever comes to wait for it finds it before the queue or in it.
+            let mut place = self.place();
+            let entrance = self.gate.enter(&place.client, place.priority)?;
+            place.at = At::Queued(entrance.ticket());
+            entrance
+        };
         let permit = entrance.admitted(longest).await?;
-        *self.at() = At::Admitted(permit.since());
+        self.place().at = At::Admitted(permit.since());
         Ok(permit)
+    }
+
+    /// `client` waits for it from now on: it is no work in the background any more.
+    pub(crate) fn wanted_by(&self, client: &Arc<str>) {
+        let mut place = self.place();
+        if place.priority == Priority::Client {
+            return;
+        }
+        place.priority = Priority::Client;
+        place.client = client.clone();
+        if let At::Queued(ticket) = place.at {
+            self.gate.promote(ticket, client);
+        }
     }
 
     /// When somebody who cannot wait any longer should come back for the answer: at least a second.
     pub(crate) fn come_back_after(&self) -> Duration {
-        let at = *self.at();
+        let Place { client, at, .. } = self.place().clone();
         let wait = match at {
-            At::Before => self.gate.retry_after(&self.client),
-            At::Queued(ticket) => self.gate.answered_after(ticket, &self.client),
+            At::Before => self.gate.retry_after(&client),
+            At::Queued(ticket) => self.gate.answered_after(ticket, &client),
             At::Admitted(since) => self.gate.left_of_service(since),
         };
         wait.max(Duration::from_secs(1))

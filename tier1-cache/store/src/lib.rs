@@ -23,6 +23,7 @@ mod error;
 pub mod fuzzing;
 mod hot;
 mod kv;
+mod migrations;
 mod mutants;
 mod negatives;
 mod objects;
@@ -48,6 +49,9 @@ pub use bucket_row::{
 pub use buckets::{ClosedBucket, Created};
 pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 pub use error::{CommitError, StoreError};
+pub use migrations::{
+    Count, MigrationChange, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, Walk,
+};
 pub use objects::{CopyOf, Erased, NewState, Observation};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
 pub use quarantine::{QuarantineRow, Quarantined};

@@ -29,6 +29,8 @@ const CLEARED: u8 = b'd';
 const ENTRY: u8 = b'e';
 const COUNT: u8 = b'f';
 const GATE: u8 = b'g';
+const NOTE: u8 = b'h';
+const MIGRATION: u8 = b'j';
 const ACCESS_KEY: u8 = b'k';
 const PART: u8 = b'p';
 const QUARANTINE: u8 = b'q';
@@ -275,6 +277,25 @@ pub(crate) fn parts(bucket: BucketId, id: UploadId, after: u32) -> (Bound<Vec<u8
     let mut all = of_id(PART, bucket);
     all.extend_from_slice(&id.0);
     (Bound::Excluded(part(bucket, id, after)), after_prefix(&all))
+}
+
+/// The migration of a bucket.
+pub(crate) fn migration(bucket: BucketId) -> Vec<u8> {
+    of_id(MIGRATION, bucket)
+}
+
+/// What a migration has noted of a key.
+pub(crate) fn migration_note(bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut row = of_id(NOTE, bucket);
+    row.extend_from_slice(key.as_bytes());
+    row
+}
+
+/// What a migration has noted of keys behind `after`.
+pub(crate) fn migration_notes(bucket: BucketId, after: Option<&str>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let all = of_id(NOTE, bucket);
+    let from = after.map_or(Bound::Included(all.clone()), |key| Bound::Excluded(migration_note(bucket, key)));
+    (from, after_prefix(&all))
 }
 
 /// All parts of a bucket, or of all buckets, from `after` on.

@@ -256,6 +256,7 @@ impl Store {
             let found = self.inner.kv.range(from.clone(), to.clone(), ROWS_PER_COMMIT).await?;
             if found.is_empty() {
                 report.uploads_removed += self.discard_uploads(id).await?;
+                self.forget_migration(id).await?;
                 return Ok(());
             }
             let mut commit = Commit::default();

@@ -1,5 +1,5 @@
 //! Admission in front of an origin: so many fills in flight, a bounded queue that is fair between clients,
-//! and a Retry-After from the measured rate.
+//! and a Retry-After from the measured rate. What nobody waits for comes behind all clients.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,6 +21,15 @@ pub(crate) struct Limits {
 /// Names a request that asked to be admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(pub u64);
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// A client waits.
+    Client,
+    /// Nobody waits: it goes when no client could, and never takes the last quarter of the origin's places.
+    Background,
+}
 
 /// The answer to a request for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +78,8 @@ pub(crate) struct Admission {
     clients: BTreeMap<Arc<str>, Client>,
     turn: VecDeque<Arc<str>>,
     waiting: u32,
+    // Bounded by `limits.queue`.
+    background: VecDeque<(Ticket, Arc<str>)>,
     next: u64,
     service_secs: f64,
 }
@@ -85,6 +96,7 @@ impl Admission {
             clients: BTreeMap::new(),
             turn: VecDeque::new(),
             waiting: 0,
+            background: VecDeque::new(),
             next: 1,
             service_secs: 0.0,
         }
@@ -121,6 +133,43 @@ impl Admission {
         Admitted::Queued(ticket)
     }
 
+    /// Asks for admission of a request of `client` that nobody waits for.
+    pub(crate) fn ask_in_background(&mut self, client: &Arc<str>) -> Admitted {
+        let ticket = Ticket(self.next);
+        if self.background.is_empty() && self.has_background_place() {
+            self.next += 1;
+            self.start(ticket, client.clone());
+            return Admitted::Now(ticket);
+        }
+        if self.background.len() >= self.limits.queue as usize {
+            return Admitted::Shed(Shed::QueueFull, self.retry_after(client));
+        }
+        self.next += 1;
+        self.background.push_back((ticket, client.clone()));
+        Admitted::Queued(ticket)
+    }
+
+    fn has_background_place(&self) -> bool {
+        let bound = (self.limits.in_flight - self.limits.in_flight / 4).max(1);
+        self.in_flight.len() < bound as usize || planted(Mutant::BackgroundTakesAll)
+    }
+
+    /// A client waits from now on for what was asked in the background: it waits in that client's line, whose bounds
+    /// held when it asked. Returns the tickets that go now.
+    pub(crate) fn promote(&mut self, ticket: Ticket, client: &Arc<str>) -> Vec<Ticket> {
+        let Some(place) = self.background.iter().position(|(waiting, _)| *waiting == ticket) else {
+            return Vec::new();
+        };
+        self.background.remove(place);
+        let entry = self.clients.entry(client.clone()).or_default();
+        if entry.waiting.is_empty() {
+            self.turn.push_back(client.clone());
+        }
+        entry.waiting.push_back(ticket);
+        self.waiting += 1;
+        self.admit_waiting()
+    }
+
     /// A request in flight has ended after `service` (`None`: it says nothing about the rate). Returns the
     /// tickets that go now.
     pub(crate) fn release(&mut self, ticket: Ticket, service: Option<Duration>) -> Vec<Ticket> {
@@ -143,6 +192,19 @@ impl Admission {
     /// A waiting request leaves the queue. Returns `false` if it was admitted meanwhile: then it must be
     /// released.
     pub(crate) fn leave(&mut self, ticket: Ticket, client: &Arc<str>) -> bool {
+        if let Some(place) = self.background.iter().position(|(waiting, _)| *waiting == ticket) {
+            self.background.remove(place);
+            return true;
+        }
+        // Who came in the background may wait in the line of the client that came for it.
+        let own = self.clients.get(client).is_some_and(|own| own.waiting.contains(&ticket));
+        let other = || self.clients.iter().find(|(_, other)| other.waiting.contains(&ticket));
+        let line = if own {
+            client.clone()
+        } else {
+            other().map_or_else(|| client.clone(), |(name, _)| name.clone())
+        };
+        let client = &line;
         let Some(entry) = self.clients.get_mut(client) else { return !self.in_flight.contains_key(&ticket) };
         if let Some(place) = entry.waiting.iter().position(|t| *t == ticket) {
             entry.waiting.remove(place);
@@ -188,6 +250,13 @@ impl Admission {
                 go.push(ticket);
                 passed_over = 0;
             }
+        }
+        // Clients that still wait are at their own bounds.
+        while self.has_background_place()
+            && let Some((ticket, client)) = self.background.pop_front()
+        {
+            self.start(ticket, client);
+            go.push(ticket);
         }
         go
     }
@@ -299,6 +368,46 @@ mod tests {
         let other = now(a.ask(&client("y")));
         assert!(a.release(other, None).is_empty());
         assert_eq!(a.release(one, None), vec![waiting]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_comes_last_and_leaves_room() {
+        let check = || {
+            let mut a = Admission::new(Limits { in_flight: 4, queue: 4, per_client: 9 });
+            let background = client("background");
+            let running: Vec<_> = (0..3).map(|_| now(a.ask_in_background(&background))).collect();
+            let next = queued(a.ask_in_background(&background));
+            // The last quarter is for clients, and who waits among them goes first.
+            let reader = now(a.ask(&client("x")));
+            let waiting = queued(a.ask(&client("x")));
+            assert_eq!(a.release(running[0], None), vec![waiting]);
+            assert!(
+                a.release(reader, None).is_empty(),
+                "three are in flight: that is the background's bound"
+            );
+            assert_eq!(a.release(waiting, None), vec![next]);
+            for ticket in [running[1], running[2], next] {
+                a.release(ticket, None);
+            }
+            assert!(a.clients.is_empty() && a.background.is_empty() && a.in_flight.is_empty());
+        };
+        check();
+        assert!(caught(Mutant::BackgroundTakesAll, check));
+    }
+
+    #[test]
+    fn what_a_client_comes_to_wait_for_takes_its_place_in_the_line() {
+        let mut a = Admission::new(Limits { in_flight: 1, queue: 4, per_client: 9 });
+        let (background, reader) = (client("background"), client("x"));
+        let running = now(a.ask(&client("y")));
+        let first = queued(a.ask_in_background(&background));
+        let second = queued(a.ask_in_background(&background));
+        assert!(a.promote(second, &reader).is_empty());
+        assert_eq!(a.queue_len(), 1);
+        assert!(a.promote(second, &reader).is_empty() && a.queue_len() == 1, "once is enough");
+        assert_eq!(a.release(running, None), vec![second]);
+        assert!(a.leave(first, &background));
+        assert!(a.release(second, None).is_empty() && a.clients.is_empty());
     }
 
     #[test]

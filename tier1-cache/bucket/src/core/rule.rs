@@ -83,6 +83,12 @@ impl Rule {
         self.settings.prefix.as_deref().unwrap_or_default()
     }
 
+    /// How all keys begin that are this rule's and begin with `asked`; `None`: there can be none.
+    pub(crate) fn common_prefix<'a>(&'a self, asked: &'a str) -> Option<&'a str> {
+        let own = self.prefix();
+        if own.starts_with(asked) { Some(own) } else { asked.starts_with(own).then_some(asked) }
+    }
+
     /// What the rule says of `key`.
     pub(crate) fn matches(&self, key: &Key) -> Match {
         if !self.takes(key) {
@@ -91,10 +97,15 @@ impl Rule {
         if self.keys.as_ref().is_some_and(|keys| !keys.is_match(key.as_str())) {
             return Match::Impossible;
         }
+        self.name_of(key).map_or(Match::Impossible, Match::As)
+    }
+
+    /// The origin's name of a key of this rule; `None` for one that is empty, or too long for any S3 origin: it can never
+    /// exist there.
+    pub(crate) fn name_of(&self, key: &Key) -> Option<Key> {
         let Template { before, rest, after } = &self.name;
-        let kept = if *rest { &key.as_str()[self.prefix().len()..] } else { key.as_str() };
-        // A name that is empty, or too long for any S3 origin, can never exist there.
-        Key::parse(&format!("{before}{kept}{after}")).map_or(Match::Impossible, Match::As)
+        let kept = if *rest { key.as_str().get(self.prefix().len()..)? } else { key.as_str() };
+        Key::parse(&format!("{before}{kept}{after}")).ok()
     }
 
     /// How names belong together if the origin's order is ours and all that the origin lists under its prefix is this

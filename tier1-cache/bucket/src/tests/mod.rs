@@ -4,6 +4,7 @@ mod failures;
 mod fills;
 mod lifecycle;
 mod lists;
+mod migrations;
 mod model;
 mod modes;
 mod protection;

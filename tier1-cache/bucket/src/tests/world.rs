@@ -55,6 +55,13 @@ pub(super) struct Got {
     pub(super) bytes: Bytes,
 }
 
+impl Engine {
+    /// Clients that wait in front of origins.
+    pub(super) fn waiting_at_origins(&self) -> u32 {
+        self.inner.gates.lock().unwrap().values().map(|gate| gate.waiting()).sum()
+    }
+}
+
 impl World {
     pub(super) async fn new(mode: BucketMode) -> Self {
         Self::with(mode, EngineOptions::default(), |_| ()).await
