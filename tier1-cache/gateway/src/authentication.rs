@@ -8,6 +8,7 @@ use fallthrough_wire::payload::PayloadMode;
 use fallthrough_wire::sigv4::{AuthError, AuthPlace, Presented, PresentedV2, Verified, VerifyPolicy};
 use fallthrough_wire::{S3Code, S3Error};
 use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 
 use crate::access::Identity;
@@ -27,8 +28,8 @@ const HOPS_MANY: u32 = 1000;
 /// Who sends a request. Handlers take it, so none can be reached without the check.
 #[derive(Debug)]
 pub(crate) enum Sender {
-    /// Nobody in particular: the request is not signed at all.
-    Anonymous,
+    /// Nobody in particular: the request is not signed at all. How its body is protected.
+    Anonymous(PayloadMode),
     /// The bearer of an access key, proved.
     Key(Box<Verified<Arc<Principal>>>),
 }
@@ -37,7 +38,7 @@ impl Sender {
     /// For [`crate::access::decide`].
     pub(crate) fn identity(&self) -> Identity<'_> {
         match self {
-            Self::Anonymous => Identity::Anonymous,
+            Self::Anonymous(_) => Identity::Anonymous,
             Self::Key(verified) => {
                 let principal = verified.principal();
                 Identity::Key { account: &principal.account, grants: principal.grants.as_deref() }
@@ -48,7 +49,7 @@ impl Sender {
     /// Whether the request was signed.
     pub(crate) fn is_signed(&self) -> bool {
         match self {
-            Self::Anonymous => false,
+            Self::Anonymous(_) => false,
             Self::Key(_) => true,
         }
     }
@@ -56,7 +57,7 @@ impl Sender {
     /// The account of a signed request.
     pub(crate) fn account(&self) -> Option<&str> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous(_) => None,
             Self::Key(verified) => Some(&verified.principal().account),
         }
     }
@@ -64,7 +65,7 @@ impl Sender {
     /// How the body is protected.
     pub(crate) fn payload(&self) -> PayloadMode {
         match self {
-            Self::Anonymous => PayloadMode::Unsigned,
+            Self::Anonymous(payload) => *payload,
             Self::Key(verified) => verified.payload(),
         }
     }
@@ -72,7 +73,7 @@ impl Sender {
     /// Whether the signature stands in the query: a presigned URL.
     pub(crate) fn is_presigned(&self) -> bool {
         match self {
-            Self::Anonymous => false,
+            Self::Anonymous(_) => false,
             Self::Key(verified) => verified.place() == AuthPlace::Query,
         }
     }
@@ -86,7 +87,7 @@ impl Sender {
         id: &RequestId,
     ) -> Caller {
         let client = match self {
-            Self::Anonymous => Arc::clone(peer),
+            Self::Anonymous(_) => Arc::clone(peer),
             Self::Key(verified) => Arc::clone(&verified.principal().client),
         };
         let (hops, trace) = (hops(headers), trace(headers));
@@ -140,8 +141,32 @@ pub(crate) async fn authenticate(
         }
     }
     let presented = Presented::parse(&parts.method, uri.path(), uri.query(), headers, now, &accepted.v4);
-    let Some(presented) = presented.map_err(refuse)? else { return Ok(Sender::Anonymous) };
+    let Some(presented) = presented.map_err(refuse)? else {
+        return Ok(Sender::Anonymous(payload_of_nobody(headers).map_err(Refusal::from)?));
+    };
     prove(presented, claim.may_sign, keys, engine, clock).await
+}
+
+/// How the body of a request without a signature is protected: as it says itself, and by no signature.
+///
+/// # Errors
+/// `AccessDenied` for chunks that are said to be signed; those of [`PayloadMode::parse`].
+fn payload_of_nobody(headers: &HeaderMap) -> Result<PayloadMode, S3Error> {
+    let Some(value) = headers.get("x-amz-content-sha256") else {
+        // Some SDKs leave the header out of requests that they do not sign, and send the same body.
+        let coded = headers.get_all(CONTENT_ENCODING).iter().any(|value| {
+            let codings = value.to_str().unwrap_or_default().split(',');
+            codings.map(str::trim).any(|coding| coding.eq_ignore_ascii_case("aws-chunked"))
+        });
+        let chunked = coded && headers.contains_key("x-amz-decoded-content-length");
+        return Ok(if chunked { PayloadMode::UnsignedChunksWithTrailer } else { PayloadMode::Unsigned });
+    };
+    let mode = PayloadMode::parse(value.to_str().unwrap_or_default())?;
+    if mode.has_signed_chunks() {
+        let message = "The chunks of a request that is not signed cannot be signed.";
+        return Err(S3Error::with_message(S3Code::AccessDenied, message));
+    }
+    Ok(mode)
 }
 
 /// Verifies a form, as [`authenticate`] does a request.
@@ -157,7 +182,9 @@ pub(crate) async fn authenticate_form(
     accepted: &Signatures,
 ) -> Result<Sender, Refusal> {
     let malformed = |error: S3Error| Refusal::for_auth(error, AuthFailure::Malformed);
-    let Some((claim, signed)) = form.claim().map_err(malformed)? else { return Ok(Sender::Anonymous) };
+    let Some((claim, signed)) = form.claim().map_err(malformed)? else {
+        return Ok(Sender::Anonymous(PayloadMode::Unsigned));
+    };
     let presented = Presented::of_form(claim, signed, clock.now(), &accepted.v4).map_err(refuse)?;
     prove(presented, may_sign, keys, engine, clock).await
 }

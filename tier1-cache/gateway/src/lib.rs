@@ -36,6 +36,7 @@ mod options;
 mod outgoing;
 mod patience;
 mod people;
+mod presigned;
 mod put;
 mod refusal;
 mod report;

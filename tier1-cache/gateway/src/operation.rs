@@ -123,6 +123,18 @@ operations! {
     GetPublicAccessBlock ReadBucket;
     GetBucketOwnershipControls ReadBucket;
     GetObjectLockConfiguration ReadBucket;
+    ListBucketAnalyticsConfigurations ReadBucket;
+    GetBucketAnalyticsConfiguration ReadBucket;
+    DeleteBucketAnalyticsConfiguration Own;
+    ListBucketIntelligentTieringConfigurations ReadBucket;
+    GetBucketIntelligentTieringConfiguration ReadBucket;
+    DeleteBucketIntelligentTieringConfiguration Own;
+    ListBucketInventoryConfigurations ReadBucket;
+    GetBucketInventoryConfiguration ReadBucket;
+    DeleteBucketInventoryConfiguration Own;
+    ListBucketMetricsConfigurations ReadBucket;
+    GetBucketMetricsConfiguration ReadBucket;
+    DeleteBucketMetricsConfiguration Own;
     PostObject Write;
     PutBucketCors Own;
     DeleteBucketCors Own;
@@ -179,6 +191,42 @@ const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
     (Method::DELETE, "replication", Operation::DeleteBucketReplication),
 ];
 
+/// Bucket parameters of which there may be many configurations: they are listed, and one is named by `id`.
+const BUCKET_LISTED: &[(&str, [Operation; 3])] = &[
+    (
+        "analytics",
+        [
+            Operation::ListBucketAnalyticsConfigurations,
+            Operation::GetBucketAnalyticsConfiguration,
+            Operation::DeleteBucketAnalyticsConfiguration,
+        ],
+    ),
+    (
+        "intelligent-tiering",
+        [
+            Operation::ListBucketIntelligentTieringConfigurations,
+            Operation::GetBucketIntelligentTieringConfiguration,
+            Operation::DeleteBucketIntelligentTieringConfiguration,
+        ],
+    ),
+    (
+        "inventory",
+        [
+            Operation::ListBucketInventoryConfigurations,
+            Operation::GetBucketInventoryConfiguration,
+            Operation::DeleteBucketInventoryConfiguration,
+        ],
+    ),
+    (
+        "metrics",
+        [
+            Operation::ListBucketMetricsConfigurations,
+            Operation::GetBucketMetricsConfiguration,
+            Operation::DeleteBucketMetricsConfiguration,
+        ],
+    ),
+];
+
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
 const BUCKET_OTHERS: &[&str] = &[
     "analytics",
@@ -191,6 +239,7 @@ const BUCKET_OTHERS: &[&str] = &[
     "metadataJournalTable",
     "session",
     "abac",
+    "delete",
 ];
 
 const OBJECT_READS: &[(&str, Operation)] = &[
@@ -213,7 +262,27 @@ const OBJECT_WRITES: &[(Method, &str, Operation)] = &[
 ];
 
 /// Object parameters that select operations which are not offered, besides those of [`OBJECT_READS`].
-const OBJECT_OTHERS: &[&str] = &["uploads", "restore", "select", "renameObject", "encryption", "annotation"];
+const OBJECT_OTHERS: &[&str] =
+    &["uploads", "restore", "select", "renameObject", "encryption", "annotation", "append"];
+
+/// Parameters that have to be there once, or what is meant is anybody's guess.
+const ONCE: [&str; 4] = ["versionId", "uploadId", "partNumber", "id"];
+
+/// Whether this request would change something else than its parameter is of: an object where that is a bucket's, or a
+/// bucket where it is an object's.
+fn is_misplaced(query: &Query, on_bucket: bool) -> bool {
+    let of_buckets =
+        |name: &str| BUCKET_READS.iter().any(|(read, _)| *read == name) || BUCKET_OTHERS.contains(&name);
+    let of_objects = |name: &str| {
+        OBJECT_READS.iter().any(|(read, _)| *read == name)
+            || OBJECT_OTHERS.contains(&name)
+            || name == "partNumber"
+    };
+    query.iter().any(|(name, _)| match on_bucket {
+        true => of_objects(name) && !of_buckets(name),
+        false => of_buckets(name) && !of_objects(name),
+    })
+}
 
 impl Operation {
     /// Reads what a request asks for. A parameter that selects an operation which is not offered makes it
@@ -240,13 +309,32 @@ impl Operation {
                 .and("Method", method.as_str().chars().take(32).collect::<String>())
                 .and("ResourceType", resource_type(address)))
         };
+        if let Some(name) =
+            ONCE.iter().find(|name| query.iter().filter(|(given, _)| given == *name).count() > 1)
+        {
+            let message = "This parameter may be given once.";
+            return Err(S3Error::with_message(S3Code::InvalidArgument, message).and("ArgumentName", *name));
+        }
+        let changes = !matches!(*method, Method::GET | Method::HEAD);
         match address {
+            Address::Bucket(_) | Address::Object(..)
+                if changes && is_misplaced(query, matches!(address, Address::Bucket(_))) =>
+            {
+                Ok(Self::Unsupported)
+            }
             Address::Service => match *method {
                 Method::GET | Method::HEAD => Ok(Self::ListBuckets),
                 _ => refused(),
             },
             Address::Bucket(_) => {
                 let selected = selected(BUCKET_READS, BUCKET_OTHERS);
+                let listed = BUCKET_LISTED.iter().find(|(name, _)| query.has(name)).map(|(_, of)| *of);
+                match (*method == Method::DELETE, query.has("id"), listed) {
+                    (false, false, Some([list, ..])) if *method == Method::GET => return Ok(list),
+                    (false, true, Some([_, get, _])) if *method == Method::GET => return Ok(get),
+                    (true, true, Some([.., delete])) => return Ok(delete),
+                    _ => {}
+                }
                 match *method {
                     Method::HEAD => Ok(Self::HeadBucket),
                     Method::GET => Ok(selected.unwrap_or(if query.get("list-type") == Some("2") {
@@ -350,6 +438,23 @@ mod tests {
             (2, "POST", "uploads", Some(Operation::CreateMultipartUpload)),
             (2, "POST", "", None),
             (2, "TRACE", "", None),
+            (1, "GET", "inventory", Some(Operation::ListBucketInventoryConfigurations)),
+            (1, "GET", "metrics&id=a", Some(Operation::GetBucketMetricsConfiguration)),
+            (1, "DELETE", "analytics&id=a", Some(Operation::DeleteBucketAnalyticsConfiguration)),
+            (1, "DELETE", "analytics", Some(Operation::Unsupported)),
+            (1, "PUT", "inventory&id=a", Some(Operation::Unsupported)),
+            // Never ignored, where something would be changed or lost; nothing is, by a read.
+            (2, "PUT", "policy", Some(Operation::Unsupported)),
+            (2, "DELETE", "lifecycle", Some(Operation::Unsupported)),
+            (2, "DELETE", "versions", Some(Operation::Unsupported)),
+            (2, "PUT", "append", Some(Operation::Unsupported)),
+            (2, "POST", "delete", Some(Operation::Unsupported)),
+            (2, "GET", "policy", Some(Operation::GetObject)),
+            (1, "DELETE", "uploadId=x", Some(Operation::Unsupported)),
+            (1, "DELETE", "attributes", Some(Operation::Unsupported)),
+            (1, "DELETE", "delete", Some(Operation::Unsupported)),
+            (1, "PUT", "restore", Some(Operation::Unsupported)),
+            (1, "PUT", "partNumber=1", Some(Operation::Unsupported)),
         ];
         for (place, method, query, want) in rows {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -357,6 +462,16 @@ mod tests {
             let got = Operation::of(&method, &places[place], &query, &HeaderMap::new());
             assert_eq!(got.as_ref().ok().copied(), want, "{method} {place} {query:?}");
             assert_eq!(want.is_none(), got.is_err_and(|e| e.code == S3Code::MethodNotAllowed));
+        }
+    }
+
+    #[test]
+    fn what_is_given_twice_is_nobodys_guess() {
+        let object = Address::Object(BucketName::parse("photos").unwrap(), Key::parse("k").unwrap());
+        for query in ["versionId=null&versionId=x", "uploadId=a&uploadId=a&partNumber=1"] {
+            let query = Query::parse(query).unwrap();
+            let got = Operation::of(&Method::DELETE, &object, &query, &HeaderMap::new());
+            assert_eq!(got.unwrap_err().code, S3Code::InvalidArgument);
         }
     }
 

@@ -117,7 +117,7 @@ impl Ticket {
         Self {
             operation: exchange.operation,
             principal: match exchange.sender {
-                Sender::Anonymous => None,
+                Sender::Anonymous(_) => None,
                 Sender::Key(verified) => Some(Arc::clone(verified.principal())),
             },
             caller: exchange.caller.clone(),

@@ -32,6 +32,7 @@ use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
 use crate::options::{GatewayOptions, Strangers};
 use crate::outgoing::{Outgoing, Watch};
+use crate::presigned::with_query_headers;
 use crate::refusal::Refusal;
 use crate::report::{Reported, write};
 use crate::request_id::{RequestId, RequestIds};
@@ -89,6 +90,12 @@ pub(crate) struct Peer {
     pub(crate) address: Arc<str>,
     /// It is on this machine.
     pub(crate) is_local: bool,
+}
+
+/// What handlers read of a request that says in its query what others say in headers, of either version.
+fn presigned_headers(parts: &Parts, query: &Query) -> Result<Option<Parts>, S3Error> {
+    let is_presigned = query.has("X-Amz-Signature") || query.has("Signature");
+    if is_presigned { with_query_headers(parts, query) } else { Ok(None) }
 }
 
 /// What is known of a request while it is handled, for its answer, metrics and log.
@@ -218,7 +225,9 @@ impl Service {
             seen.sharing = bucket.map(|bucket| Sharing::of(parts, &bucket)).unwrap_or_default();
         }
         let query = Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?;
-        let operation = Operation::of(&parts.method, &address, &query, &parts.headers)?;
+        let told = presigned_headers(parts, &query)?;
+        let told = told.as_ref().unwrap_or(parts);
+        let operation = Operation::of(&parts.method, &address, &query, &told.headers)?;
         seen.operation = operation;
         let may_sign = peer.is_local || self.options.strangers == Strangers::AsOthers;
         let host_bucket = self.domains.bucket_of(host).map(str::to_ascii_lowercase);
@@ -237,7 +246,7 @@ impl Service {
             return self.post(peer, may_sign, parts, &query, &address, &sender, body, seen).await;
         }
         seen.signed = sender.is_signed();
-        let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        let exchange = self.authorise(peer, told, &query, &address, operation, &sender, &seen.id).await?;
         if let Some(bucket) = &exchange.bucket {
             seen.sharing = Sharing::of(parts, bucket);
         }
@@ -276,7 +285,9 @@ impl Service {
             true => Query::parse(parts.uri.query().unwrap_or("")).map_err(S3Error::from)?,
             false => Query::default(),
         };
-        let exchange = self.authorise(peer, parts, &query, &address, operation, &sender, &seen.id).await?;
+        let told = presigned_headers(parts, &query)?;
+        let told = told.as_ref().unwrap_or(parts);
+        let exchange = self.authorise(peer, told, &query, &address, operation, &sender, &seen.id).await?;
         if let Some(bucket) = &exchange.bucket {
             seen.sharing = Sharing::of(parts, bucket);
             seen.website = bucket.configuration.website.is_some();
@@ -462,6 +473,18 @@ impl Service {
             | Operation::GetBucketReplication
             | Operation::GetBucketRequestPayment
             | Operation::GetBucketAccelerateConfiguration
+            | Operation::ListBucketAnalyticsConfigurations
+            | Operation::GetBucketAnalyticsConfiguration
+            | Operation::DeleteBucketAnalyticsConfiguration
+            | Operation::ListBucketIntelligentTieringConfigurations
+            | Operation::GetBucketIntelligentTieringConfiguration
+            | Operation::DeleteBucketIntelligentTieringConfiguration
+            | Operation::ListBucketInventoryConfigurations
+            | Operation::GetBucketInventoryConfiguration
+            | Operation::DeleteBucketInventoryConfiguration
+            | Operation::ListBucketMetricsConfigurations
+            | Operation::GetBucketMetricsConfiguration
+            | Operation::DeleteBucketMetricsConfiguration
             | Operation::GetPublicAccessBlock
             | Operation::GetBucketOwnershipControls
             | Operation::GetObjectLockConfiguration => {

@@ -28,6 +28,26 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
             });
             return Some(Ok(filled("PolicyStatus", |xml| xml.flag("IsPublic", public))));
         }
+        Operation::GetBucketAnalyticsConfiguration
+        | Operation::GetBucketIntelligentTieringConfiguration
+        | Operation::GetBucketInventoryConfiguration
+        | Operation::GetBucketMetricsConfiguration
+        | Operation::DeleteBucketAnalyticsConfiguration
+        | Operation::DeleteBucketIntelligentTieringConfiguration
+        | Operation::DeleteBucketInventoryConfiguration
+        | Operation::DeleteBucketMetricsConfiguration => S3Code::NoSuchConfiguration,
+        Operation::ListBucketAnalyticsConfigurations => {
+            return Some(Ok(none_of("ListBucketAnalyticsConfigurationResult")));
+        }
+        Operation::ListBucketIntelligentTieringConfigurations => {
+            return Some(Ok(none_of("ListBucketIntelligentTieringConfigurationsOutput")));
+        }
+        Operation::ListBucketInventoryConfigurations => {
+            return Some(Ok(none_of("ListInventoryConfigurationsResult")));
+        }
+        Operation::ListBucketMetricsConfigurations => {
+            return Some(Ok(none_of("ListMetricsConfigurationsResult")));
+        }
         Operation::GetBucketVersioning => return Some(Ok(empty("VersioningConfiguration"))),
         Operation::GetBucketLogging => return Some(Ok(empty("BucketLoggingStatus"))),
         Operation::GetBucketNotificationConfiguration => return Some(Ok(empty("NotificationConfiguration"))),
@@ -60,6 +80,11 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
 /// What is said to who would lock objects of a bucket that was not made for it: none is.
 pub(crate) fn no_object_lock(code: S3Code) -> S3Error {
     S3Error::with_message(code, "Bucket is missing Object Lock Configuration")
+}
+
+/// A list of configurations of which there are none.
+fn none_of(root: &str) -> Reported {
+    filled(root, |xml| xml.flag("IsTruncated", false))
 }
 
 fn empty(root: &str) -> Reported {

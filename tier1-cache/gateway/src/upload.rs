@@ -92,7 +92,7 @@ impl Upload {
             None => None,
             Some(chunked) => {
                 let chain = match sender {
-                    Sender::Anonymous => None,
+                    Sender::Anonymous(_) => None,
                     Sender::Key(verified) => Some(verified.chunk_chain()),
                 };
                 let decoder = ChunkedDecoder::new(mode, &chunked, chain);

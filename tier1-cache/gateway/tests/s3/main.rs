@@ -18,6 +18,7 @@ mod lists;
 mod multipart;
 mod objects;
 mod patience;
+mod presigned;
 mod rights;
 mod serving;
 mod sites;
