@@ -120,24 +120,19 @@ impl Read<'_> {
     /// as a client would; the HEAD goes on, and the next one to ask finds what it brought.
     pub(crate) async fn ask_head(&self, cold: &Cold) -> (Result<Headed, BucketError>, CacheWord) {
         let inner = &self.engine.inner;
-        let joined = match Engine::fill_share(self.bucket, self.caller) {
-            Some(client) => self.engine.join_head(HeadOrder {
-                bucket: self.bucket.clone(),
-                slot: Engine::slot(self.bucket, &self.request.key),
-                origin_key: cold.origin_key.clone(),
-                behind: cold.behind.clone(),
-                entry: self.entry.clone(),
-                client,
-                hops: self.caller.hops,
-                request_id: self.caller.request_id.clone(),
-                trace: self.trace(),
-            }),
-            // Who may read may join what somebody else asked for.
-            None => match self.engine.asking(self.bucket, &self.request.key) {
-                Some(asking) => Ok((asking, Came::Later)),
-                None => Err(BucketError::FillDenied),
-            },
-        };
+        // No body moves, so who may read may ask; it counts against the share of who asks.
+        let client = Engine::fill_share(self.bucket, self.caller);
+        let joined = self.engine.join_head(HeadOrder {
+            bucket: self.bucket.clone(),
+            slot: Engine::slot(self.bucket, &self.request.key),
+            origin_key: cold.origin_key.clone(),
+            behind: cold.behind.clone(),
+            entry: self.entry.clone(),
+            client: client.unwrap_or_else(|| self.caller.client.clone()),
+            hops: self.caller.hops,
+            request_id: self.caller.request_id.clone(),
+            trace: self.trace(),
+        });
         let (asking, came) = match joined {
             Ok(joined) => joined,
             Err(error) => return (Err(error), CacheWord::Miss),

@@ -358,6 +358,15 @@ impl Read<'_> {
     pub(crate) async fn fill(&self, cold: &Cold, judged: Option<fallthrough_object::ETag>) -> Answer<Object> {
         match self.start(cold, judged, false) {
             Ok((fill, came)) => self.read_fill(&fill, came).await,
+            // Who may not have it fetched is told all the same that there is nothing to fetch.
+            Err(BucketError::FillDenied)
+                if !self.request.head && self.bucket.settings.mode != BucketMode::Compute =>
+            {
+                match self.ask_head(cold).await {
+                    (Err(BucketError::NoSuchKey), word) => failed(word, "absent", BucketError::NoSuchKey),
+                    (_, word) => failed(word, "refused", BucketError::FillDenied),
+                }
+            }
             Err(error) => failed(CacheWord::Miss, "refused", error),
         }
     }

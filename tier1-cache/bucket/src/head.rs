@@ -119,12 +119,6 @@ impl Engine {
             }
         }
     }
-
-    /// The HEAD of this key that is on its way to the shadow of the bucket as the reader saw it.
-    pub(crate) fn asking(&self, bucket: &Bucket, key: &Key) -> Option<Arc<Asking>> {
-        let slot = Self::slot(bucket, key);
-        self.inner.heads.with(|heads| heads.joinable(&slot, bucket.gate_version).cloned())
-    }
 }
 
 struct HeadRun {

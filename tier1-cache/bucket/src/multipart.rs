@@ -8,7 +8,7 @@ use fallthrough_store::{
     UploadedParts,
 };
 use fallthrough_wire::conditions::WriteConditions;
-use fallthrough_wire::digest::{combined, composite, multipart_etag};
+use fallthrough_wire::digest::{can_combine, combined, composite, multipart_etag};
 
 use crate::api::{Attributes, BucketError, Caller};
 use crate::core::commit::MAX_CONFLICTS;
@@ -236,17 +236,40 @@ impl Engine {
         caller: &Caller,
         request: Completion,
     ) -> Result<Arc<ObjectInfo>, BucketError> {
+        let refused = match self.try_complete(bucket, caller, &request).await {
+            Err(
+                error @ (BucketError::InvalidPart { .. }
+                | BucketError::PartTooSmall { .. }
+                | BucketError::WrongLength { .. }
+                | BucketError::BadBody(_)
+                | BucketError::PreconditionFailed),
+            ) => error,
+            settled => return settled,
+        };
+        // Somebody may have completed it in between: then its parts are gone, or the object is there already.
+        match self.inner.store.upload(bucket.id, &request.key, request.upload).await? {
+            None => self.completed_before(bucket, &request).await,
+            Some(_) => Err(refused),
+        }
+    }
+
+    async fn try_complete(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        request: &Completion,
+    ) -> Result<Arc<ObjectInfo>, BucketError> {
         let guard = Guard::new(self, bucket, caller, &request.key, request.conditions.clone());
         for _ in 0..MAX_CONFLICTS {
             let Some(upload) = self.inner.store.upload(bucket.id, &request.key, request.upload).await? else {
-                return self.completed_before(bucket, &request).await;
+                return self.completed_before(bucket, request).await;
             };
             if request.parts.windows(2).any(|pair| pair[0].number > pair[1].number) {
                 return Err(BucketError::InvalidPartOrder);
             }
             let there = self.inner.store.parts(bucket.id, upload.id, 0, PART_NUMBER_MAX as usize + 1).await?;
             let parts = choose(there, &request.parts)?;
-            let info = self.assembled(&upload, &parts, &request)?;
+            let info = self.assembled(&upload, &parts, request)?;
             let early = guard.judge_now().await?;
             let (upload, parts) = (Arc::new(upload), Arc::new(parts));
             let change = Change::Join(Box::new(info), upload.clone(), parts);
@@ -295,17 +318,27 @@ impl Engine {
         if request.size_bytes.is_some_and(|promised| promised != size_bytes) {
             return Err(BucketError::WrongLength { size_bytes });
         }
-        let checksum = upload.row.checksum.and_then(|algorithm| {
+        // An upload that was begun without one gets the checksum that its client gives now, if its parts can tell it.
+        let wanted = upload.row.checksum.or_else(|| request.checksum.as_ref().map(|sum| sum.algorithm));
+        let of_whole = match upload.row.checksum {
+            Some(_) => upload.row.checksum_of_whole,
+            None => wanted.is_some_and(can_combine),
+        };
+        let checksum = wanted.and_then(|algorithm| {
             let sums = listed.iter().map(|part| (sum_of(part, algorithm), part.info.size_bytes));
             if sums.clone().any(|(sum, _)| sum.is_none()) {
                 return None;
             }
             let sums = sums.filter_map(|(sum, size)| Some((sum?, size)));
-            match upload.row.checksum_of_whole {
+            match of_whole {
                 true => combined(algorithm, sums),
                 false => composite(algorithm, sums.map(|(sum, _)| sum)),
             }
         });
+        if request.checksum.is_some() && upload.row.checksum.is_none() && checksum.is_none() {
+            let what = "the checksum of an object whose parts came without one";
+            return Err(BucketError::NotOffered { what });
+        }
         if let Some(promised) = &request.checksum
             && !planted(Mutant::WholeChecksumUnchecked)
             && checksum
@@ -358,7 +391,7 @@ fn choose(there: Vec<Part>, listed: &[ListedPart]) -> Result<UploadedParts, Buck
                 let etag = part.info.etag();
                 let same_tag = next.etag.as_ref().is_none_or(|given| given.value() == etag.value());
                 let same_sums = next.checksums.iter().all(|given| {
-                    sum_of(&part, given.algorithm).is_none_or(|sum| sum == given.value.as_slice())
+                    sum_of(&part, given.algorithm).is_some_and(|sum| sum == given.value.as_slice())
                 });
                 if (!same_tag || !same_sums) && !planted(Mutant::AnyPartWillDo) {
                     return Err(BucketError::InvalidPart { number: part.number });

@@ -158,6 +158,17 @@ pub(crate) fn decide<'a>(
     Ok(Allowed { may_fill, reach })
 }
 
+/// Whether who writes an object may open it to others in the same breath. A limited key may where it may change ACLs of
+/// what is there: else one that can read and write could open what its account keeps to itself.
+pub(crate) fn may_open(identity: Identity<'_>, bucket: &str) -> bool {
+    match identity {
+        Identity::Anonymous | Identity::Key { grants: None, .. } => true,
+        Identity::Key { grants: Some(grants), .. } => {
+            grants.iter().any(|grant| covers(grant, bucket, Right::Owner))
+        }
+    }
+}
+
 /// A grant to own includes every right; a grant to fill is of no use without reading, and includes it.
 fn covers(grant: &Grant, bucket: &str, right: Right) -> bool {
     let here = grant.bucket == "*" || grant.bucket == bucket;

@@ -1,8 +1,10 @@
 //! What a request gives the object that it writes, besides its bytes and its headers.
 
 use fallthrough_bucket::{Attributes, Engine};
+use fallthrough_object::{Acl, Grantee};
 use http::HeaderMap;
 
+use crate::access::may_open;
 use crate::acl::{Owners, acl_of_request};
 use crate::exchange::Exchange;
 use crate::put::check_redirect;
@@ -22,6 +24,15 @@ pub(crate) async fn given_by_request(
     let owner = exchange.writer()?;
     let owners = Owners { owner: owner.as_deref().unwrap_or(bucket_owner), bucket_owner: Some(bucket_owner) };
     let acl = acl_of_request(headers, owners, engine).await?;
+    let opens = |acl: &Acl| {
+        let mut grantees = acl.grants.iter().map(|grant| &grant.grantee);
+        // To the owner of the bucket it is as good as open.
+        grantees.any(|grantee| !matches!(grantee, Grantee::Account(id) if id == bucket_owner))
+    };
+    let name = exchange.bucket()?.name.as_str();
+    if acl.as_ref().is_some_and(opens) && !may_open(exchange.sender.identity(), name) {
+        return Err(Refusal::denied());
+    }
     let tags = tags_of_request(headers)?;
     let website_redirect = check_redirect(headers)?;
     Ok(Attributes { tags, owner, acl, website_redirect })

@@ -234,7 +234,7 @@ pub(crate) async fn complete(
         .collect();
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);
     match own_upload(exchange, engine, id).await {
-        Ok(_) => {}
+        Ok(upload) => check_type(exchange, &upload)?,
         // Completed already, perhaps: to do so again changes nothing.
         Err(refusal) if refusal.error.code == S3Code::NoSuchUpload => {}
         Err(refusal) => return Err(refusal),
@@ -247,6 +247,19 @@ pub(crate) async fn complete(
         document::xml(completed(&location, bucket.name.as_str(), key.as_str(), &etag, &info.checksums));
     write_checksum_headers(&info.checksums, response.response.headers_mut());
     Ok(response)
+}
+
+/// Refuses a kind of checksum that is not the upload's.
+fn check_type(exchange: &Exchange<'_>, upload: &Upload) -> Result<(), S3Error> {
+    let Some(given) = exchange.header("x-amz-checksum-type") else { return Ok(()) };
+    let own = if upload.row.checksum_of_whole { "FULL_OBJECT" } else { "COMPOSITE" };
+    if upload.row.checksum.is_none() || given == own {
+        return Ok(());
+    }
+    let message = format!(
+        "The upload was created using the {own} checksum mode. The complete request must use the same."
+    );
+    Err(S3Error::with_message(S3Code::InvalidRequest, message))
 }
 
 /// The object's checksum, from a header of CompleteMultipartUpload.

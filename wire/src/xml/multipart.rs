@@ -43,8 +43,8 @@ pub fn parse_complete_upload(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error>
         }
         let number = part.child_text("PartNumber").and_then(|text| text.trim().parse().ok());
         let number = number.ok_or_else(|| bad("a part has no number"))?;
-        let tag =
-            part.child_text("ETag").map(|text| text.trim().trim_matches('"')).filter(|tag| !tag.is_empty());
+        let tag = part.child_text("ETag").ok_or_else(|| bad("a part has no ETag"))?;
+        let tag = Some(tag.trim().trim_matches('"')).filter(|tag| !tag.is_empty());
         // A tag that cannot be one is the tag of no part.
         let unreadable = |_| S3Error::new(S3Code::InvalidPart);
         let etag = tag.map(ETag::strong).transpose().map_err(unreadable)?;

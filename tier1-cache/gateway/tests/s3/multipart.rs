@@ -362,3 +362,68 @@ async fn an_upload_over_a_cold_key_hides_what_is_behind() {
     let get = client.get("/cold/k").await;
     assert_eq!((get.body.as_slice(), get.header("x-cache")), (&b"ours"[..], "HIT"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_complete_it_at_once_are_all_told_that_it_is_done() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    for round in 0..5 {
+        let path = format!("/photos/{round}");
+        let upload = begin(&client, &path, &[]).await;
+        let etag = part(&client, &path, &upload, 1, b"one").await.header("etag").to_owned();
+        let body = list(&[(1, &etag)]);
+        let calls = (0..16).map(|n| {
+            // Their own object is no reason to say that there is one.
+            let condition = if n % 2 == 0 { "*" } else { "\"another\"" };
+            let call = client.call("POST", &path).query(&format!("uploadId={upload}")).body(body.as_bytes());
+            call.header("if-none-match", condition).send()
+        });
+        for reply in futures::future::join_all(calls).await {
+            assert!(reply.status == 200 || reply.code() == "NotImplemented", "{}", reply.text());
+        }
+        assert_eq!(client.get(&path).await.body, b"one");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_parts_when_it_is_completed_has_to_be_so() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let upload = begin(&client, "/photos/k", &[]).await;
+    let sums = checksum(ChecksumAlgorithm::Crc32, b"one");
+    let query = format!("partNumber=1&uploadId={upload}");
+    let put =
+        client.call("PUT", "/photos/k").query(&query).header("x-amz-checksum-crc32", &sums).body(b"one");
+    let etag = put.send().await.header("etag").to_owned();
+    let document = |inner: &str| {
+        format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>{inner}</Part></CompleteMultipartUpload>"
+        )
+    };
+    let tag = format!("<ETag>{etag}</ETag>");
+    let empty = checksum(ChecksumAlgorithm::Sha256, b"");
+    let rows = [
+        (document(""), "", 400, "MalformedXML"),
+        (document(&format!("{tag}<ChecksumSHA256>{empty}</ChecksumSHA256>")), "", 400, "InvalidPart"),
+        (document(&format!("{tag}<ChecksumCRC32>AAAAAA==</ChecksumCRC32>")), "", 400, "InvalidPart"),
+        (document(&tag), "AAAAAA==", 400, "BadDigest"),
+        // The upload was begun without a checksum; its parts tell it all the same.
+        (document(&format!("{tag}<ChecksumCRC32>{sums}</ChecksumCRC32>")), &sums, 200, ""),
+    ];
+    for (body, whole, status, code) in rows {
+        let call =
+            client.call("POST", "/photos/k").query(&format!("uploadId={upload}")).body(body.as_bytes());
+        let call = if whole.is_empty() { call } else { call.header("x-amz-checksum-crc32", whole) };
+        let reply = call.send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{body}: {}", reply.text());
+    }
+    let headers = [("x-amz-checksum-algorithm", "SHA256")];
+    let upload = begin(&client, "/photos/k", &headers).await;
+    let etag = part(&client, "/photos/k", &upload, 1, b"one").await.header("etag").to_owned();
+    let call = client.call("POST", "/photos/k").query(&format!("uploadId={upload}"));
+    let body = list(&[(1, &etag)]);
+    let other = call.header("x-amz-checksum-type", "FULL_OBJECT").body(body.as_bytes()).send().await;
+    assert_eq!((other.status, other.code().as_str()), (400, "InvalidRequest"));
+}

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use fallthrough_bucket::{Grant, Right};
+use fallthrough_bucket::{BucketMode, Grant, Right};
 use fallthrough_gateway::{GatewayOptions, Strangers};
 use fallthrough_object::Timestamp;
 use fallthrough_wire::sigv4::Credentials;
@@ -202,4 +202,41 @@ async fn from_elsewhere(world: &World, peer: &str) -> SocketAddr {
         }
     });
     address
+}
+
+#[tokio::test]
+async fn who_may_read_and_write_may_not_open_what_is_kept_from_others() {
+    let world = World::new().await;
+    world.bucket("private").await;
+    let main = world.main();
+    main.put("/private/k", b"secret").await;
+    let both = |right| Grant { bucket: "private".to_owned(), right };
+    let limited = world.key("FTBOTH", "main", Some(vec![both(Right::Read), both(Right::Write)])).await;
+    let copy = |acl: &'static str| {
+        let call = limited.call("PUT", "/private/k").header("x-amz-copy-source", "/private/k");
+        call.header("x-amz-metadata-directive", "REPLACE").header("x-amz-acl", acl).send()
+    };
+    for acl in ["public-read", "public-read-write", "authenticated-read"] {
+        assert_eq!(copy(acl).await.code(), "AccessDenied", "{acl}");
+        let put = limited.call("PUT", "/private/new").header("x-amz-acl", acl).body(b"x").send().await;
+        assert_eq!(put.code(), "AccessDenied", "{acl}");
+        assert_eq!(main.get("/private/new").await.status, 404, "{acl}");
+    }
+    assert_eq!(world.anonymous().get("/private/k").await.status, 403);
+    for acl in ["private", "bucket-owner-full-control"] {
+        assert_eq!(copy(acl).await.status, 200, "{acl}");
+    }
+    let owner = world.key("FTOWNER", "main", grant("private", Right::Owner)).await;
+    let open = owner.call("PUT", "/private/open").header("x-amz-acl", "public-read").body(b"x").send().await;
+    assert_eq!((open.status, world.anonymous().get("/private/open").await.status), (200, 200));
+}
+
+#[tokio::test]
+async fn who_may_read_and_not_fill_is_told_what_there_is() {
+    let world = World::new().await;
+    world.shadowed_bucket("cold", BucketMode::Migrate).await;
+    world.script.object("k", 100);
+    let reader = world.key("FTREADER", "main", grant("cold", Right::Read)).await;
+    assert_eq!(reader.head("/cold/k").await.header("content-length"), "100");
+    assert_eq!(reader.get("/cold/missing").await.code(), "NoSuchKey");
 }
