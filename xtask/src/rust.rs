@@ -84,7 +84,8 @@ const LONG: &[(&str, &str)] = &[
     ("FALLTHROUGH_IO_ERRORS", "500"),
     ("FALLTHROUGH_FLIPS", "2000"),
     ("FALLTHROUGH_SLOW_READERS", "500"),
-    ("FALLTHROUGH_LARGE", "1"),
+    ("FALLTHROUGH_LARGE_MIB", "1024"),
+    ("FALLTHROUGH_LIST_KEYS", "1000000"),
 ];
 
 /// An empty folder, where tests that could not run here say so.

@@ -150,6 +150,16 @@ const STEPS: &[Step] = &[
         share: 1,
         told: Told::Lines(" slow readers"),
     },
+    Step {
+        what: "large objects: put, filled, in parts and in one chunk",
+        package: "fallthrough-server",
+        file: Some("large"),
+        test: "little_memory",
+        knob: "FALLTHROUGH_LARGE_MIB",
+        per_minute: 1_024,
+        share: 1,
+        told: Told::Lines(" bytes resident at most"),
+    },
 ];
 
 /// What a step came to.

@@ -8,13 +8,15 @@ use std::time::Duration;
 use fallthrough_object::{Clock, SystemClock};
 use fallthrough_sim::Content;
 use fallthrough_wire::payload::PayloadMode;
-use fallthrough_wire::sigv4::{Credentials, Signer};
+use fallthrough_wire::sigv4::{ChunkChain, Credentials, Signer};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::Served;
 
 /// How much of a large body is held at a time.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
+/// A connection for each request.
+pub(super) const CLOSE: &str = "connection: close\r\n";
 
 /// One client of the server, a connection for each request.
 pub(crate) struct Client {
@@ -123,20 +125,25 @@ impl Client {
 
     fn signed(&self, method: &Method, path: &str, query: Option<&str>, length: u64, more: &str) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_str(&self.address).unwrap());
-        self.signer
-            .sign_headers(method, path, query, &mut headers, PayloadMode::Unsigned, self.clock.now())
-            .unwrap();
-        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let mut head = format!("{method} {target} HTTP/1.1\r\n{more}content-length: {length}\r\n");
-        for (name, value) in &headers {
-            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-        }
-        head.push_str("\r\n");
-        head
+        self.sign(method, path, query, &mut headers, PayloadMode::Unsigned);
+        head_of(method, path, query, &headers, length, more)
     }
 
-    fn begin(
+    /// Signs a request with these headers and this protection of its body, which may be signed in chunks.
+    pub(super) fn sign(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &mut HeaderMap,
+        payload: PayloadMode,
+    ) -> ChunkChain {
+        headers.insert("host", HeaderValue::from_str(&self.address).unwrap());
+        self.signer.sign_headers(method, path, query, headers, payload, self.clock.now()).unwrap()
+    }
+
+    /// Sends a request, its body by `send`, and reads the answer's head.
+    pub(super) fn begin(
         &self,
         method: &Method,
         path: &str,
@@ -144,7 +151,15 @@ impl Client {
         length: u64,
         send: impl FnOnce(&mut TcpStream) -> std::io::Result<()>,
     ) -> std::io::Result<Answer> {
-        let head = self.signed(method, path, query, length, "connection: close\r\n");
+        self.exchange(&self.signed(method, path, query, length, CLOSE), send)
+    }
+
+    /// Sends a request whose head is there.
+    pub(super) fn exchange(
+        &self,
+        head: &str,
+        send: impl FnOnce(&mut TcpStream) -> std::io::Result<()>,
+    ) -> std::io::Result<Answer> {
         let mut socket = TcpStream::connect(&self.address)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         socket.write_all(head.as_bytes())?;
@@ -153,7 +168,7 @@ impl Client {
         let mut line = String::new();
         body.read_line(&mut line)?;
         let status = line.split_whitespace().nth(1).and_then(|code| code.parse().ok());
-        let mut length = 0;
+        let (mut length, mut etag) = (0, None);
         loop {
             let mut header = String::new();
             if body.read_line(&mut header)? == 0 {
@@ -162,20 +177,50 @@ impl Client {
             if header == "\r\n" {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().unwrap_or(0);
+            let Some((name, value)) = header.split_once(':') else { continue };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().unwrap_or(0),
+                "etag" => etag = Some(value.trim().trim_matches('"').to_owned()),
+                _ => {}
             }
         }
         let status = status.ok_or(std::io::ErrorKind::InvalidData)?;
-        Ok(Answer { status, length, body })
+        Ok(Answer { status, length, etag, body })
     }
 }
 
-/// An answer whose body is still to be read.
-struct Answer {
-    status: u16,
+/// The head of a request with signed headers, `more` before them.
+pub(super) fn head_of(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
     length: u64,
-    body: BufReader<TcpStream>,
+    more: &str,
+) -> String {
+    let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut head = format!("{method} {target} HTTP/1.1\r\n{more}content-length: {length}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    head.push_str("\r\n");
+    head
+}
+
+/// An answer whose body is still to be read.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) length: u64,
+    /// Without quotes.
+    pub(super) etag: Option<String>,
+    pub(super) body: BufReader<TcpStream>,
+}
+
+impl Answer {
+    /// The body as text.
+    pub(super) fn text(mut self) -> std::io::Result<String> {
+        let mut bytes = vec![0; usize::try_from(self.length).unwrap_or(0)];
+        self.body.read_exact(&mut bytes)?;
+        Ok(String::from_utf8(bytes).unwrap())
+    }
 }

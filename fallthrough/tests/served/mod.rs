@@ -4,6 +4,7 @@
 
 pub(crate) mod asking;
 pub(crate) mod client;
+pub(crate) mod large;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
