@@ -169,6 +169,7 @@ impl World {
             negative_ttl: Duration::from_secs(3),
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
+            part_bytes_min: 1,
         };
         let factory = Arc::new(Factory(self.origins.clone()));
         let engine = Engine::new(store.clone(), factory, options, clock.clone(), self.entropy.clone());
