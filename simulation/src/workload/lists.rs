@@ -5,8 +5,8 @@ use http::Method;
 
 use super::Worker;
 use crate::client::{Ask, Told};
+use crate::did::{Did, Seen};
 use crate::history::Moment;
-use crate::model::{Did, Seen};
 
 impl Worker {
     /// Walks through a list, page by page.

@@ -7,8 +7,8 @@ use http::Method;
 
 use super::Worker;
 use crate::client::{Ask, Reply, Told};
+use crate::did::{Did, Seen};
 use crate::history::{Moment, VersionId};
-use crate::model::{Did, Seen};
 
 impl Worker {
     /// Reads every key until it is answered; `false` if one never is.
@@ -72,7 +72,7 @@ impl Worker {
         let did = match reply.status {
             200 => match self.known(key, reply.header("etag")) {
                 Some((version, size)) if reply.header("content-length") == size.to_string() => {
-                    Did::Read(Seen::Object(version))
+                    Did::Read(counted(version, &reply))
                 }
                 // The headers of a fill that runs are not verified yet, and its origin may lie about the length.
                 Some(_) if self.journal().counted("wrong length") > 0 => Did::Read(Seen::SomeObject),
@@ -117,8 +117,8 @@ impl Worker {
         let Told::Answer(reply) = told else { return };
         let did = match reply.status {
             200 | 206 => {
-                let Some(version) = self.identify(key, reply, range) else { return };
-                Did::Read(Seen::Object(version))
+                let Some(seen) = self.identify(key, reply, range) else { return };
+                Did::Read(seen)
             }
             // Hung up on before it said what there is not.
             404 if !reply.whole => Did::NotFound,
@@ -140,9 +140,8 @@ impl Worker {
 
     /// The version whose bytes these are. A body that ends cleanly must be one's, whole; one that broke off must
     /// be the beginning of one.
-    fn identify(&self, key: usize, reply: &Reply, range: Option<Ranged>) -> Option<VersionId> {
+    fn identify(&self, key: usize, reply: &Reply, range: Option<Ranged>) -> Option<Seen> {
         let etag = reply.header("etag");
-        let versions = self.journal().versions(key);
         let is = |content: &Content| {
             let size = content.size_bytes();
             let (start, end) = match (reply.status, range) {
@@ -158,26 +157,35 @@ impl Worker {
             let fits = if reply.whole { reply.body == want } else { want.starts_with(&reply.body) };
             fits.then_some(())
         };
-        let named = versions.iter().find(|(_, version)| version.etag == etag);
+        let named = self.journal().named(key, etag);
         // An ETag that the origin made up: the bytes tell.
-        let found = match named {
+        let found = match &named {
             Some((id, version)) => is(&version.content).map(|()| *id),
-            None => versions.iter().find(|(_, version)| is(&version.content).is_some()).map(|(id, _)| *id),
+            None => match self.journal().only(key, |content| is(content).is_some()) {
+                Ok(version) => Some(version),
+                Err(0) => None,
+                Err(_) => return Some(Seen::SomeObject),
+            },
         };
         if found.is_none() {
             let begin = String::from_utf8_lossy(&reply.body[..reply.body.len().min(64)]).into_owned();
             self.journal().violation(format!(
                 "a wrong body for key {key}: {} {etag} {:?}, {} bytes, whole {}, {:?} {} begins {begin:?}",
                 reply.status,
-                named.map(|(id, version)| (*id, version.content.size_bytes())),
+                named.map(|(id, version)| (id, version.content.size_bytes())),
                 reply.body.len(),
                 reply.whole,
                 range,
                 reply.header("content-range"),
             ));
         }
-        found
+        found.map(|version| counted(version, reply))
     }
+}
+
+/// A version with as many tags as the answer says.
+fn counted(version: VersionId, reply: &Reply) -> Seen {
+    Seen::Counted(version, reply.header("x-amz-tagging-count").parse().unwrap_or(0))
 }
 
 /// A range as it is asked for.

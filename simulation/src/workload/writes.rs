@@ -7,9 +7,9 @@ use fallthrough_sim::Content;
 use http::Method;
 use md5::{Digest as _, Md5};
 
-use super::{Changing, Worker};
+use super::{Changing, Worker, is_in_doubt};
 use crate::client::{Ask, Told};
-use crate::model::{Condition, Did};
+use crate::did::{Condition, Did, Object, Tags};
 
 impl Worker {
     pub(super) async fn conditional_put(&mut self, key: usize) {
@@ -27,11 +27,9 @@ impl Worker {
         let version = self.journal().version(key, |edition| Content::generated(name, edition, size));
         let body = self.journal().of(version).content.bytes();
         let mut ask = Ask::new(Method::PUT, name).body(body, self.dice.chance(50));
-        ask = match condition {
-            Condition::Always => ask,
-            Condition::IfAbsent => ask.header("if-none-match", "*".to_owned()),
-            Condition::IfMatch(version) => ask.header("if-match", self.journal().of(version).etag),
-        };
+        ask = self.conditional(ask, condition);
+        let tags = if self.dice.chance(25) { self.some_tags() } else { Tags::None };
+        ask = super::tags::tagging_header(ask, tags);
         if size > 0 && self.dice.chance(10) {
             // In the middle, or right after the last byte.
             ask = ask.hang_up_after(if self.dice.chance(50) { size } else { self.dice.below(size) });
@@ -40,7 +38,7 @@ impl Worker {
         let changing = Changing::of(self.world(), &[key]);
         let from = self.journal().now();
         let told = self.client.ask(&ask).await;
-        let (client, did) = (self.client.number, Did::Put(version, condition));
+        let (client, did) = (self.client.number, Did::Put(Object::of(version).tagged(tags), condition));
         match &told {
             Told::NotAsked => {}
             Told::Lost => {
@@ -71,6 +69,25 @@ impl Worker {
     pub(super) async fn delete(&mut self, key: usize) {
         self.journal().count("DELETE");
         let ask = Ask::new(Method::DELETE, self.world().plan.keys[key]);
+        self.delete_as(key, ask, Did::Delete).await;
+    }
+
+    /// DELETE of a version that may be there, or have been.
+    pub(super) async fn conditional_delete(&mut self, key: usize) {
+        let versions = self.journal().versions(key);
+        if versions.is_empty() {
+            return self.delete(key).await;
+        }
+        self.journal().count("DELETE conditional");
+        let (version, of) = &versions[self.dice.index(versions.len().min(2))];
+        let ask = Ask::new(Method::DELETE, self.world().plan.keys[key]).header("if-match", of.etag.clone());
+        self.delete_as(key, ask, Did::DeleteIf(*version)).await;
+    }
+
+    async fn delete_as(&mut self, key: usize, mut ask: Ask, did: Did) {
+        if self.dice.chance(5) {
+            ask = ask.leave();
+        }
         let changing = Changing::of(self.world(), &[key]);
         let from = self.journal().now();
         let told = self.client.ask(&ask).await;
@@ -78,18 +95,21 @@ impl Worker {
         match &told {
             Told::NotAsked => {}
             Told::Lost => {
-                self.journal().maybe_did(client, key, from, Did::Delete);
+                self.journal().maybe_did(client, key, from, did);
                 changing.linger().await;
             }
-            Told::Answer(reply) => match (reply.status, reply.code().as_str()) {
-                (204, _) => self.journal().did(client, key, from, Did::Delete),
-                (404, "NoSuchBucket") => self.journal().did(client, key, from, Did::NoBucket),
-                (500 | 503, _) => {
-                    self.journal().maybe_did(client, key, from, Did::Delete);
-                    self.tolerate(reply.status, reply, "DELETE");
-                    changing.linger().await;
+            Told::Answer(reply) if is_in_doubt(reply) => {
+                self.journal().maybe_did(client, key, from, did);
+                self.tolerate(reply.status, reply, "DELETE");
+                changing.linger().await;
+            }
+            Told::Answer(reply) => match (reply.status, reply.code().as_str(), did) {
+                (204, ..) => self.journal().did(client, key, from, did),
+                (404, "NoSuchBucket", _) => self.journal().did(client, key, from, Did::NoBucket),
+                (412, _, Did::DeleteIf(version)) => {
+                    self.journal().did(client, key, from, Did::DeleteRefused(version));
                 }
-                (other, _) => self.tolerate(other, reply, "DELETE"),
+                (other, ..) => self.tolerate(other, reply, "DELETE"),
             },
         }
     }
