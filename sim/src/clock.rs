@@ -54,18 +54,26 @@ impl Clock for ManualClock {
 pub struct TokioClock {
     start: tokio::time::Instant,
     civil_start: Timestamp,
+    skipped_ms: AtomicU64,
 }
 
 impl TokioClock {
     /// Civil time is `now` at this moment. Must be made inside a runtime if time is paused there.
     pub fn new(now: Timestamp) -> Self {
-        Self { start: tokio::time::Instant::now(), civil_start: now }
+        Self { start: tokio::time::Instant::now(), civil_start: now, skipped_ms: AtomicU64::new(0) }
+    }
+
+    /// Civil time leaps forward. Monotonic time goes on as it did.
+    pub fn skip(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).expect("a test skips less than 500 million years");
+        self.skipped_ms.fetch_add(ms, Ordering::SeqCst);
     }
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        self.civil_start.plus(self.start.elapsed())
+        let skipped = Duration::from_millis(self.skipped_ms.load(Ordering::SeqCst));
+        self.civil_start.plus(self.start.elapsed() + skipped)
     }
 
     fn monotonic(&self) -> Monotonic {
@@ -93,6 +101,9 @@ mod tests {
         let clock = TokioClock::new(Timestamp(0));
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert_eq!(clock.now(), Timestamp(3_600_000));
+        assert_eq!(clock.monotonic(), Monotonic(3_600_000_000_000));
+        clock.skip(Duration::from_millis(5));
+        assert_eq!(clock.now(), Timestamp(3_600_005));
         assert_eq!(clock.monotonic(), Monotonic(3_600_000_000_000));
     }
 }

@@ -1,13 +1,31 @@
-//! Linearizability of one key's history: is there an order of its operations, each at a moment between its call
-//! and its return, that the [`Model`] can follow?
+//! Linearizability of one history, of a key or of an upload: is there an order of its operations, each at a moment between its call
+//! and its return, that a [`Machine`] can follow?
 //!
 //! The search is Wing and Gong's with Lowe's memory of configurations: which operations have taken effect, and
 //! the state that this led to. Operations whose end is not known may have taken effect or not.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::Hash;
 
 use crate::history::{Moment, Operation};
-use crate::model::{Model, State};
+
+/// What a history must be linearizable with respect to.
+pub trait Machine {
+    /// What an operation did or showed.
+    type Did: Copy + Debug;
+    /// What there is to know between two operations.
+    type State: Copy + Eq + Hash + Debug;
+
+    /// The state at the beginning.
+    fn initial(&self) -> Self::State;
+
+    /// The states that `state` may turn into by an operation; none if it cannot have happened here.
+    fn apply(&self, state: Self::State, by: &Operation<Self::Did>) -> Vec<Self::State>;
+
+    /// Whether it changes nothing, whatever the state.
+    fn only_shows(did: Self::Did) -> bool;
+}
 
 /// Configurations looked at before the search gives up.
 const MAX_CONFIGURATIONS: usize = 3_000_000;
@@ -49,11 +67,11 @@ impl Done {
     }
 }
 
-/// Judges the history of one key. `operations` may be in any order.
-pub fn check(model: &Model, operations: &[Operation]) -> Verdict {
-    let mut ops: Vec<&Operation> = operations.iter().collect();
+/// Judges one history. `operations` may be in any order.
+pub fn check<M: Machine>(model: &M, operations: &[Operation<M::Did>]) -> Verdict {
+    let mut ops: Vec<&Operation<M::Did>> = operations.iter().collect();
     ops.sort_by_key(|op| op.from);
-    let mut seen: HashSet<(Done, State)> = HashSet::new();
+    let mut seen: HashSet<(Done, M::State)> = HashSet::new();
     let start = (Done { base: 0, bits: 0 }, model.initial());
     let mut stack = vec![start];
     let mut furthest = start;
@@ -80,7 +98,7 @@ pub fn check(model: &Model, operations: &[Operation]) -> Verdict {
 }
 
 /// Operations that may take effect next: those called before the first return of one that has not.
-fn candidates<'a>(ops: &'a [&'a Operation], done: Done) -> impl Iterator<Item = usize> + 'a {
+fn candidates<'a, D>(ops: &'a [&'a Operation<D>], done: Done) -> impl Iterator<Item = usize> + 'a {
     let pending = move |n: &usize| !done.has(*n);
     let mut first_return = Moment::END;
     // Those called after the first return so far cannot be the first to return.
@@ -93,13 +111,18 @@ fn candidates<'a>(ops: &'a [&'a Operation], done: Done) -> impl Iterator<Item = 
     (done.base..ops.len()).take_while(move |n| ops[*n].from <= first_return).filter(pending)
 }
 
-fn successors(model: &Model, ops: &[&Operation], done: Done, state: State) -> Option<Vec<(Done, State)>> {
+fn successors<M: Machine>(
+    model: &M,
+    ops: &[&Operation<M::Did>],
+    done: Done,
+    state: M::State,
+) -> Option<Vec<(Done, M::State)>> {
     let mut next = Vec::new();
     for n in candidates(ops, done) {
         let op = ops[n];
         let after = model.apply(state, op);
         let taken = done.and(n)?;
-        if op.did.only_shows() && after.as_slice() == [state] {
+        if M::only_shows(op.did) && after.as_slice() == [state] {
             // It changes nothing, so it may as well take effect now, whatever comes later.
             return Some(vec![(taken, state)]);
         }
@@ -113,7 +136,7 @@ fn successors(model: &Model, ops: &[&Operation], done: Done, state: State) -> Op
     Some(next)
 }
 
-fn explain(model: &Model, ops: &[&Operation], (done, state): (Done, State)) -> String {
+fn explain<M: Machine>(model: &M, ops: &[&Operation<M::Did>], (done, state): (Done, M::State)) -> String {
     let mut text = format!("no order explains it from here on, where the state is {state:?}:\n");
     for op in &ops[done.base.saturating_sub(12)..done.base] {
         text.push_str(&format!("      done {op}\n"));

@@ -10,7 +10,7 @@ use fallthrough_sim::Content;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::model::Did;
+use crate::did::Did;
 
 /// A moment of a run: virtual nanoseconds, and the number of the event, which orders those of one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,13 +26,13 @@ impl Moment {
     pub const END: Self = Self { nanos: u64::MAX, event: u64::MAX };
 }
 
-/// Names one version of one object: every PUT and every object of an origin is one.
+/// Names one version of one object: every PUT, every completed upload and every object of an origin is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionId(pub u32);
 
-/// One operation on one key.
+/// One operation on one key, or on whatever else its history is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
+pub struct Operation<D = Did> {
     /// Who did it.
     pub client: u32,
     /// When it was called.
@@ -40,12 +40,12 @@ pub struct Operation {
     /// When it returned; if its end is not known, when it had ended for certain.
     pub to: Moment,
     /// What it did or showed.
-    pub did: Did,
+    pub did: D,
     /// Whether it is known to have happened.
     pub certain: bool,
 }
 
-impl fmt::Display for Operation {
+impl<D: fmt::Debug> fmt::Display for Operation<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = |at: Moment| at.nanos as f64 / 1e6;
         let maybe = if self.certain { "" } else { " (maybe)" };
@@ -78,6 +78,7 @@ struct Kept {
     /// By key.
     operations: Vec<Vec<Operation>>,
     versions: Vec<Version>,
+    editions: u16,
     violations: Vec<String>,
     counts: BTreeMap<&'static str, u64>,
     /// Lines of what happened, if somebody wants to read them.
@@ -101,6 +102,7 @@ impl Journal {
             hash: Sha256::new(),
             operations: vec![Vec::new(); keys],
             versions: Vec::new(),
+            editions: 0,
             violations: Vec::new(),
             counts: BTreeMap::new(),
             lines: lines.then(Vec::new),
@@ -152,10 +154,16 @@ impl Journal {
         self.did_until(client, key, from, to, did, true);
     }
 
-    /// Adds an operation whose end was lost: it may have happened, or may until a while from now.
-    pub(crate) fn maybe_did(&self, client: u32, key: usize, from: Moment, did: Did) {
+    /// When all that was lost by now has ended.
+    pub(crate) fn aftermath(&self) -> Moment {
         let mut to = self.now();
         to.nanos += u64::try_from(AFTERMATH.as_nanos()).unwrap_or(u64::MAX);
+        to
+    }
+
+    /// Adds an operation whose end was lost: it may have happened, or may until a while from now.
+    pub(crate) fn maybe_did(&self, client: u32, key: usize, from: Moment, did: Did) {
+        let to = self.aftermath();
         self.did_until(client, key, from, to, did, false);
     }
 
@@ -172,20 +180,42 @@ impl Journal {
         self.lock().operations[key].push(Operation { client, from, to, did, certain });
     }
 
+    /// The next edition of some bytes: no two are the same.
+    pub(crate) fn edition(&self) -> u16 {
+        let mut kept = self.lock();
+        kept.editions += 1;
+        kept.editions
+    }
+
     /// Registers the next version of an object; its bytes are those of this content.
     pub(crate) fn version(&self, key: usize, make: impl FnOnce(u16) -> Content) -> VersionId {
-        let mut kept = self.lock();
-        let number = u32::try_from(kept.versions.len()).expect("a run has few versions");
-        let content = make(u16::try_from(number).expect("a run has few versions"));
+        let content = make(self.edition());
         let etag = ETag::from_md5(content.md5()).to_string();
+        self.version_as(key, content, etag)
+    }
+
+    /// Registers a version of an object that has these bytes and this ETag, with its quotes.
+    pub(crate) fn version_as(&self, key: usize, content: Content, etag: String) -> VersionId {
+        let mut kept = self.lock();
         // What has the same bytes (nothing, or too few to tell) is the same version to everybody.
-        if let Some(same) =
-            kept.versions.iter().position(|version| version.key == key && version.etag == etag)
-        {
-            return VersionId(u32::try_from(same).expect("a run has few versions"));
+        let same = kept.versions.iter().position(|version| version.key == key && version.etag == etag);
+        let number = same.unwrap_or(kept.versions.len());
+        if same.is_none() {
+            kept.versions.push(Version { key, content, etag });
         }
-        kept.versions.push(Version { key, content, etag });
-        VersionId(number)
+        VersionId(u32::try_from(number).expect("a run has few versions"))
+    }
+
+    /// The version of a key that has this ETag. What only another key had before is a copy of that.
+    pub(crate) fn named(&self, key: usize, etag: &str) -> Option<(VersionId, Version)> {
+        let of = {
+            let kept = self.lock();
+            let mut same: Vec<_> = kept.versions.iter().filter(|of| of.etag == etag).collect();
+            same.sort_by_key(|of| of.key != key);
+            (*same.first()?).clone()
+        };
+        let version = self.version_as(key, of.content.clone(), of.etag.clone());
+        Some((version, of))
     }
 
     pub(crate) fn of(&self, version: VersionId) -> Version {
@@ -198,6 +228,20 @@ impl Journal {
         let all = kept.versions.iter().enumerate().filter(|(_, version)| version.key == key);
         let number = |n: usize| VersionId(u32::try_from(n).expect("a run has few versions"));
         all.map(|(n, version)| (number(n), version.clone())).rev().collect()
+    }
+
+    /// The only version of a key whose bytes are as they should be. It may be a copy of another key's. `Err`: how many
+    /// there are, if that is not one.
+    pub(crate) fn only(&self, key: usize, fits: impl Fn(&Content) -> bool) -> Result<VersionId, usize> {
+        let all = self.lock().versions.clone();
+        let mut etags: Vec<&str> =
+            all.iter().filter(|of| fits(&of.content)).map(|of| of.etag.as_str()).collect();
+        etags.sort_unstable();
+        etags.dedup();
+        match etags.as_slice() {
+            [etag] => self.named(key, etag).map(|(version, _)| version).ok_or(0),
+            several => Err(several.len()),
+        }
     }
 
     pub(crate) fn operations(&self) -> Vec<Vec<Operation>> {

@@ -4,108 +4,12 @@
 //! wrote, a tombstone, or nothing of ours, with the shadow's object shining through. Where the promise
 //! leaves a choice (a copy of a detached shadow may have been kept or not) the model follows every branch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::checker::Machine;
+use crate::did::{Bytes, Condition, Did, Mode, Object, Seen, Tags};
 use crate::history::{Moment, Operation, VersionId};
-
-/// How the bucket of a run treats its shadow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// No shadow.
-    Plain,
-    /// What is here wins for ever.
-    Migrate,
-    /// The origin wins, after the time to live.
-    Cache,
-    /// The origin computes.
-    Compute,
-}
-
-/// The condition of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// None.
-    Always,
-    /// `If-None-Match: *`.
-    IfAbsent,
-    /// `If-Match`.
-    IfMatch(VersionId),
-}
-
-/// What a read showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// This version.
-    Object(VersionId),
-    /// A version, not known which.
-    SomeObject,
-    /// There is no such object.
-    Nothing,
-    /// An object that is not this version.
-    Another(VersionId),
-    /// An object that ends before this byte.
-    EndsBefore(u64),
-}
-
-/// What an operation did, or showed, as far as one key is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Did {
-    /// GET or HEAD.
-    Read(Seen),
-    /// A page of LIST.
-    Listed(Seen),
-    /// 404 without a word of what is missing: the object or the bucket.
-    NotFound,
-    /// PUT.
-    Put(VersionId, Condition),
-    /// PUT was refused with 412, or with 404 if `absent`.
-    PutRefused {
-        /// The condition.
-        condition: Condition,
-        /// There was nothing to match.
-        absent: bool,
-    },
-    /// DELETE.
-    Delete,
-    /// Purge.
-    Purge,
-    /// Purge was refused: a client wrote or deleted this.
-    PurgeRefused,
-    /// The shadow was set to this origin.
-    Attach(u8),
-    /// The shadow was cleared.
-    Detach,
-    /// The bucket was deleted, being empty.
-    DropBucket,
-    /// The bucket was created, with this shadow.
-    MakeBucket(Option<u8>),
-    /// The bucket was there.
-    BucketSeen,
-    /// There was no bucket.
-    NoBucket,
-}
-
-impl Did {
-    /// Whether it changes nothing, whatever the state.
-    pub(crate) fn only_shows(self) -> bool {
-        match self {
-            Self::Read(_)
-            | Self::Listed(_)
-            | Self::NotFound
-            | Self::PutRefused { .. }
-            | Self::PurgeRefused
-            | Self::BucketSeen
-            | Self::NoBucket => true,
-            Self::Put(..)
-            | Self::Delete
-            | Self::Purge
-            | Self::Attach(_)
-            | Self::Detach
-            | Self::DropBucket
-            | Self::MakeBucket(_) => false,
-        }
-    }
-}
+use crate::rules::{Days, Rule};
 
 /// What is known about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,20 +19,25 @@ pub(crate) enum Local {
     Open(u8),
     /// A copy of a shadow's object that is no longer attached, or was replaced there.
     Filled(VersionId),
-    Written(VersionId),
+    /// A client's, and from which day on its age counts.
+    Written(Object, u8),
     Tombstone,
 }
 
 /// The model's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct State {
+pub struct State {
     pub(crate) bucket: bool,
     pub(crate) attached: Option<u8>,
     pub(crate) local: Local,
+    /// The number of the lifecycle rules.
+    pub(crate) rules: u8,
+    /// Uploads that were completed, a bit each.
+    pub(crate) completed: u64,
 }
 
 /// What the origins had, and the rules of the run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Model {
     /// The bucket's mode.
     pub mode: Mode,
@@ -140,14 +49,18 @@ pub struct Model {
     pub origins: Vec<Vec<(u64, Option<VersionId>)>>,
     /// Whether the bucket existed at the beginning, and its shadow.
     pub start: Option<Option<u8>>,
+    /// What a copy of each other key may be, by that key's number: versions of this key that the other had as well.
+    pub copies: BTreeMap<u8, BTreeSet<VersionId>>,
+    /// When days began.
+    pub days: Days,
+    /// Lifecycle rules by number, as far as they are for this key.
+    pub rules: Vec<Vec<Rule>>,
 }
 
-impl Model {
-    /// The state at the beginning.
-    pub(crate) fn initial(&self) -> State {
-        State { bucket: self.start.is_some(), attached: self.start.flatten(), local: Local::Open(0) }
-    }
+/// From this day on the age of an origin's object counts: it was modified at the very beginning.
+const ORIGINS: u8 = 0;
 
+impl Model {
     /// What the origin may have had at some time between the two, a copy's age included.
     fn had(&self, origin: u8, from: Moment, to: Moment) -> Vec<Option<VersionId>> {
         let timeline = &self.origins[usize::from(origin)];
@@ -173,17 +86,17 @@ impl Model {
     }
 
     /// What a reader may see, and the state that this leaves.
-    fn visible(&self, state: State, by: &Operation, in_list: bool) -> Vec<(Option<VersionId>, State)> {
+    fn visible(&self, state: State, by: &Operation, in_list: bool) -> Vec<(Option<Object>, State)> {
         let with = |local| State { local, ..state };
         let of_origin = |origin: u8| {
             let had = self.had(origin, by.from, by.to);
-            had.into_iter().map(|what| (what, with(Local::Open(0)))).collect::<Vec<_>>()
+            had.into_iter().map(|what| (what.map(Object::of), with(Local::Open(0)))).collect::<Vec<_>>()
         };
         match (state.local, state.attached) {
-            (Local::Written(version), _) => vec![(Some(version), state)],
+            (Local::Written(object, _), _) => vec![(Some(object), state)],
             (Local::Tombstone, _) => vec![(None, state)],
             (Local::Filled(version), attached) => {
-                let mut seen = vec![(Some(version), state)];
+                let mut seen = vec![(Some(Object::of(version)), state)];
                 if let (Mode::Cache, Some(origin)) = (self.mode, attached) {
                     seen.extend(of_origin(origin));
                 }
@@ -200,16 +113,17 @@ impl Model {
                 }
                 let others = kept & !attached.map_or(0, |origin| 1 << origin);
                 let copies = self.ever_had(others, by.to).into_iter();
-                seen.extend(copies.map(|copy| (Some(copy), with(Local::Filled(copy)))));
+                seen.extend(copies.map(|copy| (Some(Object::of(copy)), with(Local::Filled(copy)))));
                 seen
             }
         }
     }
 
     /// What a condition may be judged on: what is here, or else what the shadow has.
-    fn judged(&self, state: State, by: &Operation) -> Vec<Option<VersionId>> {
+    fn judged(&self, state: State, by: &Operation) -> Vec<Option<Bytes>> {
         match state.local {
-            Local::Written(version) | Local::Filled(version) => vec![Some(version)],
+            Local::Written(object, _) => vec![Some(object.bytes)],
+            Local::Filled(version) => vec![Some(Bytes::Of(version))],
             Local::Tombstone => vec![None],
             Local::Open(kept) => {
                 let origins = kept | state.attached.map_or(0, |origin| 1 << origin);
@@ -221,109 +135,153 @@ impl Model {
                     }
                     Some(_) | None => here.push(None),
                 }
-                here
+                here.into_iter().map(|version| version.map(Bytes::Of)).collect()
             }
         }
     }
 
-    fn fits(&self, seen: Seen, value: Option<VersionId>) -> bool {
-        match (seen, value) {
-            (Seen::Object(seen), Some(value)) => seen == value,
-            (Seen::SomeObject, Some(_)) | (Seen::Nothing, None) => true,
-            (Seen::Another(not), Some(value)) => not != value,
-            (Seen::EndsBefore(byte), Some(value)) => self.sizes.get(&value).is_some_and(|size| *size <= byte),
-            (Seen::Nothing, Some(_))
-            | (Seen::Object(_) | Seen::SomeObject | Seen::Another(_) | Seen::EndsBefore(_), None) => false,
+    fn may_be(&self, bytes: Bytes, version: VersionId) -> bool {
+        match bytes {
+            Bytes::Of(one) => one == version,
+            Bytes::CopyOf(key) => self.copies.get(&key).is_some_and(|copies| copies.contains(&version)),
+        }
+    }
+
+    fn may_not_be(bytes: Bytes, version: VersionId) -> bool {
+        bytes != Bytes::Of(version)
+    }
+
+    /// The object as it is known after this was seen of it; `None` if it cannot have been.
+    fn fits(&self, seen: Seen, object: Object) -> Option<Object> {
+        let is = |version| {
+            self.may_be(object.bytes, version).then_some(Object { bytes: Bytes::Of(version), ..object })
+        };
+        match seen {
+            Seen::Object(version) => is(version),
+            Seen::Counted(version, count) => is(version).filter(|object| {
+                object.tags == Tags::Unknown || object.tags.pairs().len() == usize::from(count)
+            }),
+            Seen::SomeObject => Some(object),
+            Seen::Tags(tags) => {
+                (object.tags == Tags::Unknown || object.tags == tags).then_some(object.tagged(tags))
+            }
+            Seen::Nothing => None,
+            Seen::Another(version) => Self::may_not_be(object.bytes, version).then_some(object),
+            Seen::EndsBefore(byte) => match object.bytes {
+                Bytes::Of(version) => self.sizes.get(&version).is_some_and(|size| *size <= byte),
+                Bytes::CopyOf(_) => true,
+            }
+            .then_some(object),
         }
     }
 
     fn read(&self, state: State, by: &Operation, seen: Seen, in_list: bool) -> Vec<State> {
-        let fitting =
-            self.visible(state, by, in_list).into_iter().filter(|(value, _)| self.fits(seen, *value));
-        let mut after: Vec<State> = fitting.map(|(_, after)| after).collect();
-        after.sort_by_key(|state| format!("{state:?}"));
-        after.dedup();
+        let mut after = Vec::new();
+        for (value, then) in self.visible(state, by, in_list) {
+            let known = match (value, seen) {
+                (None, Seen::Nothing) => then,
+                (None, _) => continue,
+                (Some(object), seen) => match (self.fits(seen, object), then.local) {
+                    (Some(object), Local::Written(_, day)) => {
+                        State { local: Local::Written(object, day), ..then }
+                    }
+                    (Some(_), Local::Open(_) | Local::Filled(_) | Local::Tombstone) => then,
+                    (None, _) => continue,
+                },
+            };
+            after.push(known);
+        }
+        distinct(after)
+    }
+
+    fn put(&self, state: State, by: &Operation, object: Object, condition: Condition) -> Vec<State> {
+        let bit = object.upload.map_or(0, |number| 1 << number);
+        if state.completed & bit != 0 {
+            // Done before: it says what stands here, and changes nothing.
+            let stands = matches!(state.local, Local::Written(there, _)
+                if there.upload == object.upload && there.bytes == object.bytes);
+            return stands.then_some(state).into_iter().collect();
+        }
+        if !self.may_hold(state, by, condition) {
+            return Vec::new();
+        }
+        let completed = state.completed | bit;
+        let on = |day| State { local: Local::Written(object, day + 1), completed, ..state };
+        self.days.within(by.from, by.to).map(on).collect()
+    }
+
+    fn may_hold(&self, state: State, by: &Operation, condition: Condition) -> bool {
+        let holds = |here: &Option<Bytes>| match (condition, here) {
+            (Condition::Always, _) | (Condition::IfAbsent, None) => true,
+            (Condition::IfMatch(version), Some(here)) => self.may_be(*here, version),
+            (Condition::IfAbsent, Some(_)) | (Condition::IfMatch(_), None) => false,
+        };
+        condition == Condition::Always || self.judged(state, by).iter().any(holds)
+    }
+
+    /// What a copy onto itself leaves: the bytes that were to be seen, as written today.
+    fn rewrite(
+        &self,
+        state: State,
+        by: &Operation,
+        version: Option<VersionId>,
+        tags: Option<Tags>,
+    ) -> Vec<State> {
+        let seen = version.map_or(Seen::SomeObject, Seen::Object);
+        let mut after = Vec::new();
+        for (value, then) in self.visible(state, by, false) {
+            let Some(object) = value.and_then(|object| self.fits(seen, object)) else { continue };
+            let object = Object { tags: tags.unwrap_or(object.tags), upload: None, ..object };
+            let on = |day| State { local: Local::Written(object, day + 1), ..then };
+            after.extend(self.days.within(by.from, by.to).map(on));
+        }
         after
     }
 
-    /// The states that `state` may turn into by an operation; none if it cannot have happened here.
-    pub(crate) fn apply(&self, state: State, by: &Operation) -> Vec<State> {
-        let with = |local| State { local, ..state };
-        if !state.bucket {
-            return match by.did {
-                Did::NoBucket | Did::NotFound => vec![state],
-                Did::MakeBucket(attached) => vec![State { bucket: true, attached, local: Local::Open(0) }],
-                _ => Vec::new(),
-            };
-        }
-        match by.did {
-            Did::Read(seen) => self.read(state, by, seen, false),
-            Did::Listed(seen) => self.read(state, by, seen, true),
-            Did::NotFound => self.read(state, by, Seen::Nothing, false),
-            Did::Put(version, condition) => {
-                let holds = |here: &Option<VersionId>| match condition {
-                    Condition::Always => true,
-                    Condition::IfAbsent => here.is_none(),
-                    Condition::IfMatch(version) => *here == Some(version),
-                };
-                let possible = condition == Condition::Always || self.judged(state, by).iter().any(holds);
-                possible.then(|| with(Local::Written(version))).into_iter().collect()
-            }
-            Did::PutRefused { condition, absent } => {
-                let fails = |here: &Option<VersionId>| match (condition, here) {
-                    (Condition::Always, _) => false,
-                    (Condition::IfAbsent, here) => here.is_some() && !absent,
-                    (Condition::IfMatch(_), None) => absent,
-                    (Condition::IfMatch(version), Some(here)) => version != *here && !absent,
-                };
-                self.judged(state, by).iter().any(fails).then_some(state).into_iter().collect()
-            }
-            Did::Delete => {
-                let local = match (self.mode, state.attached, state.local) {
-                    (_, None, _) | (Mode::Plain, ..) => Local::Open(0),
-                    (Mode::Migrate, ..) => Local::Tombstone,
-                    (Mode::Cache | Mode::Compute, _, Local::Written(_) | Local::Tombstone) => {
-                        Local::Tombstone
-                    }
-                    (Mode::Cache | Mode::Compute, _, Local::Open(_) | Local::Filled(_)) => Local::Open(0),
-                };
-                vec![with(local)]
-            }
-            Did::Purge => match state.local {
-                Local::Open(_) | Local::Filled(_) => vec![with(Local::Open(0))],
-                // Without a shadow a tombstone is swept at some time, after which there is nothing to refuse.
-                Local::Tombstone if state.attached.is_none() => vec![with(Local::Open(0))],
-                Local::Written(_) | Local::Tombstone => Vec::new(),
-            },
-            Did::PurgeRefused => match state.local {
-                Local::Open(_) | Local::Filled(_) => Vec::new(),
-                Local::Written(_) | Local::Tombstone => vec![state],
-            },
-            Did::Attach(origin) if state.attached == Some(origin) => vec![state],
-            Did::Attach(origin) => {
-                let attach = |s: State| match (state.attached, state.local) {
-                    // One in the place of another: deleted is deleted.
-                    (Some(_), Local::Tombstone) => State { attached: Some(origin), ..state },
-                    // It hid what the shadow had that was cleared.
-                    (None, Local::Tombstone) => {
-                        State { attached: Some(origin), local: Local::Open(0), ..state }
-                    }
-                    (_, Local::Open(_) | Local::Filled(_) | Local::Written(_)) => {
-                        State { attached: Some(origin), ..s }
-                    }
-                };
-                let mut after: Vec<State> = self.detached(state).into_iter().map(attach).collect();
-                after.dedup();
-                after
-            }
-            Did::Detach => self.detached(state),
-            Did::DropBucket => {
-                let gone = State { bucket: false, attached: None, local: Local::Open(0) };
-                self.read(state, by, Seen::Nothing, true).first().map(|_| gone).into_iter().collect()
-            }
-            Did::BucketSeen => vec![state],
-            Did::MakeBucket(_) | Did::NoBucket => Vec::new(),
-        }
+    fn set_tags(&self, state: State, by: &Operation, tags: Tags) -> Vec<State> {
+        let tag = |(value, then): (Option<Object>, State)| {
+            let day = if let Local::Written(_, day) = then.local { day } else { ORIGINS };
+            Some(State { local: Local::Written(value?.tagged(tags), day), ..then })
+        };
+        self.visible(state, by, false).into_iter().filter_map(tag).collect()
+    }
+
+    /// What a DELETE leaves.
+    fn deleted(&self, state: State) -> State {
+        let local = match (self.mode, state.attached, state.local) {
+            (_, None, _) | (Mode::Plain, ..) => Local::Open(0),
+            (Mode::Migrate, ..) => Local::Tombstone,
+            (Mode::Cache | Mode::Compute, _, Local::Written(..) | Local::Tombstone) => Local::Tombstone,
+            (Mode::Cache | Mode::Compute, _, Local::Open(_) | Local::Filled(_)) => Local::Open(0),
+        };
+        State { local, ..state }
+    }
+
+    fn delete_if(&self, state: State, by: &Operation, version: VersionId) -> Vec<State> {
+        let end = |here: Option<Bytes>| match here {
+            // What is not there is deleted already, and nothing changes.
+            None => Some(state),
+            Some(here) => self.may_be(here, version).then(|| self.deleted(state)),
+        };
+        distinct(self.judged(state, by).into_iter().filter_map(end).collect())
+    }
+
+    /// What the rules leave. Only what is here expires, and of a shadow's object nobody knows whether it is.
+    fn expired(&self, state: State, by: &Operation) -> Vec<State> {
+        let (object, since, is_here) = match state.local {
+            Local::Tombstone => return vec![state],
+            Local::Written(object, day) => (object.tags, day, true),
+            Local::Open(_) | Local::Filled(_) => (Tags::None, ORIGINS, false),
+        };
+        let rules = self.rules.get(usize::from(state.rules)).map_or(&[][..], Vec::as_slice);
+        // The earliest and the latest that it may be by the clock of whoever looked.
+        let mut today = self.days.within(by.from, by.to);
+        let (first, last) = (today.next().unwrap_or(0), today.last());
+        let due = |day| rules.iter().filter_map(move |rule| rule.is_due(object, since, day));
+        let may_be = due(last.unwrap_or(first)).any(|_| true);
+        let is_due = is_here && due(first).any(|certain| certain);
+        let gone = may_be.then(|| self.deleted(state));
+        gone.into_iter().chain((!is_due).then_some(state)).collect()
     }
 
     fn detached(&self, state: State) -> Vec<State> {
@@ -337,6 +295,106 @@ impl Model {
             // A tombstone has done its duty; its row may still be there.
             (Local::Tombstone, Some(_)) => vec![with(Local::Tombstone), with(Local::Open(0))],
             (local, _) => vec![with(local)],
+        }
+    }
+
+    fn attached(&self, state: State, origin: u8) -> Vec<State> {
+        let attach = |s: State| match (state.attached, state.local) {
+            // One in the place of another: deleted is deleted.
+            (Some(_), Local::Tombstone) => State { attached: Some(origin), ..state },
+            // It hid what the shadow had that was cleared.
+            (None, Local::Tombstone) => State { attached: Some(origin), local: Local::Open(0), ..state },
+            (_, Local::Open(_) | Local::Filled(_) | Local::Written(..)) => {
+                State { attached: Some(origin), ..s }
+            }
+        };
+        distinct(self.detached(state).into_iter().map(attach).collect())
+    }
+}
+
+fn distinct(mut states: Vec<State>) -> Vec<State> {
+    states.sort_by_key(|state| format!("{state:?}"));
+    states.dedup();
+    states
+}
+
+impl Machine for Model {
+    type Did = Did;
+    type State = State;
+
+    fn initial(&self) -> State {
+        State {
+            bucket: self.start.is_some(),
+            attached: self.start.flatten(),
+            local: Local::Open(0),
+            rules: 0,
+            completed: 0,
+        }
+    }
+
+    fn only_shows(did: Did) -> bool {
+        did.only_shows()
+    }
+
+    fn apply(&self, state: State, by: &Operation) -> Vec<State> {
+        let with = |local| State { local, ..state };
+        if !state.bucket {
+            return match by.did {
+                Did::NoBucket | Did::NotFound | Did::Expire => vec![state],
+                Did::MakeBucket(attached) => {
+                    vec![State { bucket: true, attached, local: Local::Open(0), ..state }]
+                }
+                _ => Vec::new(),
+            };
+        }
+        match by.did {
+            Did::Read(seen) => self.read(state, by, seen, false),
+            Did::Listed(seen) => self.read(state, by, seen, true),
+            Did::NotFound => self.read(state, by, Seen::Nothing, false),
+            Did::Put(object, condition) => self.put(state, by, object, condition),
+            Did::PutRefused { condition, absent } => {
+                let fails = |here: &Option<Bytes>| match (condition, here) {
+                    (Condition::Always, _) => false,
+                    (Condition::IfAbsent, here) => here.is_some() && !absent,
+                    (Condition::IfMatch(_), None) => absent,
+                    (Condition::IfMatch(version), Some(here)) => Self::may_not_be(*here, version) && !absent,
+                };
+                self.judged(state, by).iter().any(fails).then_some(state).into_iter().collect()
+            }
+            Did::UploadGone(number) => {
+                let stands = matches!(state.local, Local::Written(there, _) if there.upload == Some(number));
+                (!stands).then_some(state).into_iter().collect()
+            }
+            Did::Rewrite { condition, .. } if !self.may_hold(state, by, condition) => Vec::new(),
+            Did::Rewrite { version, tags, .. } => self.rewrite(state, by, version, tags),
+            Did::SetTags(tags) => self.set_tags(state, by, tags),
+            Did::Delete => vec![self.deleted(state)],
+            Did::DeleteIf(version) => self.delete_if(state, by, version),
+            Did::DeleteRefused(version) => {
+                let fails = |here: &Option<Bytes>| here.is_some_and(|here| Self::may_not_be(here, version));
+                self.judged(state, by).iter().any(fails).then_some(state).into_iter().collect()
+            }
+            Did::Expire => self.expired(state, by),
+            Did::Rules(rules) => vec![State { rules, ..state }],
+            Did::Purge => match state.local {
+                Local::Open(_) | Local::Filled(_) => vec![with(Local::Open(0))],
+                // Without a shadow a tombstone is swept at some time, after which there is nothing to refuse.
+                Local::Tombstone if state.attached.is_none() => vec![with(Local::Open(0))],
+                Local::Written(..) | Local::Tombstone => Vec::new(),
+            },
+            Did::PurgeRefused => match state.local {
+                Local::Open(_) | Local::Filled(_) => Vec::new(),
+                Local::Written(..) | Local::Tombstone => vec![state],
+            },
+            Did::Attach(origin) if state.attached == Some(origin) => vec![state],
+            Did::Attach(origin) => self.attached(state, origin),
+            Did::Detach => self.detached(state),
+            Did::DropBucket => {
+                let gone = State { bucket: false, attached: None, local: Local::Open(0), rules: 0, ..state };
+                self.read(state, by, Seen::Nothing, true).first().map(|_| gone).into_iter().collect()
+            }
+            Did::BucketSeen => vec![state],
+            Did::MakeBucket(_) | Did::NoBucket => Vec::new(),
         }
     }
 }

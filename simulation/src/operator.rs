@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Ask, Client, Told};
 use crate::dice::Dice;
+use crate::did::{Did, Mode};
 use crate::history::AFTERMATH;
-use crate::model::{Did, Mode};
+use crate::lifecycle;
+use crate::upload_model::UploadDid;
 use crate::world::World;
 
 /// The operator's number among the clients.
@@ -25,6 +27,8 @@ enum Deed {
     Detach,
     DropBucket,
     MakeBucket,
+    Rules,
+    NextDay,
 }
 
 /// Makes the bucket of a run.
@@ -61,10 +65,13 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
             (if shadowed { 1 } else { 0 }, Deed::Detach),
             (1, Deed::DropBucket),
             (3, Deed::MakeBucket),
+            (if world.plan.lifecycle { 4 } else { 0 }, Deed::Rules),
+            (if world.plan.lifecycle { 3 } else { 0 }, Deed::NextDay),
         ]);
         let keys = match deed {
             Deed::Purge => vec![dice.index(all.len())],
             Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket => all.clone(),
+            Deed::Rules | Deed::NextDay => Vec::new(),
         };
         keys.iter().for_each(|key| world.origins.changing(*key));
         let patience =
@@ -77,6 +84,11 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
             Deed::MakeBucket => {
                 let origin = (shadowed && dice.chance(80)).then(|| u8::from(dice.chance(30)));
                 make_bucket(&world, origin).await;
+                false
+            }
+            Deed::Rules => lifecycle::set_rules(&world, &mut client, &dice).await,
+            Deed::NextDay => {
+                world.lifecycle.next_day(&world);
                 false
             }
         };
@@ -167,12 +179,12 @@ async fn drop_bucket(world: &Arc<World>, client: &mut Client) -> bool {
             }
         },
     };
+    let to = if in_doubt { world.journal.aftermath() } else { world.journal.now() };
     for key in 0..world.plan.keys.len() {
-        if in_doubt {
-            world.journal.maybe_did(OPERATOR, key, from, did);
-        } else {
-            world.journal.did(OPERATOR, key, from, did);
-        }
+        world.journal.did_until(OPERATOR, key, from, to, did, !in_doubt);
+    }
+    if did == Did::DropBucket {
+        world.uploads.bucket_did(OPERATOR, from, to, UploadDid::BucketGone, !in_doubt);
     }
     in_doubt
 }

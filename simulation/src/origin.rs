@@ -13,8 +13,8 @@ use fallthrough_sim::{Content, Fault, ListFault, Script, ScriptedShadow};
 use futures::StreamExt as _;
 
 use crate::dice::Dice;
+use crate::did::Mode;
 use crate::history::{Journal, Moment, VersionId};
-use crate::model::Mode;
 use crate::plan::Plan;
 
 /// The origins of a run, which outlive every crash of the store in front of them.

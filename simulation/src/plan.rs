@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::model::Mode;
+use crate::did::Mode;
 
 /// Keys that collide with each other, and with common prefixes, as often as possible.
 const KEYS: [&str; 7] = ["a", "d", "d/1", "d/2/x", "d0", "e/1", "z z"];
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) storm: u64,
     /// Whether the operator deletes buckets and changes shadows.
     pub(crate) operator: bool,
+    /// Whether the operator sets lifecycle rules, and days pass.
+    pub(crate) lifecycle: bool,
     /// Crashes and restarts.
     pub(crate) crashes: u64,
     /// Whether the disk fails now and then.
@@ -58,6 +60,7 @@ impl Plan {
             origins_change: mode == Mode::Cache && dice.chance(60),
             storm: dice.pick(&[0, 20, 40, 70]),
             operator: dice.chance(70),
+            lifecycle: dice.chance(60),
             crashes: dice.weighted(&[(3, 0), (3, 1), (3, 2), (2, 5)]),
             disk_faults: dice.chance(25),
             pause: Duration::from_millis(dice.pick(&[2, 20, 200, 2000])),

@@ -1,6 +1,7 @@
 //! One run: a seed, played and judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::checker::{Verdict, check};
 use crate::dice::Dice;
+use crate::did::{Bytes, Did, Mode, Object};
 use crate::gauges::Gauges;
-use crate::history::{Journal, VersionId};
-use crate::model::{Mode, Model};
+use crate::history::{Journal, Operation, Version, VersionId};
+use crate::model::Model;
 use crate::operator;
 use crate::plan::Plan;
+use crate::upload_model::UploadModel;
 use crate::workload::Worker;
 use crate::world::World;
+use crate::{leaks, lifecycle};
 
 /// Longest run in virtual time: all clients are done long before.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
@@ -103,6 +107,9 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     if plan.operator {
         tasks.spawn(operator::operate(world.clone(), dice.fork(), enough.clone()));
     }
+    if plan.lifecycle {
+        tasks.spawn(lifecycle::work(world.clone(), dice.fork(), enough.clone()));
+    }
     for worker in workers.into_iter().chain([misfortune]) {
         if let Err(error) = worker.await {
             world.journal.violation(format!("a task of the run panicked: {error}"));
@@ -119,12 +126,19 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     tokio::time::sleep(CALM).await;
     let mut reader = Worker::new(world, 50, dice.fork());
     reader.read_all().await;
+    if plan.lifecycle {
+        lifecycle::last_days(world, dice).await;
+        reader.read_all().await;
+    }
     drop(reader);
     // What was acknowledged is still there after a start.
     world.restart().await;
     let mut reader = Worker::new(world, 51, dice.fork());
     reader.read_all().await;
     drop(reader);
+    leaks::clear(world).await;
+    // The sweep of a start comes after it, and so does what tidies up.
+    world.restart().await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     world.finish().await;
 }
@@ -132,11 +146,14 @@ async fn live(world: &Arc<World>, dice: &Dice) {
 fn judge(seed: u64, world: &World) -> Outcome {
     let journal = &world.journal;
     let histories = journal.operations();
-    let operations = histories.iter().map(Vec::len).sum();
+    let uploads = world.uploads.histories();
+    let of_keys: usize = histories.iter().map(Vec::len).sum();
+    let operations = of_keys + uploads.iter().map(|(_, history)| history.len()).sum::<usize>();
     let hash = journal.hash();
     let mut violations = journal.violations();
+    let copies = Copies::of(world, &histories);
     for (key, history) in histories.iter().enumerate() {
-        let sizes = journal.versions(key).into_iter();
+        let name = world.plan.keys[key];
         let model = Model {
             mode: world.plan.mode,
             staleness: if world.plan.origins_change {
@@ -145,23 +162,23 @@ fn judge(seed: u64, world: &World) -> Outcome {
             } else {
                 0
             },
-            sizes: sizes
-                .map(|(id, version)| (id, version.content.size_bytes()))
-                .collect::<BTreeMap<VersionId, u64>>(),
+            sizes: copies.sizes(key),
             origins: world.origins.timelines(key),
             start: None,
+            copies: copies.of_others(key),
+            days: world.lifecycle.days(),
+            rules: world.lifecycle.rules_for(name),
         };
-        match check(&model, history) {
-            Verdict::Linearizable => {}
-            Verdict::Violation(why) => {
-                let name = world.plan.keys[key];
-                violations.push(format!(
-                    "the history of key {key} ({name}) is not linearizable, {:?}:\n{why}",
-                    model.origins
-                ));
-            }
-            Verdict::Undecided => violations.push(format!("the history of key {key} is too much to judge")),
-        }
+        let verdict = check(&model, history);
+        let about = || format!("the history of key {key} ({name})");
+        violations.extend(complaint(verdict, about, &model.origins));
+    }
+    for (upload, history) in &uploads {
+        let name = world.plan.keys[upload.key];
+        let rules = world.lifecycle.rules_for(name);
+        let model = UploadModel { days: world.lifecycle.days(), rules };
+        let about = || format!("the history of upload {} of key {} ({name})", upload.number, upload.key);
+        violations.extend(complaint(check(&model, history), about, &model.rules));
     }
     Outcome {
         seed,
@@ -172,5 +189,53 @@ fn judge(seed: u64, world: &World) -> Outcome {
         origin_requests: world.origins.requests(),
         violations,
         lines: journal.lines(),
+    }
+}
+
+fn complaint(verdict: Verdict, about: impl Fn() -> String, with: &impl Debug) -> Option<String> {
+    match verdict {
+        Verdict::Linearizable => None,
+        Verdict::Violation(why) => Some(format!("{} is not linearizable, {with:?}:\n{why}", about())),
+        Verdict::Undecided => Some(format!("{} is too much to judge", about())),
+    }
+}
+
+/// Which versions of a key may be copies of what other keys had.
+struct Copies {
+    versions: Vec<Vec<(VersionId, Version)>>,
+    /// By key: those that were copied onto it by requests whose answers were lost.
+    unseen: Vec<BTreeSet<u8>>,
+}
+
+impl Copies {
+    fn of(world: &World, histories: &[Vec<Operation>]) -> Self {
+        let unseen = |history: &Vec<Operation>| {
+            let sources = history.iter().filter_map(|op| match op.did {
+                Did::Put(Object { bytes: Bytes::CopyOf(source), .. }, _) => Some(source),
+                _ => None,
+            });
+            sources.collect()
+        };
+        let versions = (0..histories.len()).map(|key| world.journal.versions(key)).collect();
+        Self { versions, unseen: histories.iter().map(unseen).collect() }
+    }
+
+    fn sizes(&self, key: usize) -> BTreeMap<VersionId, u64> {
+        self.versions[key].iter().map(|(id, version)| (*id, version.content.size_bytes())).collect()
+    }
+
+    /// By the other key: versions of this key that it had as well, or had as a copy of a third.
+    fn of_others(&self, key: usize) -> BTreeMap<u8, BTreeSet<VersionId>> {
+        let had = |source: u8| {
+            let (mut keys, mut next) = (BTreeSet::from([source]), vec![source]);
+            while let Some(key) = next.pop() {
+                next.extend(self.unseen[usize::from(key)].iter().filter(|further| keys.insert(**further)));
+            }
+            let all = keys.iter().flat_map(|key| &self.versions[usize::from(*key)]);
+            let etags: BTreeSet<&str> = all.map(|(_, version)| version.etag.as_str()).collect();
+            let same = self.versions[key].iter().filter(|(_, version)| etags.contains(version.etag.as_str()));
+            (source, same.map(|(id, _)| *id).collect())
+        };
+        self.unseen[key].iter().copied().map(had).collect()
     }
 }

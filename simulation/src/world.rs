@@ -18,10 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dice::Dice;
+use crate::did::Mode;
 use crate::history::Journal;
-use crate::model::Mode;
+use crate::lifecycle::Lifecycle;
 use crate::origin::{Factory, Origins};
 use crate::plan::Plan;
+use crate::rules::BEGINNING;
+use crate::uploads::Uploads;
 
 /// The access key of every client.
 pub(crate) const ACCESS_KEY: &str = "SIMULATION";
@@ -50,6 +53,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) journal: Journal,
     pub(crate) origins: Arc<Origins>,
+    pub(crate) uploads: Uploads,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) clock: Arc<TokioClock>,
     entropy: Arc<dyn Entropy>,
     dice: Dice,
@@ -72,7 +77,9 @@ impl World {
             plan: plan.clone(),
             journal: journal.clone(),
             origins,
-            clock: Arc::new(TokioClock::new(Timestamp::from_unix_secs(1_767_225_600))),
+            uploads: Uploads::new(journal),
+            lifecycle: Lifecycle::new(journal),
+            clock: Arc::new(TokioClock::new(BEGINNING)),
             entropy: Arc::new(SeededEntropy::new(dice.number())),
             dice: dice.fork(),
             machine: Mutex::new(Machine { disk: SimulatedDisk::default(), running: None }),
@@ -169,6 +176,7 @@ impl World {
             negative_ttl: Duration::from_secs(3),
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
+            part_bytes_min: 1,
         };
         let factory = Arc::new(Factory(self.origins.clone()));
         let engine = Engine::new(store.clone(), factory, options, clock.clone(), self.entropy.clone());
@@ -264,6 +272,10 @@ impl World {
         let staging = disk.names("staging/");
         if !staging.is_empty() {
             self.journal.violation(format!("staging files are left: {staging:?}"));
+        }
+        let blobs = disk.names("blobs/");
+        if !blobs.is_empty() {
+            self.journal.violation(format!("blobs are left of which nobody has any: {blobs:?}"));
         }
     }
 }

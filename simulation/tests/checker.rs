@@ -1,9 +1,10 @@
 //! The checker refuses what must not be, and accepts what may be: histories made by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fallthrough_simulation::{
-    Condition, Did, Mode, Model, Moment, Operation, Seen, Verdict, VersionId, check,
+    Bytes, Condition, Days, Did, Mode, Model, Moment, Object, Operation, Rule, Seen, Tags, Verdict,
+    VersionId, When, check,
 };
 
 const SHADOWS: VersionId = VersionId(0);
@@ -19,6 +20,7 @@ fn model(mode: Mode) -> Model {
         sizes: BTreeMap::from([(SHADOWS, 10), (NEXT_SHADOWS, 15), (ONE, 20), (TWO, 0)]),
         origins: vec![vec![(0, Some(SHADOWS))], vec![(0, None)]],
         start: Some((mode != Mode::Plain).then_some(0)),
+        ..Model::default()
     }
 }
 
@@ -36,7 +38,7 @@ fn in_order(did: &[Did]) -> Vec<Operation> {
 }
 
 fn put(version: VersionId) -> Did {
-    Did::Put(version, Condition::Always)
+    Did::Put(Object::of(version), Condition::Always)
 }
 
 fn read(version: VersionId) -> Did {
@@ -86,11 +88,11 @@ fn what_must_not_be_is_refused() {
         &[put(ONE), Did::Delete, Did::DropBucket, Did::MakeBucket(None), read(ONE)],
     );
     refused(Plain, "a bucket that is there and not", &[Did::BucketSeen, Did::NoBucket]);
-    refused(Plain, "a write upon nothing", &[put(ONE), Did::Put(TWO, Condition::IfAbsent)]);
+    refused(Plain, "a write upon nothing", &[put(ONE), Did::Put(Object::of(TWO), Condition::IfAbsent)]);
     refused(
         Plain,
         "a match of what was replaced",
-        &[put(ONE), put(TWO), Did::Put(TWO, Condition::IfMatch(ONE))],
+        &[put(ONE), put(TWO), Did::Put(Object::of(TWO), Condition::IfMatch(ONE))],
     );
     refused(
         Plain,
@@ -125,6 +127,99 @@ fn what_may_be_is_accepted() {
         "a new bucket",
         &[Did::Delete, Did::DropBucket, Did::NoBucket, Did::MakeBucket(Some(0)), read(SHADOWS)],
     );
+}
+
+fn tagged(version: VersionId, tags: Tags) -> Did {
+    Did::Put(Object::of(version).tagged(tags), Condition::Always)
+}
+
+fn completed(version: VersionId, upload: u8) -> Did {
+    Did::Put(Object { upload: Some(upload), ..Object::of(version) }, Condition::Always)
+}
+
+fn tags(tags: Tags) -> Did {
+    Did::Read(Seen::Tags(tags))
+}
+
+#[test]
+fn tags_belong_to_the_version() {
+    use Mode::{Migrate, Plain};
+    let (one, other) = (Tags::Set(1), Tags::Set(2));
+    accepted(Plain, "tags set and deleted", &[put(ONE), tags(Tags::None), Did::SetTags(one), tags(one)]);
+    accepted(Plain, "counted", &[tagged(ONE, other), Did::Read(Seen::Counted(ONE, 2))]);
+    accepted(Migrate, "a cold object is filled", &[Did::SetTags(one), tags(one), read(SHADOWS)]);
+    accepted(Migrate, "and stays", &[Did::SetTags(one), Did::PurgeRefused, Did::Detach, read(SHADOWS)]);
+    refused(Plain, "tags that outlive a PUT", &[tagged(ONE, one), put(TWO), tags(one)]);
+    refused(Plain, "tags of nobody", &[tagged(ONE, one), tags(other)]);
+    refused(Plain, "a count of other tags", &[tagged(ONE, other), Did::Read(Seen::Counted(ONE, 1))]);
+    refused(Plain, "tags of nothing", &[Did::SetTags(one)]);
+    refused(Plain, "lost tags", &[put(ONE), Did::SetTags(one), tags(Tags::None)]);
+    refused(Migrate, "a purge of what was said", &[Did::SetTags(one), Did::Purge]);
+}
+
+#[test]
+fn an_upload_is_completed_once() {
+    let plain = Mode::Plain;
+    accepted(plain, "again", &[completed(ONE, 3), completed(ONE, 3), read(ONE)]);
+    accepted(plain, "another", &[completed(ONE, 3), completed(TWO, 4), Did::UploadGone(3), read(TWO)]);
+    refused(plain, "again over a write", &[completed(ONE, 3), put(TWO), completed(ONE, 3)]);
+    refused(plain, "forgotten", &[completed(ONE, 3), Did::UploadGone(3)]);
+    let again = Did::Rewrite { version: Some(ONE), tags: None, condition: Condition::Always };
+    accepted(plain, "a copy onto itself is another object", &[completed(ONE, 3), again, Did::UploadGone(3)]);
+    refused(plain, "a copy of what is not there", &[put(TWO), again]);
+}
+
+#[test]
+fn a_copy_whose_answer_was_lost_is_what_its_source_had() {
+    let copies = BTreeMap::from([(4, BTreeSet::from([ONE]))]);
+    let model = Model { copies, ..model(Mode::Plain) };
+    let copy =
+        Did::Put(Object { bytes: Bytes::CopyOf(4), tags: Tags::Unknown, upload: None }, Condition::Always);
+    let judge = |did: &[Did]| check(&model, &in_order(did));
+    assert_eq!(judge(&[copy, read(ONE), tags(Tags::Set(7)), tags(Tags::Set(7))]), Verdict::Linearizable);
+    assert!(matches!(judge(&[copy, read(TWO)]), Verdict::Violation(_)));
+    assert!(matches!(judge(&[copy, GONE]), Verdict::Violation(_)));
+    assert!(matches!(judge(&[copy, tags(Tags::Set(7)), tags(Tags::Set(8))]), Verdict::Violation(_)));
+}
+
+#[test]
+fn a_delete_with_a_condition_deletes_that_or_nothing() {
+    use Mode::{Migrate, Plain};
+    accepted(Plain, "that", &[put(ONE), Did::DeleteIf(ONE), GONE]);
+    accepted(Plain, "nothing", &[Did::DeleteIf(ONE), put(ONE), Did::DeleteRefused(TWO), read(ONE)]);
+    accepted(Migrate, "what the shadow has", &[Did::DeleteIf(SHADOWS), GONE]);
+    refused(Plain, "another", &[put(ONE), Did::DeleteIf(TWO)]);
+    refused(Plain, "a refusal without a reason", &[put(ONE), Did::DeleteRefused(ONE)]);
+    refused(Migrate, "a cold object that is not that", &[Did::DeleteIf(ONE)]);
+    refused(Migrate, "a delete that the shadow undoes", &[Did::DeleteIf(SHADOWS), read(SHADOWS)]);
+}
+
+#[test]
+fn rules_expire_what_is_due_and_nothing_else() {
+    let rule = |even_only, when| Rule { prefix: "", even_only, when };
+    let rules = vec![vec![], vec![rule(false, When::Age(1))], vec![rule(true, When::Day(1))]];
+    // Days begin between the operations of `in_order`.
+    let days = Days(vec![at(18), at(28)]);
+    let on = |mode| Model { rules: rules.clone(), days: days.clone(), ..model(mode) };
+    let judge = |mode, did: &[Did]| check(&on(mode), &in_order(did));
+    let (by_age, by_day) = (Did::Rules(1), Did::Rules(2));
+    assert_eq!(judge(Mode::Plain, &[by_age, put(ONE), read(ONE), Did::Expire, GONE]), Verdict::Linearizable);
+    let early = [by_age, put(ONE), Did::Expire, GONE];
+    assert!(matches!(judge(Mode::Plain, &early), Verdict::Violation(_)), "a day too early");
+    let kept = [by_age, put(ONE), read(ONE), Did::Expire, read(ONE)];
+    assert!(matches!(judge(Mode::Plain, &kept), Verdict::Violation(_)), "due and still there");
+    let removed = [by_age, put(ONE), Did::Rules(0), Did::Expire, GONE];
+    assert!(matches!(judge(Mode::Plain, &removed), Verdict::Violation(_)), "no rule any more");
+    let even = [by_day, tagged(ONE, Tags::Set(2)), Did::Expire, GONE];
+    assert_eq!(judge(Mode::Plain, &even), Verdict::Linearizable);
+    let odd = [by_day, tagged(ONE, Tags::Set(3)), Did::Expire, GONE];
+    assert!(matches!(judge(Mode::Plain, &odd), Verdict::Violation(_)), "not one of the rule's");
+    let copy = [by_age, read(SHADOWS), Did::Expire, GONE, GONE];
+    assert_eq!(judge(Mode::Migrate, &copy), Verdict::Linearizable);
+    let cold = [by_age, Did::Expire, read(SHADOWS)];
+    assert_eq!(judge(Mode::Migrate, &cold), Verdict::Linearizable);
+    let resurrected = [by_age, read(SHADOWS), Did::Expire, GONE, read(SHADOWS)];
+    assert!(matches!(judge(Mode::Migrate, &resurrected), Verdict::Violation(_)));
 }
 
 #[test]

@@ -50,6 +50,13 @@ fn every_history_is_linearizable() {
         "drip",
         "purge",
         "buckets deleted",
+        "copies",
+        "completions acknowledged",
+        "uploads aborted",
+        "objects expired",
+        "uploads aborted by rules",
+        "PUT tags",
+        "DELETE conditional",
     ] {
         assert!(summary.counts.get(what).is_some_and(|times| *times > 0), "no {what} in this slice");
     }

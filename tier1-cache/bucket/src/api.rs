@@ -408,6 +408,8 @@ pub enum BucketError {
         size_bytes: u64,
         /// Its ETag.
         etag: ETag,
+        /// What it would have to have at least, in bytes.
+        bytes_min: u64,
     },
     /// The object would be, or is, too large for this.
     #[error("larger than {max_bytes} bytes")]

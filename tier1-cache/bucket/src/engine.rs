@@ -21,6 +21,7 @@ use crate::core::fills::{FillTable, Slot};
 use crate::core::rule::settings_fault;
 use crate::fill::Fill;
 use crate::head::Asking;
+use crate::multipart::PART_BYTES_MIN;
 use crate::origins::OriginGate;
 
 /// How long a negative answer may stay after it is not believed any more.
@@ -50,6 +51,8 @@ pub struct EngineOptions {
     pub default_ttl: Duration,
     /// Fills running at one time over all origins.
     pub max_fills: usize,
+    /// The smallest part of an upload that is not its last, in bytes.
+    pub part_bytes_min: u64,
 }
 
 impl Default for EngineOptions {
@@ -65,6 +68,7 @@ impl Default for EngineOptions {
             negative_ttl: Duration::from_secs(30),
             default_ttl: Duration::from_secs(3600),
             max_fills: 16 * 1024,
+            part_bytes_min: PART_BYTES_MIN,
         }
     }
 }

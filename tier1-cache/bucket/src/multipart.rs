@@ -21,7 +21,7 @@ use crate::put::{bad, receive};
 
 /// The highest number that a part may have.
 pub const PART_NUMBER_MAX: u32 = 10_000;
-/// The smallest part that is not the last: 5 MiB.
+/// The smallest part that is not the last, as S3 has it: 5 MiB.
 pub(crate) const PART_BYTES_MIN: u64 = 5 << 20;
 /// The largest object: 50 TiB would be S3's newest limit; 5 TiB is what clients know.
 pub(crate) const OBJECT_BYTES_MAX: u64 = 5 << 40;
@@ -268,7 +268,7 @@ impl Engine {
                 return Err(BucketError::InvalidPartOrder);
             }
             let there = self.inner.store.parts(bucket.id, upload.id, 0, PART_NUMBER_MAX as usize + 1).await?;
-            let parts = choose(there, &request.parts)?;
+            let parts = choose(there, &request.parts, self.inner.options.part_bytes_min)?;
             let info = self.assembled(&upload, &parts, request)?;
             let early = guard.judge_now().await?;
             let (upload, parts) = (Arc::new(upload), Arc::new(parts));
@@ -378,8 +378,8 @@ fn part_checksums(parts: &[Part], algorithm: ChecksumAlgorithm) -> Option<PartCh
     Some(PartChecksums { algorithm, values })
 }
 
-/// The parts that were listed, each as it was given, and the others.
-fn choose(there: Vec<Part>, listed: &[ListedPart]) -> Result<UploadedParts, BucketError> {
+/// The parts that were listed, each as it was given, and the others. All but the last have at least `bytes_min`.
+fn choose(there: Vec<Part>, listed: &[ListedPart], bytes_min: u64) -> Result<UploadedParts, BucketError> {
     let mut parts = UploadedParts::default();
     // Of a part that is listed several times, the last one counts.
     let again =
@@ -412,12 +412,13 @@ fn choose(there: Vec<Part>, listed: &[ListedPart]) -> Result<UploadedParts, Buck
     if let Some(missing) = wanted.next() {
         return Err(BucketError::InvalidPart { number: missing.number });
     }
-    let too_small = parts.listed.iter().rev().skip(1).find(|part| part.info.size_bytes < PART_BYTES_MIN);
+    let too_small = parts.listed.iter().rev().skip(1).find(|part| part.info.size_bytes < bytes_min);
     match too_small.filter(|_| !planted(Mutant::SmallPartsTaken)) {
         Some(part) => Err(BucketError::PartTooSmall {
             number: part.number,
             size_bytes: part.info.size_bytes,
             etag: part.info.etag(),
+            bytes_min,
         }),
         None => Ok(parts),
     }

@@ -171,11 +171,13 @@ fn answer(error: BucketError) -> S3Error {
             S3Error::new(S3Code::InvalidPart).and("PartNumber", number.to_string())
         }
         BucketError::InvalidPartOrder => S3Error::new(S3Code::InvalidPartOrder),
-        BucketError::PartTooSmall { number, size_bytes, etag } => S3Error::new(S3Code::EntityTooSmall)
-            .and("ProposedSize", size_bytes.to_string())
-            .and("MinSizeAllowed", (5u64 << 20).to_string())
-            .and("PartNumber", number.to_string())
-            .and("ETag", etag.value()),
+        BucketError::PartTooSmall { number, size_bytes, etag, bytes_min } => {
+            S3Error::new(S3Code::EntityTooSmall)
+                .and("ProposedSize", size_bytes.to_string())
+                .and("MinSizeAllowed", bytes_min.to_string())
+                .and("PartNumber", number.to_string())
+                .and("ETag", etag.value())
+        }
         BucketError::TooLarge { max_bytes } => S3Error::with_message(
             S3Code::InvalidRequest,
             format!("The object is larger than this operation takes: at most {max_bytes} bytes."),

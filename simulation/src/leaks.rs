@@ -1,0 +1,60 @@
+//! What must be left at the end of a run: nothing but what histories say.
+
+use std::sync::Arc;
+
+use fallthrough_bucket::BucketError;
+use fallthrough_object::Key;
+
+use crate::upload_model::UploadDid;
+use crate::world::World;
+
+/// Whoever looks, among the clients.
+const AUDITOR: u32 = 97;
+
+/// Compares the uploads that there are with those that there may be, ends them, and removes all objects; what is left
+/// on the disk then belongs to nobody.
+pub(crate) async fn clear(world: &Arc<World>) {
+    let Some(running) = world.running() else { return };
+    let engine = &running.engine;
+    let known = world.uploads.all();
+    let from = world.journal.now();
+    let bucket = match engine.bucket(&World::bucket_name()).await {
+        Ok(bucket) => bucket,
+        Err(BucketError::NoSuchBucket(_)) => {
+            let gone = |number| world.uploads.did(AUDITOR, number, from, UploadDid::Gone);
+            return known.iter().map(|upload| upload.number).for_each(gone);
+        }
+        Err(error) => return world.journal.violation(format!("the bucket cannot be read: {error}")),
+    };
+    let there = match engine.uploads(&bucket, "", None, 10_000).await {
+        Ok(there) => there,
+        Err(error) => return world.journal.violation(format!("uploads cannot be listed: {error}")),
+    };
+    let is_there = |id: &str| there.iter().any(|upload| upload.id.to_string() == id);
+    for upload in &known {
+        let did = if is_there(&upload.id) { UploadDid::Alive } else { UploadDid::Gone };
+        world.uploads.did(AUDITOR, upload.number, from, did);
+    }
+    let strange = there.iter().filter(|found| !known.iter().any(|known| known.id == found.id.to_string()));
+    if strange.count() > world.uploads.nameless() {
+        world.journal.violation("there are uploads that nobody began");
+    }
+    for upload in &there {
+        if let Err(error) = engine.abort_upload(&bucket, &upload.key, upload.id).await {
+            world.journal.violation(format!("an upload cannot be aborted: {error}"));
+        }
+    }
+    let ended = known.iter().filter_map(|upload| fallthrough_bucket::UploadId::parse(&upload.id));
+    for id in ended.chain(there.iter().map(|upload| upload.id)) {
+        match engine.parts(&bucket, id, 0, 1).await {
+            Ok(parts) if parts.is_empty() => {}
+            other => world.journal.violation(format!("parts of {id} are left: {other:?}")),
+        }
+    }
+    for name in &world.plan.keys {
+        let key = Key::parse(name).expect("a good key");
+        if let Err(error) = engine.purge(&bucket, &key, true).await {
+            world.journal.violation(format!("{name} cannot be purged: {error}"));
+        }
+    }
+}
