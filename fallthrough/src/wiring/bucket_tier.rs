@@ -72,6 +72,7 @@ pub(crate) struct RunningBucketTier {
     sweeping: JoinHandle<()>,
     expiring: JoinHandle<()>,
     living: JoinHandle<()>,
+    sending: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
     scrubbing: JoinHandle<()>,
 }
@@ -155,8 +156,11 @@ impl BucketTierPlan {
                 Arc::new(move |id| gateway.forget_key(id))
             },
             metrics: {
-                let (page, store) = (page.clone(), store.clone());
-                Arc::new(move || page.render(&store.status()))
+                let (page, store, engine) = (page.clone(), store.clone(), engine.clone());
+                Arc::new(move || {
+                    engine.show_outbox();
+                    page.render(&store.status())
+                })
             },
             free_bytes: {
                 let data = settings.store.data.clone();
@@ -187,6 +191,10 @@ impl BucketTierPlan {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_lifecycle(stop).await })
         };
+        let sending = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_outbox(stop).await })
+        };
         let secure = certificate.is_some();
         let watching = certificate
             .zip(known)
@@ -210,6 +218,7 @@ impl BucketTierPlan {
             sweeping,
             expiring,
             living,
+            sending,
             watching,
             scrubbing,
         })
@@ -254,6 +263,9 @@ impl RunningBucketTier {
         }
         if self.living.await.is_err() {
             tracing::error!("the lifecycle worker panicked");
+        }
+        if self.sending.await.is_err() {
+            tracing::error!("the worker that brings changes to origins panicked");
         }
         if let Some(watching) = self.watching
             && watching.await.is_err()

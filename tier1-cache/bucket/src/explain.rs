@@ -9,6 +9,7 @@ use crate::api::{BucketError, Explanation};
 use crate::core::keystate::{Decision, RuleView, Situation, on_get};
 use crate::core::rule::Match;
 use crate::engine::Engine;
+use crate::outbox::WaitingChange;
 use crate::reader::Stage;
 
 impl Engine {
@@ -88,6 +89,10 @@ impl Engine {
                 "answers 404: the bucket has no shadow".to_owned()
             }
         };
+        let waiting = match self.inner.store.has_intents(bucket.id) {
+            true => self.inner.store.intent(bucket.id, key).await?,
+            false => None,
+        };
         Ok(Explanation {
             state: name,
             revision: entry.as_ref().map(|entry| entry.revision.0),
@@ -97,6 +102,7 @@ impl Engine {
             rule: falls.then(|| (0, origin.to_owned())),
             fill,
             last_fill,
+            waiting: waiting.map(|intent| WaitingChange::of(&intent)),
             next_get,
         })
     }

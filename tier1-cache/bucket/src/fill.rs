@@ -344,7 +344,7 @@ impl FillRun {
         let inner = &self.engine.inner;
         let order = &self.order;
         let change = Change::Publish(state, sealed);
-        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
+        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into()).await
         {
             Ok(FillCommit::Stored(_)) => "stored",
             Ok(FillCommit::Superseded) => "superseded",
@@ -361,7 +361,7 @@ impl FillRun {
         let order = &self.order;
         let change = Change::Observe(Observation::Fresh(info, provenance));
         let entry =
-            match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change)
+            match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
                 .await
             {
                 Ok(FillCommit::Stored(entry)) => entry,
@@ -405,7 +405,7 @@ impl FillRun {
             Some(_) | None => return Ok(()),
         };
         if let Err(error) =
-            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
+            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into()).await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "a negative answer could not be noted");
             if had_body {

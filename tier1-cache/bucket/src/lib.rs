@@ -13,6 +13,7 @@ mod configure;
 mod copy;
 mod core;
 mod delete;
+mod deliver;
 mod engine;
 mod explain;
 mod fetch;
@@ -23,6 +24,7 @@ pub mod fuzzing;
 mod get;
 mod guard;
 mod head;
+mod lanes;
 mod ledger;
 mod lifecycle;
 mod list;
@@ -30,6 +32,7 @@ mod memory;
 mod mend;
 mod multipart;
 mod origins;
+mod outbox;
 mod pass;
 mod put;
 mod reader;
@@ -38,6 +41,7 @@ mod standing;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod through;
 mod verify;
 
 pub use api::{
@@ -51,9 +55,11 @@ pub use engine::{
 };
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart,
-    ObjectInfo, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
-    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
+    ObjectInfo, OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
+    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, WriteConflict,
+    WriteThrough,
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
+pub use outbox::{WaitingChange, WhichWaiting};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

@@ -52,6 +52,23 @@ pub struct BucketSettings {
     pub managed: bool,
 }
 
+impl BucketSettings {
+    /// Whether what waits for its delivery under these settings would not go where it was meant for under `after`.
+    pub fn sends_elsewhere(&self, after: &Self) -> bool {
+        let way = |settings: &Self| {
+            let rule = settings.shadow.first()?;
+            let mut target = rule.target.clone();
+            if let ShadowTarget::S3 { credentials, .. } = &mut target {
+                *credentials = None;
+            }
+            let names = (rule.prefix.clone(), rule.keys.clone(), rule.key.clone());
+            let sent = (rule.write_through != WriteThrough::Off, rule.delete_through);
+            Some((settings.mode, target, names, sent))
+        };
+        self.shadow.first().is_some_and(ShadowRule::goes_through) && way(self) != way(after)
+    }
+}
+
 /// Modes set a bucket's defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -131,6 +148,15 @@ pub struct ShadowRule {
     /// Fills in flight to this origin; the server's default if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
+    /// Whether what clients write is written to the origin as well.
+    #[serde(default, skip_serializing_if = "WriteThrough::is_off")]
+    pub write_through: WriteThrough,
+    /// Whether what clients delete is deleted at the origin as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete_through: bool,
+    /// What happens if somebody else has changed the object at the origin.
+    #[serde(default, skip_serializing_if = "WriteConflict::is_fail")]
+    pub write_conflict: WriteConflict,
 }
 
 impl ShadowRule {
@@ -149,12 +175,58 @@ impl ShadowRule {
             seekable: None,
             per_client: None,
             max_in_flight: None,
+            write_through: WriteThrough::default(),
+            delete_through: false,
+            write_conflict: WriteConflict::default(),
         }
+    }
+
+    /// Whether anything that clients do is done at the origin as well.
+    pub fn goes_through(&self) -> bool {
+        self.write_through != WriteThrough::Off || self.delete_through
     }
 
     /// How long the origin's "not found" is believed under this rule.
     pub fn negative_ttl(&self, default: Duration) -> Duration {
         self.negative_ttl_secs.map_or(default, Duration::from_secs)
+    }
+}
+
+/// Whether what clients write is written to the origin as well, and when they are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriteThrough {
+    /// It is not.
+    #[default]
+    Off,
+    /// After it was acknowledged.
+    Async,
+    /// Before.
+    Sync,
+}
+
+impl WriteThrough {
+    fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+/// What happens to a write if somebody else has changed the object at the origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriteConflict {
+    /// It stays here, undelivered, until somebody decides.
+    #[default]
+    Fail,
+    /// It overwrites what is at the origin.
+    Local,
+    /// It is given up here, and what is at the origin counts.
+    Origin,
+}
+
+impl WriteConflict {
+    fn is_fail(&self) -> bool {
+        *self == Self::Fail
     }
 }
 

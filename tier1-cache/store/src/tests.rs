@@ -25,6 +25,7 @@ mod model;
 mod mutants;
 mod negatives;
 mod objects;
+mod outbox;
 mod quarantine;
 mod rot;
 mod scrub;

@@ -94,6 +94,9 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
             Ok(checked) => checked,
             Err(fault) => return Some(fault),
         };
+        if let Some(fault) = through_fault(rule, settings.mode) {
+            return Some(fault.to_owned());
+        }
         if rule.list == Some(ListFrom::Merged) {
             if checked.list_prefix().is_none() {
                 return Some(
@@ -109,6 +112,22 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
         }
     }
     None
+}
+
+/// Why what clients write and delete cannot go through to the origin, with what would be right.
+fn through_fault(rule: &ShadowRule, mode: BucketMode) -> Option<&'static str> {
+    match mode {
+        _ if !rule.goes_through() => None,
+        BucketMode::Plain | BucketMode::Migrate => None,
+        BucketMode::Cache => Some(
+            "write-through and delete-through are for mode migrate: in cache mode what is written here is never \
+             compared with the origin again",
+        ),
+        BucketMode::Compute => Some(
+            "write-through and delete-through are for mode migrate: a compute origin is a function of the key and \
+             keeps nothing",
+        ),
+    }
 }
 
 /// Whether LIST merges the shadow's keys: where the mode asks for it, the rule allows it, and the origin's

@@ -6,6 +6,7 @@ mod lifecycle;
 mod lists;
 mod model;
 mod modes;
+mod outbox;
 mod protection;
 mod races;
 mod scrub;

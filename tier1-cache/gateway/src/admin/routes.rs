@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::admin::answer::ApiError;
-use crate::admin::{AdminApi, buckets, declared, health, keys, objects, scrub, shadow};
+use crate::admin::{AdminApi, buckets, declared, health, keys, objects, outbox, scrub, shadow};
 
 /// Longest body that is taken: a shadow of a few hundred rules.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -35,6 +35,8 @@ fn guarded() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
             get(shadow::get).put(shadow::put).patch(shadow::patch).delete(shadow::clear),
         ),
         ("/admin/v1/buckets/{name}/shadow/test", post(shadow::test)),
+        ("/admin/v1/buckets/{name}/outbox", get(outbox::list).delete(outbox::discard)),
+        ("/admin/v1/buckets/{name}/outbox/retry", post(outbox::retry)),
         ("/admin/v1/buckets/{name}/objects/stat", get(objects::stat)),
         ("/admin/v1/buckets/{name}/objects/explain", get(objects::explain)),
         ("/admin/v1/buckets/{name}/objects/purge", post(objects::purge)),
