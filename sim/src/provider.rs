@@ -218,7 +218,12 @@ impl Provider {
         if holds { self.done(key, kept) } else { error(412, "PreconditionFailed") }
     }
 
-    async fn act_or_not(&self, key: &str, guard: WriteGuard, kept: Option<Kept>) -> Result<RawAnswer, ShadowError> {
+    async fn act_or_not(
+        &self,
+        key: &str,
+        guard: WriteGuard,
+        kept: Option<Kept>,
+    ) -> Result<RawAnswer, ShadowError> {
         let mishap = {
             let mut state = self.lock();
             if state.takes_no_conditions && guard != WriteGuard::None {
@@ -261,7 +266,11 @@ impl Shadow for Provider {
         }
         let Some(kept) = state.objects.get(request.key.as_str()) else {
             let missing = error(404, if request.method == Method::Head { "" } else { "NoSuchKey" });
-            return Ok(if request.method == Method::Head { answer(404, &[], String::new()) } else { missing });
+            return Ok(if request.method == Method::Head {
+                answer(404, &[], String::new())
+            } else {
+                missing
+            });
         };
         let mut headers = HeaderMap::new();
         write_meta(&kept.object.meta, &mut headers).expect("it was taken from headers");
@@ -315,7 +324,9 @@ impl Shadow for Provider {
                 let sum = md5(&bytes);
                 self.note(format!("PART {key} {number} of {} bytes", bytes.len()));
                 let mut state = self.lock();
-                let Some(there) = state.uploads.get_mut(&upload) else { return Ok(error(404, "NoSuchUpload")) };
+                let Some(there) = state.uploads.get_mut(&upload) else {
+                    return Ok(error(404, "NoSuchUpload"));
+                };
                 there.2.insert(number, (bytes, sum));
                 Ok(answer(200, &[("etag", ETag::from_md5(sum).to_string())], String::new()))
             }

@@ -94,7 +94,10 @@ async fn show(object: &str, verb: &str, globals: &Globals) -> Result<(), Failure
 /// What the shadow is still to be told, in a line.
 fn undelivered(change: WaitingRow) -> String {
     let reason = change.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{} since {}, {}, tried {} times{reason}", change.what, change.since, change.state, change.attempts)
+    format!(
+        "{} since {}, {}, tried {} times{reason}",
+        change.what, change.since, change.state, change.attempts
+    )
 }
 
 async fn purge(args: &PurgeArgs, globals: &Globals) -> Result<(), Failure> {

@@ -195,12 +195,7 @@ pub(crate) fn waiting_fields(waiting: &WaitingView) -> Vec<(&'static str, String
     ]
 }
 
-async fn waiting(
-    client: &AdminClient,
-    bucket: &str,
-    dead: bool,
-    globals: &Globals,
-) -> Result<(), Failure> {
+async fn waiting(client: &AdminClient, bucket: &str, dead: bool, globals: &Globals) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut after: Option<String> = None;
     loop {

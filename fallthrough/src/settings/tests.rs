@@ -2,9 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fallthrough_bucket::{
-    BucketMode, ListFrom, PublicAccess, ShadowTarget, WriteConflict, WriteThrough,
-};
+use fallthrough_bucket::{BucketMode, ListFrom, PublicAccess, ShadowTarget, WriteConflict, WriteThrough};
 use fallthrough_object::BucketName;
 
 use super::{Layers, OriginKind, Problems, Settings, near_misses, schema};
@@ -286,9 +284,8 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
         "[store]\nmetadata = \"embedded\"\n{shadow}, write-through = \"off\", delete-through = false }}\n"
     );
     load(&harmless, &[]).unwrap();
-    let through = format!(
-        "{shadow}, write-through = \"sync\", delete-through = true, write-conflict = \"local\" }}\n"
-    );
+    let through =
+        format!("{shadow}, write-through = \"sync\", delete-through = true, write-conflict = \"local\" }}\n");
     let settings = load(&through, &[]).unwrap();
     let rule = &settings.buckets.values().next().unwrap().shadow[0];
     assert_eq!(

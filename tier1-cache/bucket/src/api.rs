@@ -448,7 +448,9 @@ pub enum BucketError {
     #[error("the stored object is damaged")]
     Damaged,
     /// So much waits for its delivery to origins that no more is taken.
-    #[error("{rows} keys wait for their delivery to an origin, and no more are taken until some are delivered")]
+    #[error(
+        "{rows} keys wait for their delivery to an origin, and no more are taken until some are delivered"
+    )]
     OutboxFull {
         /// Keys that wait.
         rows: usize,
@@ -456,7 +458,9 @@ pub enum BucketError {
         bytes: u64,
     },
     /// What clients have written or deleted has not reached the origin yet.
-    #[error("{waiting} keys wait for their delivery to the origin; let them be delivered, or drop them by force")]
+    #[error(
+        "{waiting} keys wait for their delivery to the origin; let them be delivered, or drop them by force"
+    )]
     NotDelivered {
         /// How many.
         waiting: u64,

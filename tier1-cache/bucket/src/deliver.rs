@@ -228,7 +228,9 @@ impl Delivery<'_> {
 
     /// Sends what the intent says.
     async fn send(&self, guard: WriteGuard) -> Result<Result<Written, Ended>, BucketError> {
-        let Some(stored) = &self.intent.object else { return Ok(self.step(Write::Delete, guard, None).await) };
+        let Some(stored) = &self.intent.object else {
+            return Ok(self.step(Write::Delete, guard, None).await);
+        };
         let sent = match sizes(&stored.info) {
             None => self.send_whole(stored, guard).await,
             Some(sizes) => self.send_parts(stored, sizes, guard).await,
@@ -340,11 +342,12 @@ impl Delivery<'_> {
         broken: Option<&AtomicBool>,
     ) -> Result<Written, Ended> {
         let inner = &self.engine.inner;
-        let passage = self.behind.gate.pass(Subject::Object(self.origin_key.clone())).map_err(|not_sent| {
-            Ended::Held(match not_sent {
-                NotSent::Resting(left) | NotSent::Open(left) => left.max(crate::get::SOON),
-            })
-        })?;
+        let passage =
+            self.behind.gate.pass(Subject::Object(self.origin_key.clone())).map_err(|not_sent| {
+                Ended::Held(match not_sent {
+                    NotSent::Resting(left) | NotSent::Open(left) => left.max(crate::get::SOON),
+                })
+            })?;
         let guarded = guard != WriteGuard::None;
         let request = WriteRequest {
             key: self.origin_key.clone(),
@@ -360,7 +363,11 @@ impl Delivery<'_> {
                 tracing::error!(%error, "an object could not be read to be sent to its origin");
                 return Err(Ended::Dead("its bytes here are damaged".to_owned()));
             }
-            Err(error @ (ShadowError::Unreachable { .. } | ShadowError::Timeout | ShadowError::Malformed { .. })) => {
+            Err(
+                error @ (ShadowError::Unreachable { .. }
+                | ShadowError::Timeout
+                | ShadowError::Malformed { .. }),
+            ) => {
                 passage.failed(None);
                 return Err(Ended::Retry { reason: error.to_string(), after: None, in_doubt: true });
             }

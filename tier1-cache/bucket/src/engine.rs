@@ -145,7 +145,8 @@ pub fn check_settings(
             .shadow(name, rule)
             .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
         if rule.goes_through() && shadows.traits(rule).kind != OriginKind::Provider {
-            let reason = "write-through and delete-through are for S3 providers: this origin is none".to_owned();
+            let reason =
+                "write-through and delete-through are for S3 providers: this origin is none".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }
     }

@@ -344,7 +344,8 @@ impl FillRun {
         let inner = &self.engine.inner;
         let order = &self.order;
         let change = Change::Publish(state, sealed);
-        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into()).await
+        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
+            .await
         {
             Ok(FillCommit::Stored(_)) => "stored",
             Ok(FillCommit::Superseded) => "superseded",
@@ -360,20 +361,23 @@ impl FillRun {
         let inner = &self.engine.inner;
         let order = &self.order;
         let change = Change::Observe(Observation::Fresh(info, provenance));
-        let entry =
-            match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
-                .await
-            {
-                Ok(FillCommit::Stored(entry)) => entry,
-                Ok(FillCommit::Superseded) => None,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "freshness could not be renewed"
-                    );
-                    None
-                }
-            };
+        let entry = match commit_fill(
+            &inner.store,
+            &inner.fills,
+            &order.bucket,
+            &order.slot,
+            self.fill.id,
+            change.into(),
+        )
+        .await
+        {
+            Ok(FillCommit::Stored(entry)) => entry,
+            Ok(FillCommit::Superseded) => None,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "freshness could not be renewed");
+                None
+            }
+        };
         match entry.or_else(|| order.entry.clone()) {
             Some(entry) => self.say(Stage::Unchanged(entry)),
             None => self.say(Stage::Failed(BucketError::BadOriginAnswer {
@@ -405,7 +409,8 @@ impl FillRun {
             Some(_) | None => return Ok(()),
         };
         if let Err(error) =
-            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into()).await
+            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
+                .await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "a negative answer could not be noted");
             if had_body {

@@ -55,9 +55,9 @@ pub use engine::{
 };
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, NewPart,
-    ObjectInfo, OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
-    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, WriteConflict,
-    WriteThrough,
+    ObjectInfo, OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right,
+    ScrubPass, ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId,
+    WriteConflict, WriteThrough,
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};

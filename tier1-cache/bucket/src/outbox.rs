@@ -120,6 +120,10 @@ impl Engine {
         let mut under_way = FuturesUnordered::new();
         let mut keys: HashSet<DueIntent> = HashSet::new();
         let mut held: HashMap<BucketId, Monotonic> = HashMap::new();
+        // Of the buckets that send something, also those that have nothing to send are shown.
+        if let Err(error) = self.sender(BucketId(0)).await {
+            tracing::debug!(%error, "the buckets that send something are not known yet");
+        }
         loop {
             let settled = store.settle_outbox().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what waits for origins cannot be read; it is tried again");
@@ -374,8 +378,10 @@ impl Engine {
             let bucket = name.to_string();
             metrics::gauge!("fallthrough_shadow_write_pending", "bucket" => bucket.clone())
                 .set(status.pending as f64);
-            metrics::gauge!("fallthrough_shadow_write_dead", "bucket" => bucket.clone()).set(status.dead as f64);
-            metrics::gauge!("fallthrough_shadow_write_lag_seconds", "bucket" => bucket).set(lag.as_secs_f64());
+            metrics::gauge!("fallthrough_shadow_write_dead", "bucket" => bucket.clone())
+                .set(status.dead as f64);
+            metrics::gauge!("fallthrough_shadow_write_lag_seconds", "bucket" => bucket)
+                .set(lag.as_secs_f64());
         }
     }
 
@@ -397,7 +403,8 @@ impl Engine {
             let page = self.inner.store.intents(bucket.id, after.as_deref(), limit).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.as_str().to_owned());
-            listed.extend(page.iter().filter(|intent| intent.row.dead || !dead).map(|i| WaitingChange::of(i)));
+            listed
+                .extend(page.iter().filter(|intent| intent.row.dead || !dead).map(|i| WaitingChange::of(i)));
         }
         listed.truncate(limit);
         Ok(listed)

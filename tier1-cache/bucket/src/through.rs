@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use fallthrough_object::{ByteRange, Key};
 use fallthrough_store::{
-    Bucket, CommitError, CopyOf, Entry, Erased, Intent, Lane, NewState, ObjectInfo, Prepared,
-    Sealed, StoreError, WriteThrough,
+    Bucket, CommitError, CopyOf, Entry, Erased, Intent, Lane, NewState, ObjectInfo, Prepared, Sealed,
+    StoreError, WriteThrough,
 };
 
 use crate::api::BucketError;
@@ -329,13 +329,16 @@ impl Engine {
         let mut made_of = made_of;
         loop {
             let change = Change::Land(intent.clone(), seen.clone(), made_of.clone());
-            let landed =
-                commit_change(&self.inner.store, &self.inner.fills, bucket.as_ref(), slot, |found: &Found| {
-                    match &found.intent {
-                        Some(now) if now.version == intent.version => Ok(Order::from(change.clone())),
-                        Some(_) | None => Err(BucketError::Conflict),
-                    }
-                });
+            let landed = commit_change(
+                &self.inner.store,
+                &self.inner.fills,
+                bucket.as_ref(),
+                slot,
+                |found: &Found| match &found.intent {
+                    Some(now) if now.version == intent.version => Ok(Order::from(change.clone())),
+                    Some(_) | None => Err(BucketError::Conflict),
+                },
+            );
             return match landed.await {
                 Ok(Some(entry)) => Ok(Some(entry)),
                 Ok(None) | Err(ChangeRefused::Conflict) => Err(BucketError::Conflict),

@@ -182,9 +182,11 @@ impl Outbound {
     ) -> Result<RawAnswer, ShadowError> {
         let moved = Arc::new(AtomicBool::new(true));
         let seen = moved.clone();
-        let frames = body.inspect(move |_| seen.store(true, Ordering::Relaxed)).map(|piece| piece.map(Frame::data));
+        let frames =
+            body.inspect(move |_| seen.store(true, Ordering::Relaxed)).map(|piece| piece.map(Frame::data));
         let bodiless = method == http::Method::DELETE;
-        let request = asked(endpoint, method, path_and_query, headers, StreamBody::new(frames).boxed_unsync())?;
+        let request =
+            asked(endpoint, method, path_and_query, headers, StreamBody::new(frames).boxed_unsync())?;
         let stalled = async {
             while moved.swap(false, Ordering::Relaxed) {
                 tokio::time::sleep(stall).await;

@@ -238,7 +238,9 @@ impl Shadow for S3Shadow {
             Body::Bytes(bytes) => futures::stream::once(std::future::ready(Ok(bytes))).boxed(),
             Body::Stream(pieces) => pieces,
             Body::File(_) => {
-                return Err(ShadowError::Malformed { reason: "a body is sent from memory or as a stream".into() });
+                return Err(ShadowError::Malformed {
+                    reason: "a body is sent from memory or as a stream".into(),
+                });
             }
         };
         self.outbound

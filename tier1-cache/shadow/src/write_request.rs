@@ -124,7 +124,8 @@ pub(crate) struct Sent {
 }
 
 impl Write {
-    /// Takes the write apart; its headers are added to `headers`.
+    /// Takes the write apart; its headers are added to `headers`. There is always a length: without one the body, also
+    /// one that is not there, would be sent in chunks, which S3 refuses.
     pub(crate) fn into_parts(self, headers: &mut HeaderMap) -> Result<Sent, ShadowError> {
         let upload_query = |id: &str| Some(format!("uploadId={}", encode_query(id)));
         Ok(match self {
@@ -133,7 +134,10 @@ impl Write {
                 let body = body.write(headers)?;
                 Sent { method: Method::PUT, query: None, body }
             }
-            Self::Delete => Sent { method: Method::DELETE, query: None, body: Body::empty() },
+            Self::Delete => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+                Sent { method: Method::DELETE, query: None, body: Body::empty() }
+            }
             Self::CreateUpload { object } => {
                 object.write(headers)?;
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -151,6 +155,7 @@ impl Write {
                 Sent { method: Method::POST, query: upload_query(&upload), body }
             }
             Self::AbortUpload { upload } => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
                 Sent { method: Method::DELETE, query: upload_query(&upload), body: Body::empty() }
             }
         })
@@ -159,7 +164,8 @@ impl Write {
 
 impl ObjectHeaders {
     fn write(&self, headers: &mut HeaderMap) -> Result<(), ShadowError> {
-        write_meta(&self.meta, headers).map_err(|error| ShadowError::Malformed { reason: error.to_string() })?;
+        write_meta(&self.meta, headers)
+            .map_err(|error| ShadowError::Malformed { reason: error.to_string() })?;
         if !self.tags.is_empty() {
             let pair = |tag: &Tag| format!("{}={}", encode_query(&tag.key), encode_query(&tag.value));
             let pairs: Vec<_> = self.tags.iter().map(pair).collect();

@@ -88,7 +88,11 @@ impl Document {
             match tokio::time::timeout(SILENCE_AT_MOST, body.next()).await {
                 Ok(Some(Ok(piece))) if text.len() + piece.len() <= READ_AT_MOST_BYTES => {
                     // Spaces that only keep the connection alive are no part of the document.
-                    let skip = if text.is_empty() { piece.iter().take_while(|c| c.is_ascii_whitespace()).count() } else { 0 };
+                    let skip = if text.is_empty() {
+                        piece.iter().take_while(|c| c.is_ascii_whitespace()).count()
+                    } else {
+                        0
+                    };
                     text.extend_from_slice(&piece[skip..]);
                 }
                 Ok(None) => break,
@@ -101,7 +105,9 @@ impl Document {
         if text.is_empty() {
             return Self { cut, ..Self::default() };
         }
-        let Ok(root) = tree::parse(&text, READ_AT_MOST_BYTES) else { return Self { cut, root: "?".to_owned(), ..Self::default() } };
+        let Ok(root) = tree::parse(&text, READ_AT_MOST_BYTES) else {
+            return Self { cut, root: "?".to_owned(), ..Self::default() };
+        };
         let plain = |text: &&str| text.len() <= 64 && text.bytes().all(|c| c.is_ascii_alphanumeric());
         Self {
             code: root.child_text("Code").map(str::trim).filter(plain).map(str::to_owned),
@@ -128,7 +134,10 @@ impl Document {
         let code = self.code.as_deref().unwrap_or("no code");
         let refused = |mend: &str| Written::Refused { reason: format!("{mend} ({status}, {code})") };
         match (code, status) {
-            ("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "Throttling" | "RequestLimitExceeded", _)
+            (
+                "SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "Throttling" | "RequestLimitExceeded",
+                _,
+            )
             | (_, 429 | 503) => Written::Busy { retry_after },
             ("PreconditionFailed", _) | (_, 412) => Written::Changed,
             ("ConditionalRequestConflict" | "OperationAborted", _) | ("no code", 409) => Written::Contended,
@@ -186,14 +195,22 @@ mod tests {
     async fn a_success_is_one_unless_its_document_says_otherwise() {
         assert_eq!(read(200, "", true).await, done("header", None));
         assert_eq!(read(204, "", false).await, done("header", None));
-        let completed = "<CompleteMultipartUploadResult><ETag>&quot;x-2&quot;</ETag></CompleteMultipartUploadResult>";
+        let completed =
+            "<CompleteMultipartUploadResult><ETag>&quot;x-2&quot;</ETag></CompleteMultipartUploadResult>";
         assert_eq!(read(200, completed, false).await, done("x-2", None));
-        let begun = "<InitiateMultipartUploadResult><UploadId>u/1+</UploadId></InitiateMultipartUploadResult>";
+        let begun =
+            "<InitiateMultipartUploadResult><UploadId>u/1+</UploadId></InitiateMultipartUploadResult>";
         assert_eq!(read(200, begun, false).await, done("header", Some("u/1+")));
         let failed = "<Error><Code>InternalError</Code></Error>";
         assert!(matches!(read(200, failed, false).await, Written::Failing { .. }));
-        assert_eq!(read(200, "<Error><Code>SlowDown</Code></Error>", false).await, Written::Busy { retry_after: None });
-        assert!(matches!(read(200, "<Error><Code>AccessDenied</Code></Error>", false).await, Written::Failing { .. }));
+        assert_eq!(
+            read(200, "<Error><Code>SlowDown</Code></Error>", false).await,
+            Written::Busy { retry_after: None }
+        );
+        assert!(matches!(
+            read(200, "<Error><Code>AccessDenied</Code></Error>", false).await,
+            Written::Failing { .. }
+        ));
         let broken = vec![Ok(Bytes::from_static(b"<Comp")), Err(BodyError::Incomplete)];
         assert!(matches!(answer(200, broken, false).await, Written::Failing { .. }));
     }
@@ -216,11 +233,14 @@ mod tests {
             let body = if code.is_empty() { "" } else { error(code) };
             assert_eq!(read(status, body, guarded).await, want, "{status} {code}");
         }
-        for (status, code) in [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidArgument"), (301, "")] {
+        for (status, code) in
+            [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidArgument"), (301, "")]
+        {
             let body = if code.is_empty() { "" } else { error(code) };
             assert!(matches!(read(status, body, false).await, Written::Refused { .. }), "{status} {code}");
         }
-        for (status, code) in [(500, "InternalError"), (502, ""), (400, "RequestTimeout"), (400, "BadDigest")] {
+        for (status, code) in [(500, "InternalError"), (502, ""), (400, "RequestTimeout"), (400, "BadDigest")]
+        {
             let body = if code.is_empty() { "" } else { error(code) };
             assert!(matches!(read(status, body, false).await, Written::Failing { .. }), "{status} {code}");
         }

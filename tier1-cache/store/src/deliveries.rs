@@ -73,10 +73,7 @@ impl Store {
         let at = rows::intent(intent.bucket, intent.key.as_str());
         let mut commit = Commit {
             conditions: vec![when(at.clone(), Some(intent.version))],
-            writes: vec![
-                remove(at.clone()),
-                Write::Count { key: rows::waiting(intent.bucket), by: -1 },
-            ],
+            writes: vec![remove(at.clone()), Write::Count { key: rows::waiting(intent.bucket), by: -1 }],
             ..Commit::default()
         };
         commit.writes.extend(intent.unpin());
@@ -100,10 +97,7 @@ impl Store {
         let at = rows::intent(intent.bucket, intent.key.as_str());
         let mut commit = Commit {
             conditions: vec![when(at.clone(), Some(intent.version))],
-            writes: vec![
-                remove(at.clone()),
-                Write::Count { key: rows::waiting(intent.bucket), by: -1 },
-            ],
+            writes: vec![remove(at.clone()), Write::Count { key: rows::waiting(intent.bucket), by: -1 }],
             ..Commit::default()
         };
         commit.writes.extend(intent.unpin());
@@ -112,8 +106,7 @@ impl Store {
             let row = rows::entry(intent.bucket, intent.key.as_str());
             commit.conditions.push(when(row.clone(), Some(entry.row_version)));
             let delivered = Some(seen).filter(|seen| **seen != Seen::Never);
-            let value =
-                crate::entry_code::encode_delivered(&entry.state, Some(entry.revision), delivered);
+            let value = crate::entry_code::encode_delivered(&entry.state, Some(entry.revision), delivered);
             commit.writes.push(put(row, value));
         }
         let left = entry.map(|entry| (entry.clone(), seen.clone()));

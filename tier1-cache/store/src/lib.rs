@@ -49,9 +49,9 @@ pub use bucket_row::{
     PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
 };
 pub use buckets::{ClosedBucket, Created};
+pub use deliveries::Prepared;
 pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 pub use error::{CommitError, StoreError};
-pub use deliveries::Prepared;
 pub use intent::{Intent, IntentRow, Seen};
 pub use objects::{CopyOf, Erased, Lane, NewState, Observation, Through};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};

@@ -383,7 +383,6 @@ impl Through<'_> {
         let end = change.order_any(inner, left, None, None, None);
         async move { Ok(Revision(end.await?.0)) }
     }
-
 }
 
 impl Store {
@@ -521,7 +520,8 @@ impl Change {
                     self.refer(object.map_or(&BlobRef::Empty, |stored| &stored.blob));
                 }
                 let bytes = object.map_or(0, |stored| stored.info.size_bytes);
-                let noted = Noted { first: row.first, next: row.next, bytes, dead: row.dead, attended: false };
+                let noted =
+                    Noted { first: row.first, next: row.next, bytes, dead: row.dead, attended: false };
                 self.noted = Some(Some(noted));
                 found
             }

@@ -193,8 +193,8 @@ impl Store {
     /// Whether anything waits for a bucket.
     pub fn has_intents(&self, bucket: BucketId) -> bool {
         let waiting = self.inner.outbox.lock();
-        // In doubt the rows have to be asked.
-        waiting.stale || waiting.of(bucket).next().is_some()
+        // In doubt the rows have to be asked. As good as always there are none.
+        waiting.stale || (!waiting.rows.is_empty() && waiting.of(bucket).next().is_some())
     }
 
     /// Up to `limit` intents that are due at `now`, the earliest first, without those that `skip` names.
@@ -215,7 +215,11 @@ impl Store {
     /// When the next intent is due that is not due at `now` yet.
     pub fn next_intent_due(&self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.inner.outbox.lock();
-        waiting.due.range((Bound::Excluded((Timestamp(now.0 + 1), Vec::new())), Bound::Unbounded)).next().map(|due| due.0)
+        waiting
+            .due
+            .range((Bound::Excluded((Timestamp(now.0 + 1), Vec::new())), Bound::Unbounded))
+            .next()
+            .map(|due| due.0)
     }
 
     /// Waits until something has changed about the outbox since this was called last.

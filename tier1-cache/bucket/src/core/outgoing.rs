@@ -17,9 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum There {
     /// Nothing. `proven`: it is the key that is missing, not the bucket.
-    Nothing {
-        proven: bool,
-    },
+    Nothing { proven: bool },
     /// An object.
     Object(Box<Described>),
 }
@@ -163,11 +161,7 @@ pub(crate) enum Attempt {
     /// The origin does not take conditions.
     NoConditions,
     /// To be tried again. Nothing was done for certain, unless `in_doubt`.
-    Retry {
-        reason: String,
-        after: Option<Duration>,
-        in_doubt: bool,
-    },
+    Retry { reason: String, after: Option<Duration>, in_doubt: bool },
     /// Not before somebody mends something. Nothing was done.
     Dead(String),
 }

