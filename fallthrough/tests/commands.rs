@@ -190,12 +190,15 @@ fn shadows_are_probed_patched_and_keep_their_secrets() {
         "{}",
         elsewhere.err
     );
-    let later = served.ctl(&["bucket", "set", "photos", "--shadow-write-through", "--no-probe"]);
-    assert!(
-        later.code == 1 && later.err.contains("write_through is understood, but not offered yet"),
-        "{}",
-        later.err
-    );
+    let through = served.ctl(&["bucket", "set", "photos", "--shadow-write-through", "--no-probe"]);
+    assert_eq!(through.code, 0, "{}", through.err);
+    let shadow = served.json(&["shadow", "get", "photos"]);
+    assert_eq!(shadow["rules"][0]["write_through"], "async");
+    assert_eq!((&shadow["waiting"]["pending"], &shadow["waiting"]["dead"]), (&0.into(), &0.into()));
+    let cache = served.ctl(&["shadow", "set", "photos", "--mode", "cache", "--no-probe"]);
+    assert!(cache.err.contains("write-through and delete-through are for mode migrate"), "{}", cache.err);
+    let off = served.ctl(&["shadow", "set", "photos", "--write-through=off", "--no-probe"]);
+    assert_eq!(off.code, 0, "{}", off.err);
     let test = served.ctl(&["shadow", "test", "photos"]);
     assert_eq!(test.code, 4, "{}", test.out);
 

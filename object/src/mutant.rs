@@ -182,6 +182,23 @@ mutants! {
     /// An object that was overwritten since it was seen to be due expires.
     ExpiresOverwritten in bucket,
 
+    /// A change that takes the place of one that was sent forgets that it was.
+    CollapseForgetsSent in bucket,
+    /// Writes to an origin have no condition.
+    WriteUnguarded in bucket,
+    /// What somebody else changed at the origin is overwritten without being told to.
+    ConflictOverwrites in bucket,
+    /// A delete that the origin refuses counts as done.
+    RefusedDeleteIsDone in bucket,
+    /// An object of several parts is sent to the origin in one.
+    PartsSentWhole in bucket,
+    /// A write that the origin must have first is acknowledged before.
+    SyncAnswersEarly in bucket,
+    /// What was sent before a crash counts as arrived.
+    InDoubtIsDone in bucket,
+
+    /// A write that fails after its status was sent counts as done.
+    FailureAfterStatusIgnored in shadow,
     /// 500 from an origin means that it has no such object.
     ServerErrorIsAbsence in shadow,
     /// A digest that the origin sends is not looked at.

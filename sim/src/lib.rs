@@ -2,7 +2,7 @@
 //!
 //! A [`Script`] says what an origin has, what it does wrong and where it waits. [`ScriptedShadow`] plays it
 //! without sockets (usable under virtual time), [`FaultyOrigin`] plays the same script as an HTTP server on
-//! loopback, down to resets and lying lengths. Only tests use this crate.
+//! loopback, down to resets and lying lengths. A [`Provider`] can be written to. Only tests use this crate.
 
 mod clock;
 mod content;
@@ -10,6 +10,7 @@ mod fault;
 mod gate;
 mod origin;
 mod play;
+mod provider;
 mod script;
 mod shadow;
 
@@ -18,5 +19,6 @@ pub use content::Content;
 pub use fault::{Fault, ListFault};
 pub use gate::At;
 pub use origin::FaultyOrigin;
+pub use provider::{Kept, Mishap, Provider};
 pub use script::{Call, Script};
 pub use shadow::ScriptedShadow;

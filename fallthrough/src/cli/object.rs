@@ -1,7 +1,7 @@
 //! `fallthrough object`: what is known about single objects, and forgetting them.
 
 use clap::{Args, Subcommand};
-use fallthrough_gateway::admin::{ObjectView, PurgeAnswer};
+use fallthrough_gateway::admin::{ObjectView, PurgeAnswer, WaitingRow};
 use reqwest::Method;
 
 use crate::admin_client::AdminClient;
@@ -83,11 +83,21 @@ async fn show(object: &str, verb: &str, globals: &Globals) -> Result<(), Failure
             ("rule", view.rule.map(|(number, to)| format!("{number}: {to}")).unwrap_or_default()),
             ("fill", view.fill.unwrap_or_default()),
             ("last fill", view.last_fill.unwrap_or_default()),
+            ("undelivered", view.waiting.map(undelivered).unwrap_or_default()),
             ("next GET", view.next_get),
         ]);
     }
     output::print_fields(&fields);
     Ok(())
+}
+
+/// What the shadow is still to be told, in a line.
+fn undelivered(change: WaitingRow) -> String {
+    let reason = change.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!(
+        "{} since {}, {}, tried {} times{reason}",
+        change.what, change.since, change.state, change.attempts
+    )
 }
 
 async fn purge(args: &PurgeArgs, globals: &Globals) -> Result<(), Failure> {

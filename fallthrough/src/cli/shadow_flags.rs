@@ -82,12 +82,15 @@ pub(crate) struct ShadowFlags {
     /// Fills in flight
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
-    /// Send writes to the shadow as well (only "off" is offered yet)
+    /// Send writes to the shadow as well: after they are acknowledged, or before (sync)
     #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, require_equals = true, default_missing_value = "async")]
     write_through: Option<String>,
-    /// Send deletes to the shadow as well (not offered yet)
+    /// Send deletes to the shadow as well
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     delete_through: Option<bool>,
+    /// What happens to a change if somebody else has changed the object at the shadow
+    #[arg(long, value_parser = ["fail", "local", "origin"])]
+    write_conflict: Option<String>,
     /// Remove a field, such as prefix; may be repeated
     #[arg(long, value_name = "FIELD")]
     unset: Vec<String>,
@@ -115,6 +118,7 @@ impl ShadowFlags {
             ("treat_403_as", &self.treat_403_as),
             ("list", &self.list),
             ("write_through", &self.write_through),
+            ("write_conflict", &self.write_conflict),
         ];
         for (name, value) in texts {
             patch.extend(value.as_ref().map(|value| (name.to_owned(), json!(value))));
@@ -216,7 +220,7 @@ pub(crate) struct PrefixedShadowFlags {
     /// How LIST treats the shadow
     #[arg(long, value_parser = ["merged", "local"])]
     shadow_list: Option<String>,
-    /// Send writes to the shadow as well (only "off" is offered yet)
+    /// Send writes to the shadow as well: after they are acknowledged, or before (sync)
     #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, require_equals = true, default_missing_value = "async")]
     shadow_write_through: Option<String>,
     /// How long a copy is fresh in mode cache, such as 10m

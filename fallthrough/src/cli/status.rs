@@ -36,6 +36,13 @@ pub(crate) async fn run(_args: &StatusArgs, globals: &Globals) -> Result<(), Fai
                     }
                 },
             ),
+            (
+                "undelivered",
+                status
+                    .waiting
+                    .map(|waiting| format!("{} pending, {} dead", waiting.pending, waiting.dead))
+                    .unwrap_or_default(),
+            ),
             ("free", status.store_free_bytes.map(show_size).unwrap_or_default()),
         ]);
     }

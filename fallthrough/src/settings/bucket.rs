@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use fallthrough_bucket::{
-    BucketMode, ListFrom, PublicAccess, PublicFill, ShadowRule, ShadowTarget, Treat403As,
+    BucketMode, ListFrom, PublicAccess, PublicFill, ShadowRule, ShadowTarget, Treat403As, WriteConflict,
+    WriteThrough,
 };
 use fallthrough_object::BucketName;
 
@@ -118,6 +119,17 @@ fn read_rule(
     rule.seekable = section.switch("seekable");
     rule.per_client = section.count("per-client");
     rule.max_in_flight = section.count("max-in-flight");
+    rule.write_through = match section.word("write-through")?.as_str() {
+        "async" => WriteThrough::Async,
+        "sync" => WriteThrough::Sync,
+        _ => WriteThrough::Off,
+    };
+    rule.delete_through = section.switch("delete-through").unwrap_or_default();
+    rule.write_conflict = match section.word("write-conflict")?.as_str() {
+        "local" => WriteConflict::Local,
+        "origin" => WriteConflict::Origin,
+        _ => WriteConflict::Fail,
+    };
     if rule.key.as_ref().is_some_and(|key| !key.contains("{key}") && !key.contains("{rest}")) {
         section.problem(
             "key",

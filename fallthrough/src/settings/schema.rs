@@ -495,16 +495,22 @@ pub(crate) const SHADOW: &[Key] = &[
         "write-through",
         &["off", "async", "sync"],
         "off",
-        "Send writes to the shadow as well. Not offered yet.",
-    )
-    .only(&["off"], "leave it \"off\": writes stay here"),
+        "Whether what is written here is written to an S3 shadow as well, in mode `migrate`: `async` after it is \
+         acknowledged, `sync` before.",
+    ),
     Key::value(
         "delete-through",
         "true or false",
         "false",
-        "Send deletes to the shadow as well. Not offered yet.",
-    )
-    .only(&["false"], "leave it false: deletes stay here"),
+        "Whether what is deleted here is deleted at an S3 shadow as well, in mode `migrate`.",
+    ),
+    Key::choice(
+        "write-conflict",
+        &["fail", "local", "origin"],
+        "fail",
+        "What happens to a change if somebody else has changed the object at the shadow: it waits for a decision, it \
+         overwrites what is there, or it is given up here.",
+    ),
 ];
 
 /// A whole example, printed into the documentation and read by a test.

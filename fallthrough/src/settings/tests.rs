@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fallthrough_bucket::{BucketMode, ListFrom, PublicAccess, ShadowTarget};
+use fallthrough_bucket::{BucketMode, ListFrom, PublicAccess, ShadowTarget, WriteConflict, WriteThrough};
 use fallthrough_object::BucketName;
 
 use super::{Layers, OriginKind, Problems, Settings, near_misses, schema};
@@ -277,14 +277,6 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
             "[model.a]\nkind = \"txt2img\"\nurl = [\"http://a\", \"http://b\"]\n".to_owned(),
             "f.toml:3:7: model.a.url: a pool of several servers is understood, but not offered yet",
         ),
-        (
-            format!("{shadow}, write-through = \"async\" }}\n"),
-            "f.toml:3:48: bucket.abc.shadow.write-through = \"async\" is understood, but not offered yet",
-        ),
-        (
-            format!("{shadow}, delete-through = true }}\n"),
-            "f.toml:3:48: bucket.abc.shadow.delete-through = \"true\" is understood, but not offered yet",
-        ),
     ] {
         assert_eq!(messages(&text, &[]), [expected], "{text}");
     }
@@ -292,6 +284,14 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
         "[store]\nmetadata = \"embedded\"\n{shadow}, write-through = \"off\", delete-through = false }}\n"
     );
     load(&harmless, &[]).unwrap();
+    let through =
+        format!("{shadow}, write-through = \"sync\", delete-through = true, write-conflict = \"local\" }}\n");
+    let settings = load(&through, &[]).unwrap();
+    let rule = &settings.buckets.values().next().unwrap().shadow[0];
+    assert_eq!(
+        (rule.write_through, rule.delete_through, rule.write_conflict),
+        (WriteThrough::Sync, true, WriteConflict::Local)
+    );
 }
 
 #[test]

@@ -73,6 +73,7 @@ pub(crate) struct RunningBucketTier {
     expiring: JoinHandle<()>,
     living: JoinHandle<()>,
     migrating: JoinHandle<()>,
+    sending: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
     scrubbing: JoinHandle<()>,
 }
@@ -156,8 +157,11 @@ impl BucketTierPlan {
                 Arc::new(move |id| gateway.forget_key(id))
             },
             metrics: {
-                let (page, store) = (page.clone(), store.clone());
-                Arc::new(move || page.render(&store.status()))
+                let (page, store, engine) = (page.clone(), store.clone(), engine.clone());
+                Arc::new(move || {
+                    engine.show_outbox();
+                    page.render(&store.status())
+                })
             },
             free_bytes: {
                 let data = settings.store.data.clone();
@@ -192,6 +196,10 @@ impl BucketTierPlan {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_migrations(stop).await })
         };
+        let sending = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_outbox(stop).await })
+        };
         let secure = certificate.is_some();
         let watching = certificate
             .zip(known)
@@ -216,6 +224,7 @@ impl BucketTierPlan {
             expiring,
             living,
             migrating,
+            sending,
             watching,
             scrubbing,
         })
@@ -263,6 +272,9 @@ impl RunningBucketTier {
         }
         if self.migrating.await.is_err() {
             tracing::error!("the worker of migrations panicked");
+        }
+        if self.sending.await.is_err() {
+            tracing::error!("the worker that brings changes to origins panicked");
         }
         if let Some(watching) = self.watching
             && watching.await.is_err()

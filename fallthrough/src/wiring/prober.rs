@@ -102,6 +102,7 @@ fn mend_of(error: &ShadowError) -> &'static str {
         ShadowError::Forbidden { .. } => "allow it in [network], if it is meant",
         ShadowError::Loop => "let the stores not lead to each other",
         ShadowError::NoList => "set list = \"local\"",
+        ShadowError::ReadOnly => "turn write-through off",
         ShadowError::ListRefused { .. } => "give the credentials the right to list",
     }
 }

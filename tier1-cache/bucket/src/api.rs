@@ -310,6 +310,8 @@ pub struct Explanation {
     pub fill: Option<String>,
     /// The last fill of the key that this process remembers, in words; also why something was not stored.
     pub last_fill: Option<String>,
+    /// What the origin is still to be told of it.
+    pub waiting: Option<crate::outbox::WaitingChange>,
     /// What a GET would do now, in a sentence.
     pub next_get: String,
 }
@@ -447,6 +449,24 @@ pub enum BucketError {
     /// A stored object cannot be read: its bytes are damaged or gone.
     #[error("the stored object is damaged")]
     Damaged,
+    /// So much waits for its delivery to origins that no more is taken.
+    #[error(
+        "{rows} keys wait for their delivery to an origin, and no more are taken until some are delivered"
+    )]
+    OutboxFull {
+        /// Keys that wait.
+        rows: usize,
+        /// Bytes of their objects.
+        bytes: u64,
+    },
+    /// What clients have written or deleted has not reached the origin yet.
+    #[error(
+        "{waiting} keys wait for their delivery to the origin; let them be delivered, or drop them by force"
+    )]
+    NotDelivered {
+        /// How many.
+        waiting: u64,
+    },
     /// The disk is full.
     #[error("the disk is full")]
     Full,

@@ -208,7 +208,9 @@ fn unanswered(error: &ShadowError) -> Unanswered {
         ShadowError::Unreachable { .. } | ShadowError::Timeout | ShadowError::Malformed { .. } => {
             Unanswered::Transient(failing())
         }
-        ShadowError::Forbidden { .. } | ShadowError::Loop => Unanswered::Final(mend(error.to_string())),
+        ShadowError::Forbidden { .. } | ShadowError::Loop | ShadowError::ReadOnly => {
+            Unanswered::Final(mend(error.to_string()))
+        }
         ShadowError::Unframed => {
             Unanswered::Final(BucketError::BadOriginAnswer { reason: error.to_string() })
         }

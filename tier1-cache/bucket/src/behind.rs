@@ -1,6 +1,7 @@
 //! What is behind a bucket: for each of its rules the client that leads there and the gate in front of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use fallthrough_object::Key;
@@ -26,6 +27,8 @@ pub(crate) struct Behind {
     /// Whether LIST merges the keys that it has.
     pub(crate) lists: bool,
     pub(crate) origin: Arc<str>,
+    /// It does not take conditions on writes.
+    pub(crate) unguarded: AtomicBool,
 }
 
 /// The rules of a bucket, in order: the first one that takes a key decides.
@@ -174,6 +177,7 @@ impl Engine {
             lists: merged_list(&bucket.settings, &rule, traits.kind),
             gate: self.gate(&settings, traits, &rule.origin),
             origin: Arc::from(rule.origin.as_str()),
+            unguarded: AtomicBool::new(false),
             rule,
             shadow,
             dialect,

@@ -104,7 +104,7 @@ impl Engine {
                 self.have_here(bucket, caller, key, admission).await?;
             }
             let changed = self
-                .change(bucket, key, |bucket, row| {
+                .change(bucket, key, caller.hops, |bucket, row| {
                     let Some(stored) = row.and_then(|row| row.state.stored()) else {
                         return Err(if admission.cold {
                             BucketError::NotOffered { what: GONE_AGAIN }

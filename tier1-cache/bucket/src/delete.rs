@@ -75,7 +75,7 @@ impl Engine {
             return Ok(true);
         }
         let mut had = false;
-        self.change(bucket, key, |_, row| {
+        self.change(bucket, key, 0, |_, row| {
             had = row.is_some();
             match row.map(|entry| &entry.state) {
                 Some(EntryState::Written(_) | EntryState::Tombstone)

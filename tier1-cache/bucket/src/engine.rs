@@ -146,6 +146,11 @@ pub fn check_settings(
         shadows
             .shadow(name, rule)
             .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
+        if rule.goes_through() && shadows.traits(rule).kind != OriginKind::Provider {
+            let reason =
+                "write-through and delete-through are for S3 providers: this origin is none".to_owned();
+            return Err(BucketError::InvalidSettings { reason });
+        }
     }
     Ok(())
 }
@@ -168,6 +173,7 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) memory: Mutex<crate::memory::FillMemory>,
     pub(crate) scrub: crate::scrub::ScrubControl,
+    pub(crate) outgoing: crate::outbox::Outgoing,
     pub(crate) migrations: crate::migrate::Migrations,
     pub(crate) shadows: Arc<dyn ShadowFactory>,
     pub(crate) behind: Mutex<BehindMap>,
@@ -199,6 +205,7 @@ impl Engine {
                 memory: Mutex::default(),
                 scrub: crate::scrub::ScrubControl::default(),
                 migrations: crate::migrate::Migrations::default(),
+                outgoing: crate::outbox::Outgoing::default(),
                 shadows,
                 behind: Mutex::default(),
                 gates: Mutex::default(),
@@ -250,17 +257,38 @@ impl Engine {
     /// `change` may be called several times, each time on the settings as they are.
     ///
     /// # Errors
-    /// [`BucketError::NoSuchBucket`], [`BucketError::InvalidSettings`], [`BucketError::Conflict`]; the store's.
+    /// [`BucketError::NoSuchBucket`], [`BucketError::InvalidSettings`], [`BucketError::Conflict`];
+    /// [`BucketError::NotDelivered`]: what waits for its delivery would go elsewhere; the store's.
     pub async fn set_bucket(
         &self,
         name: &BucketName,
         change: &(dyn Fn(&mut BucketSettings) + Send + Sync),
+    ) -> Result<Arc<Bucket>, BucketError> {
+        self.set_bucket_by(name, change, false).await
+    }
+
+    /// As [`Engine::set_bucket`]; `force` drops what waits for its delivery and would go elsewhere.
+    ///
+    /// # Errors
+    /// As [`Engine::set_bucket`].
+    pub async fn set_bucket_by(
+        &self,
+        name: &BucketName,
+        change: &(dyn Fn(&mut BucketSettings) + Send + Sync),
+        force: bool,
     ) -> Result<Arc<Bucket>, BucketError> {
         for _ in 0..MAX_CONFLICTS {
             let bucket = self.bucket(name).await?;
             let mut settings = bucket.settings.clone();
             change(&mut settings);
             self.check(name, &settings)?;
+            let waiting = self.inner.store.outbox_of(bucket.id).waiting();
+            if waiting > 0 && bucket.settings.sends_elsewhere(&settings) {
+                if !force {
+                    return Err(BucketError::NotDelivered { waiting });
+                }
+                self.drop_waiting(&bucket, &crate::outbox::WhichWaiting::All).await?;
+            }
             if bucket.settings.shadow.is_empty() && !settings.shadow.is_empty() {
                 // What was deleted under a shadow that is gone must not hide what the new one has.
                 self.inner.store.sweep_cleared(bucket.id).await?;
@@ -338,6 +366,10 @@ impl Engine {
     }
 
     async fn expect_empty(&self, bucket: &Bucket) -> Result<(), BucketError> {
+        let waiting = self.inner.store.outbox_of(bucket.id).waiting();
+        if waiting > 0 {
+            return Err(BucketError::NotDelivered { waiting });
+        }
         let request = ListRequest { max_keys: 1, must_show_one: true, ..ListRequest::default() };
         let page = self.list_page(bucket, None, &request).await?;
         if page.items.is_empty() { Ok(()) } else { Err(BucketError::BucketNotEmpty) }

@@ -9,6 +9,7 @@ use crate::api::{BucketError, Explanation};
 use crate::behind::Fall;
 use crate::core::keystate::{Decision, RuleView, Situation, on_get};
 use crate::engine::Engine;
+use crate::outbox::WaitingChange;
 use crate::reader::Stage;
 
 impl Engine {
@@ -89,6 +90,10 @@ impl Engine {
             }
             (Decision::NotHere, _) => "answers 404: no shadow rule is for this key".to_owned(),
         };
+        let waiting = match self.inner.store.has_intents(bucket.id) {
+            true => self.inner.store.intent(bucket.id, key).await?,
+            false => None,
+        };
         Ok(Explanation {
             state: name,
             revision: entry.as_ref().map(|entry| entry.revision.0),
@@ -98,6 +103,7 @@ impl Engine {
             rule: behind.map(|behind| (behind.number, origin.to_owned())),
             fill,
             last_fill,
+            waiting: waiting.map(|intent| WaitingChange::of(&intent)),
             next_get,
         })
     }

@@ -348,7 +348,8 @@ impl FillRun {
         let inner = &self.engine.inner;
         let order = &self.order;
         let change = Change::Publish(state, sealed);
-        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
+        match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
+            .await
         {
             Ok(FillCommit::Stored(_)) => "stored",
             Ok(FillCommit::Superseded) => "superseded",
@@ -364,20 +365,23 @@ impl FillRun {
         let inner = &self.engine.inner;
         let order = &self.order;
         let change = Change::Observe(Observation::Fresh(info, provenance));
-        let entry =
-            match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change)
-                .await
-            {
-                Ok(FillCommit::Stored(entry)) => entry,
-                Ok(FillCommit::Superseded) => None,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "freshness could not be renewed"
-                    );
-                    None
-                }
-            };
+        let entry = match commit_fill(
+            &inner.store,
+            &inner.fills,
+            &order.bucket,
+            &order.slot,
+            self.fill.id,
+            change.into(),
+        )
+        .await
+        {
+            Ok(FillCommit::Stored(entry)) => entry,
+            Ok(FillCommit::Superseded) => None,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "freshness could not be renewed");
+                None
+            }
+        };
         match entry.or_else(|| order.entry.clone()) {
             Some(entry) => self.say(Stage::Unchanged(entry)),
             None => self.say(Stage::Failed(BucketError::BadOriginAnswer {
@@ -409,7 +413,8 @@ impl FillRun {
             Some(_) | None => return Ok(()),
         };
         if let Err(error) =
-            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change).await
+            commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
+                .await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "a negative answer could not be noted");
             if had_body {

@@ -108,7 +108,7 @@ impl<'a> Guard<'a> {
         for _ in 0..=TRIES {
             let changed = self
                 .engine
-                .change(self.bucket, self.key, |bucket, row| {
+                .change(self.bucket, self.key, self.caller.hops, |bucket, row| {
                     match self.judge(bucket, row, said.as_ref())? {
                         Judged::Holds => decide(bucket, row),
                         Judged::AskAnew => Err(BucketError::NotOffered { what: ASK_ANEW }),

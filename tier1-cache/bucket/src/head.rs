@@ -255,8 +255,14 @@ impl HeadRun {
     async fn note(&self, what: Observation) {
         let inner = &self.engine.inner;
         let (order, change) = (&self.order, Change::Observe(what));
-        let noted =
-            commit_fill(&inner.store, &inner.heads, &order.bucket, &order.slot, self.asking.id, change);
+        let noted = commit_fill(
+            &inner.store,
+            &inner.heads,
+            &order.bucket,
+            &order.slot,
+            self.asking.id,
+            change.into(),
+        );
         if let Err(error) = noted.await {
             tracing::warn!(error = &error as &dyn std::error::Error, "an observation could not be noted");
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fallthrough_object::Key;
 use fallthrough_store::{
-    Bucket, BucketId, CommitError, CopyOf, Entry, Erased, NewState, ObjectInfo, Observation, Revision,
-    Sealed, Store, StoreError, Upload, UploadedParts,
+    Bucket, BucketId, CommitError, CopyOf, Entry, Erased, Intent, Lane, NewState, ObjectInfo, Observation,
+    Revision, Sealed, Seen, ShadowRule, Store, StoreError, Upload, UploadedParts,
 };
 use futures::FutureExt as _;
 
@@ -27,6 +27,28 @@ pub(crate) enum Change {
     Erase(Erased),
     /// What the shadow said, without a body.
     Observe(Observation),
+    /// What was prepared, now that the origin has it, which was left with this; of which upload it was made.
+    Land(Arc<Intent>, Seen, Option<(Arc<Upload>, Arc<UploadedParts>)>),
+}
+
+/// A change, and what becomes of the key's intent with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) change: Change,
+    pub(crate) lane: Lane,
+}
+
+impl From<Change> for Order {
+    fn from(change: Change) -> Self {
+        Self { change, lane: Lane::Quiet }
+    }
+}
+
+/// What is known of a key, and what the origin is still to be told of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) entry: Option<Arc<Entry>>,
+    pub(crate) intent: Option<Arc<Intent>>,
 }
 
 /// An object that is copied.
@@ -42,41 +64,51 @@ pub(crate) type Committed = Option<Arc<Entry>>;
 
 impl Ledger for Store {
     type Bucket = Bucket;
-    type Row = Option<Arc<Entry>>;
-    type Change = Change;
+    type Row = Found;
+    type Change = Order;
     type Done = Committed;
     type Error = StoreError;
 
-    async fn lookup(&self, bucket: &Bucket, key: &Key) -> Result<Self::Row, StoreError> {
-        Store::lookup(self, bucket.id, key).await
+    async fn lookup(&self, bucket: &Bucket, key: &Key) -> Result<Found, StoreError> {
+        let entry = Store::lookup(self, bucket.id, key).await?;
+        // Most buckets tell their origin nothing, and need not look.
+        let may_wait = bucket.settings.shadow.iter().any(ShadowRule::goes_through)
+            || self.has_intents(bucket.id);
+        let intent = if may_wait { self.intent(bucket.id, key).await? } else { None };
+        Ok(Found { entry, intent })
     }
 
-    fn revision(row: &Self::Row) -> Revision {
-        row.as_ref().map_or(Revision(0), |entry| entry.revision)
+    fn revision(row: &Found) -> Revision {
+        row.entry.as_ref().map_or(Revision(0), |entry| entry.revision)
     }
 
     fn submit(
         &self,
         bucket: &Bucket,
         key: &Key,
-        found: &Self::Row,
-        change: Change,
+        found: &Found,
+        order: Order,
     ) -> impl Future<Output = Result<Committed, Refused<StoreError>>> + Send {
-        let previous = found.as_deref();
+        let previous = found.entry.as_deref();
+        let through = self.through(order.lane);
         // Each call orders its transaction here and now; only the waiting is left to the future.
-        let done = match change {
-            Change::Publish(state, body) => self.publish(bucket, key, previous, state, body).boxed(),
+        let done = match order.change {
+            Change::Publish(state, body) => through.publish(bucket, key, previous, state, body).boxed(),
             Change::Observe(what) => self.observe(bucket, key, previous, what).boxed(),
-            Change::Amend(info) => self.amend(bucket, key, previous, *info).boxed(),
+            Change::Amend(info) => through.amend(bucket, key, previous, *info).boxed(),
             Change::Copy(info, of) => {
                 let of = CopyOf { bucket: of.bucket, key: &of.key, entry: &of.entry };
-                self.publish_copy(bucket, key, previous, *info, of).boxed()
+                through.publish_copy(bucket, key, previous, *info, of).boxed()
             }
             Change::Join(info, upload, parts) => {
-                self.publish_parts(bucket, key, previous, *info, &upload, &parts).boxed()
+                through.publish_parts(bucket, key, previous, *info, &upload, &parts).boxed()
+            }
+            Change::Land(intent, seen, made_of) => {
+                let made_of = made_of.as_ref().map(|(upload, parts)| (&**upload, &**parts));
+                self.land(bucket, previous, &intent, seen, made_of).boxed()
             }
             Change::Erase(to) => {
-                let erased = self.erase(bucket, key, previous, to);
+                let erased = through.erase(bucket, key, previous, to);
                 return async move { erased.await.map(|_| None).map_err(refused) }.boxed();
             }
         };

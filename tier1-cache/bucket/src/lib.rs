@@ -14,6 +14,7 @@ mod configure;
 mod copy;
 mod core;
 mod delete;
+mod deliver;
 mod engine;
 mod explain;
 mod fetch;
@@ -24,6 +25,7 @@ pub mod fuzzing;
 mod get;
 mod guard;
 mod head;
+mod lanes;
 mod ledger;
 mod lifecycle;
 mod list;
@@ -33,6 +35,7 @@ mod mend;
 mod migrate;
 mod multipart;
 mod origins;
+mod outbox;
 mod pace;
 mod pass;
 mod put;
@@ -42,6 +45,7 @@ mod standing;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod through;
 mod verify;
 
 pub use api::{
@@ -55,9 +59,10 @@ pub use engine::{
 };
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, ListFrom,
-    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, Part, PartChecksums,
+    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, OutboxStatus, Part, PartChecksums,
     Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
     ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk,
+    WriteConflict, WriteThrough,
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
@@ -66,4 +71,5 @@ pub use migrate::{
     outcome as migration_outcome,
 };
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
+pub use outbox::{WaitingChange, WhichWaiting};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};

@@ -175,7 +175,7 @@ impl Engine {
         seen: Revision,
     ) -> Result<bool, BucketError> {
         let now = self.inner.clock.now();
-        let expired = self.change(bucket, key, |bucket, row| {
+        let expired = self.change(bucket, key, 0, |bucket, row| {
             let same = |row: &&Entry| row.revision == seen || planted(Mutant::ExpiresOverwritten);
             if !row
                 .filter(same)

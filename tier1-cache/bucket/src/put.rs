@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::{Body, BodyError, ETag, Key};
-use fallthrough_store::{Bucket, Entry, NewState, ObjectInfo, Staging, Store};
+use fallthrough_object::{Body, BodyError, ETag};
+use fallthrough_store::{Bucket, NewState, ObjectInfo, Staging, Store};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::{BucketError, Caller, PutOutcome, PutRequest};
-use crate::core::commit::{ChangeRefused, TableLock as _, commit_change};
 use crate::engine::Engine;
 use crate::fetch::whole_secs;
 use crate::guard::Guard;
-use crate::ledger::{Change, Committed};
+use crate::ledger::Change;
 
 impl Engine {
     /// PUT of an object. When this returns, the object is durable: its bytes, then its entry, are synced.
@@ -33,6 +32,7 @@ impl Engine {
         let guard = Guard::new(self, bucket, caller, &request.key, request.conditions);
         // Judged before the body is read, so that a refused PUT costs nothing; the commit judges again.
         let early = guard.judge_now().await?;
+        self.outbox_takes(bucket, &request.key)?;
         let _announced = self.inner.store.announce();
         let mut staging = self.inner.store.stage(request.length_bytes)?;
         let md5 = receive(&self.inner.store, &mut staging, request.body, request.length_bytes).await?;
@@ -57,50 +57,6 @@ impl Engine {
         let change = Change::Publish(NewState::Written(info), sealed);
         guard.change(early, |_, _| Ok(change.clone())).await?;
         Ok(PutOutcome { info: shown })
-    }
-
-    /// Commits a change of a key, deciding anew on what is there as often as somebody else was faster, also
-    /// if the bucket's shadow was replaced meanwhile.
-    ///
-    /// # Errors
-    /// What `decide` says; [`BucketError::NoSuchBucket`] if the bucket is gone; the store's.
-    pub(crate) async fn change(
-        &self,
-        bucket: &Arc<Bucket>,
-        key: &Key,
-        mut decide: impl FnMut(&Bucket, Option<&Entry>) -> Result<Change, BucketError>,
-    ) -> Result<Committed, BucketError> {
-        let inner = &self.inner;
-        let slot = Self::slot(bucket, key);
-        let mut bucket = bucket.clone();
-        // What a HEAD on its way will say is of the time before this change: nobody joins it from now on, and it
-        // notes nothing.
-        inner.heads.with(|heads| heads.supersede(&slot));
-        for _ in 0..crate::core::commit::MAX_CONFLICTS {
-            let decided = commit_change(&inner.store, &inner.fills, bucket.as_ref(), &slot, |row| {
-                decide(&bucket, row.as_deref())
-            })
-            .await;
-            match decided {
-                Ok(committed) => return Ok(committed),
-                Err(ChangeRefused::Decided(error)) => return Err(error),
-                Err(ChangeRefused::Failed(error)) => return Err(error.into()),
-                Err(ChangeRefused::Conflict) => return Err(BucketError::Conflict),
-                Err(ChangeRefused::Gate) => {
-                    let now = self.bucket(&bucket.name).await?;
-                    if now.id != bucket.id {
-                        // Another bucket of the same name: this request was for the old one.
-                        return Err(BucketError::NoSuchBucket(bucket.name.clone()));
-                    }
-                    if now.gate_version == bucket.gate_version {
-                        // It is being deleted at this moment.
-                        return Err(BucketError::Conflict);
-                    }
-                    bucket = now;
-                }
-            }
-        }
-        Err(BucketError::Conflict)
     }
 }
 

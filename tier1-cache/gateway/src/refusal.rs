@@ -204,6 +204,17 @@ fn answer(error: BucketError) -> S3Error {
             S3Code::InternalError,
             "The stored object is damaged; an operator has to look.",
         ),
+        BucketError::OutboxFull { rows, bytes } => S3Error::with_message(
+            S3Code::SlowDown,
+            format!(
+                "Reduce your request rate: {rows} changes of {bytes} bytes wait for their delivery to the origin, and \
+                 no more are taken until some are delivered."
+            ),
+        ),
+        BucketError::NotDelivered { waiting } => S3Error::with_message(
+            S3Code::BucketNotEmpty,
+            format!("{waiting} changes of this bucket have not reached its origin yet."),
+        ),
         BucketError::Full => S3Error::with_message(
             S3Code::ServiceUnavailable,
             "The server's disk is full; nothing was stored.",
@@ -266,6 +277,8 @@ mod tests {
             (BucketError::NotOffered { what: "x" }, 501, "NotImplemented"),
             (BucketError::Damaged, 500, "InternalError"),
             (BucketError::Full, 503, "ServiceUnavailable"),
+            (BucketError::OutboxFull { rows: 1, bytes: 2 }, 503, "SlowDown"),
+            (BucketError::NotDelivered { waiting: 1 }, 409, "BucketNotEmpty"),
             (BucketError::BadBody(Arc::new(BodyError::Incomplete)), 400, "IncompleteBody"),
             (BucketError::BadBody(Arc::new(BodyError::Stalled)), 400, "RequestTimeout"),
             (BucketError::BadBody(Arc::new(BodyError::Mismatch { what: "Content-MD5" })), 400, "BadDigest"),

@@ -58,6 +58,9 @@ pub enum ShadowError {
     /// This kind of origin has no list. Permanent.
     #[error("this origin has no list")]
     NoList,
+    /// This kind of origin cannot be written to. Permanent.
+    #[error("this origin cannot be written to")]
+    ReadOnly,
     /// The list was refused with this status (credentials, bucket, region). Permanent if 4xx.
     #[error("the origin refused to list: status {status}")]
     ListRefused {

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +13,9 @@ use fallthrough_object::{BodyError, ByteStream, RangeSpec, TraceParent};
 use futures::StreamExt;
 use http::header::{ACCEPT_ENCODING, HOST, IF_MATCH, IF_NONE_MATCH, RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -51,10 +54,13 @@ const TRACE_HEADER: &str = "traceparent";
 /// Connections to origins, under one network policy. Clones share the connections.
 #[derive(Clone)]
 pub struct Outbound {
-    client: Client<HttpsConnector<HttpConnector<CheckedResolver>>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<CheckedResolver>>, OutgoingBody>,
     policy: NetworkPolicy,
     tasks: TaskTracker,
 }
+
+/// What requests carry: nothing, or the bytes of an object in pieces.
+type OutgoingBody = UnsyncBoxBody<Bytes, BodyError>;
 
 /// Spawns the tasks that drive connections, so that somebody knows of them.
 #[derive(Clone)]
@@ -139,14 +145,12 @@ impl Outbound {
         headers: HeaderMap,
         timeout: Duration,
     ) -> Result<RawAnswer, ShadowError> {
-        let malformed = || ShadowError::Malformed { reason: "the key cannot stand in a request".into() };
-        let mut request = http::Request::new(Empty::new());
-        *request.method_mut() = match method {
+        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let verb = match method {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
         };
-        *request.uri_mut() = endpoint.uri(path_and_query).ok_or_else(malformed)?;
-        *request.headers_mut() = headers;
+        let request = asked(endpoint, verb, path_and_query, headers, nothing)?;
         let answered = tokio::time::timeout(timeout, self.client.request(request)).await;
         let (head, body) = match answered {
             Err(_) => return Err(ShadowError::Timeout),
@@ -160,6 +164,59 @@ impl Outbound {
         }
         Ok(RawAnswer { status: head.status, headers: head.headers, body: whole(body, promised) })
     }
+
+    /// Sends one request with a body, whose length stands in `headers`, and waits for the headers of its answer. It may
+    /// take as long as it needs, but not longer than `stall` (twice that at most) without a piece of the body on its
+    /// way or an answer.
+    ///
+    /// As [`Outbound::send`] otherwise. A body that ends in an error breaks the request off: the other side gets no
+    /// whole object.
+    pub(crate) async fn send_body(
+        &self,
+        endpoint: &Endpoint,
+        method: http::Method,
+        path_and_query: &str,
+        headers: HeaderMap,
+        body: ByteStream,
+        stall: Duration,
+    ) -> Result<RawAnswer, ShadowError> {
+        let moved = Arc::new(AtomicBool::new(true));
+        let seen = moved.clone();
+        let frames =
+            body.inspect(move |_| seen.store(true, Ordering::Relaxed)).map(|piece| piece.map(Frame::data));
+        let bodiless = method == http::Method::DELETE;
+        let request =
+            asked(endpoint, method, path_and_query, headers, StreamBody::new(frames).boxed_unsync())?;
+        let stalled = async {
+            while moved.swap(false, Ordering::Relaxed) {
+                tokio::time::sleep(stall).await;
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = self.client.request(request) => answered,
+            () = stalled => return Err(ShadowError::Timeout),
+        };
+        let (head, body) = answered.map_err(|error| unreached(&error, endpoint.is_tls()))?.into_parts();
+        let promised = answer_headers::content_length(&head.headers)
+            .filter(|_| !bodiless && head.status != StatusCode::NO_CONTENT);
+        Ok(RawAnswer { status: head.status, headers: head.headers, body: whole(body, promised) })
+    }
+}
+
+fn asked(
+    endpoint: &Endpoint,
+    method: http::Method,
+    path_and_query: &str,
+    headers: HeaderMap,
+    body: OutgoingBody,
+) -> Result<http::Request<OutgoingBody>, ShadowError> {
+    let malformed = || ShadowError::Malformed { reason: "the key cannot stand in a request".into() };
+    let mut request = http::Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = endpoint.uri(path_and_query).ok_or_else(malformed)?;
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 /// Whether the body ends itself (RFC 9112 §7.1), rather than with its connection.
@@ -326,7 +383,7 @@ pub(crate) fn base_headers(endpoint: &Endpoint) -> Result<HeaderMap, ShadowError
     Ok(headers)
 }
 
-fn value(text: &str) -> Result<HeaderValue, ShadowError> {
+pub(crate) fn value(text: &str) -> Result<HeaderValue, ShadowError> {
     HeaderValue::from_bytes(text.as_bytes())
         .map_err(|_| ShadowError::Malformed { reason: "a value cannot stand in a request header".into() })
 }

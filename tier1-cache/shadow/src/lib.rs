@@ -18,6 +18,8 @@ mod probe;
 mod reading;
 mod request;
 mod s3_shadow;
+mod write_request;
+mod written;
 
 pub use answer::{RawAnswer, ShadowError};
 pub use client::{ATTEMPT_HEADER, HOPS_HEADER, Outbound, REQUEST_ID_HEADER};
@@ -28,3 +30,5 @@ pub use outcome::{Asked, Dialect, Expected, Found, Freshness, Outcome};
 pub use probe::{ProbeLine, ProbeResult, Probed, probe};
 pub use request::{ListQuery, ListedObject, ListedPage, Method, Request, Shadow};
 pub use s3_shadow::{S3Settings, S3Shadow};
+pub use write_request::{ObjectHeaders, SentBody, Write, WriteGuard, WriteRequest};
+pub use written::Written;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use fallthrough_object::{ETag, Key, RangeSpec, Timestamp, TraceParent};
 
 use crate::answer::{RawAnswer, ShadowError};
+use crate::write_request::WriteRequest;
 
 /// GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,4 +125,16 @@ pub trait Shadow: Send + Sync + fmt::Debug + 'static {
     /// [`ShadowError::NoList`] if this kind of origin has none; otherwise as [`Shadow::fetch`]. A page that
     /// is out of order or malformed is [`ShadowError::Malformed`].
     async fn list(&self, query: ListQuery) -> Result<ListedPage, ShadowError>;
+
+    /// Writes, or takes a step of a write; any status is an answer.
+    ///
+    /// # Errors
+    /// [`ShadowError::ReadOnly`] if this kind of origin cannot be written to; otherwise as [`Shadow::fetch`]. Whether
+    /// the write has happened is not known then, unless nothing was sent.
+    ///
+    /// # Cancellation
+    /// Dropping the future breaks the request off: the write may or may not have happened, never in part.
+    async fn write(&self, _: WriteRequest) -> Result<RawAnswer, ShadowError> {
+        Err(ShadowError::ReadOnly)
+    }
 }

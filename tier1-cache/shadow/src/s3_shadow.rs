@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fallthrough_object::{BucketName, Clock};
+use fallthrough_object::{Body, BucketName, Clock};
 use fallthrough_wire::payload::PayloadMode;
 use fallthrough_wire::sigv4::{Credentials, Signer};
 use fallthrough_wire::{uri, xml};
@@ -17,6 +17,7 @@ use crate::client::{Outbound, asking_headers, base_headers, request_headers};
 use crate::endpoint::{Endpoint, SettingsError};
 use crate::error_body::ErrorBody;
 use crate::request::{ListQuery, ListedObject, ListedPage, Method, Request, Shadow};
+use crate::write_request::WriteRequest;
 
 /// A page of 1,000 keys of 1 KiB, each byte encoded as three, with all its XML, is below this.
 const LIST_BYTES_MAX: usize = 8 << 20;
@@ -80,15 +81,26 @@ impl S3Shadow {
         raw_query: Option<&str>,
         headers: &mut HeaderMap,
     ) -> Result<(), ShadowError> {
-        let Some(signer) = &self.signer else { return Ok(()) };
         let method = match method {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
         };
-        let empty = PayloadMode::of_bytes(b"");
-        signer.sign_headers(&method, raw_path, raw_query, headers, empty, self.clock.now()).map(drop).map_err(
-            |error| ShadowError::Malformed { reason: format!("the request cannot be signed: {error}") },
-        )
+        self.sign_with(&method, raw_path, raw_query, headers, PayloadMode::of_bytes(b""))
+    }
+
+    fn sign_with(
+        &self,
+        method: &http::Method,
+        raw_path: &str,
+        raw_query: Option<&str>,
+        headers: &mut HeaderMap,
+        payload: PayloadMode,
+    ) -> Result<(), ShadowError> {
+        let Some(signer) = &self.signer else { return Ok(()) };
+        let signed = signer.sign_headers(method, raw_path, raw_query, headers, payload, self.clock.now());
+        signed.map(drop).map_err(|error| ShadowError::Malformed {
+            reason: format!("the request cannot be signed: {error}"),
+        })
     }
 
     /// One page as the provider gives it, before what was seen already is dropped.
@@ -204,5 +216,35 @@ impl Shadow for S3Shadow {
             return Ok(ListedPage::default());
         }
         tokio::time::timeout(query.timeout, self.new_page(&query)).await.unwrap_or(Err(ShadowError::Timeout))
+    }
+
+    /// The body is signed where it is in memory; else its MD5 is, where that is known.
+    async fn write(&self, request: WriteRequest) -> Result<RawAnswer, ShadowError> {
+        let mut headers = asking_headers(&self.endpoint, request.hops, &request.request_id, None)?;
+        request.guard.write(&mut headers)?;
+        let sent = request.write.into_parts(&mut headers)?;
+        let path = self.endpoint.raw_path(&format!("{}/{}", self.bucket, request.key));
+        let payload = match &sent.body {
+            Body::Bytes(bytes) => PayloadMode::of_bytes(bytes),
+            Body::Stream(_) | Body::File(_) => PayloadMode::Unsigned,
+        };
+        self.sign_with(&sent.method, &path, sent.query.as_deref(), &mut headers, payload)?;
+        let path_and_query = match &sent.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        let body = match sent.body {
+            Body::Bytes(bytes) if bytes.is_empty() => futures::stream::empty().boxed(),
+            Body::Bytes(bytes) => futures::stream::once(std::future::ready(Ok(bytes))).boxed(),
+            Body::Stream(pieces) => pieces,
+            Body::File(_) => {
+                return Err(ShadowError::Malformed {
+                    reason: "a body is sent from memory or as a stream".into(),
+                });
+            }
+        };
+        self.outbound
+            .send_body(&self.endpoint, sent.method, &path_and_query, headers, body, request.stall)
+            .await
     }
 }

@@ -52,6 +52,24 @@ pub struct BucketSettings {
     pub managed: bool,
 }
 
+impl BucketSettings {
+    /// Whether what waits for its delivery under these settings would not go where it was meant for under `after`.
+    pub fn sends_elsewhere(&self, after: &Self) -> bool {
+        // Which rule a key is of depends on all of them, in their order.
+        let way = |rule: &ShadowRule| {
+            let mut target = rule.target.clone();
+            if let ShadowTarget::S3 { credentials, .. } = &mut target {
+                *credentials = None;
+            }
+            let keys = [&rule.prefix, &rule.suffix, &rule.matches, &rule.keys, &rule.key].map(Clone::clone);
+            (target, keys, rule.write_through != WriteThrough::Off, rule.delete_through)
+        };
+        let ways = |settings: &Self| settings.shadow.iter().map(way).collect::<Vec<_>>();
+        self.shadow.iter().any(ShadowRule::goes_through)
+            && (self.mode != after.mode || ways(self) != ways(after))
+    }
+}
+
 /// Modes set a bucket's defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,6 +156,15 @@ pub struct ShadowRule {
     /// Fills in flight to this origin; the server's default if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
+    /// Whether what clients write is written to the origin as well.
+    #[serde(default, skip_serializing_if = "WriteThrough::is_off")]
+    pub write_through: WriteThrough,
+    /// Whether what clients delete is deleted at the origin as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete_through: bool,
+    /// What happens if somebody else has changed the object at the origin.
+    #[serde(default, skip_serializing_if = "WriteConflict::is_fail")]
+    pub write_conflict: WriteConflict,
 }
 
 impl ShadowRule {
@@ -158,12 +185,58 @@ impl ShadowRule {
             seekable: None,
             per_client: None,
             max_in_flight: None,
+            write_through: WriteThrough::default(),
+            delete_through: false,
+            write_conflict: WriteConflict::default(),
         }
+    }
+
+    /// Whether anything that clients do is done at the origin as well.
+    pub fn goes_through(&self) -> bool {
+        self.write_through != WriteThrough::Off || self.delete_through
     }
 
     /// How long the origin's "not found" is believed under this rule.
     pub fn negative_ttl(&self, default: Duration) -> Duration {
         self.negative_ttl_secs.map_or(default, Duration::from_secs)
+    }
+}
+
+/// Whether what clients write is written to the origin as well, and when they are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriteThrough {
+    /// It is not.
+    #[default]
+    Off,
+    /// After it was acknowledged.
+    Async,
+    /// Before.
+    Sync,
+}
+
+impl WriteThrough {
+    fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+/// What happens to a write if somebody else has changed the object at the origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriteConflict {
+    /// It stays here, undelivered, until somebody decides.
+    #[default]
+    Fail,
+    /// It overwrites what is at the origin.
+    Local,
+    /// It is given up here, and what is at the origin counts.
+    Origin,
+}
+
+impl WriteConflict {
+    fn is_fail(&self) -> bool {
+        *self == Self::Fail
     }
 }
 

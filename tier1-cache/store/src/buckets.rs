@@ -198,7 +198,8 @@ impl Store {
     /// [`Store::sweep_cleared`].
     ///
     /// # Errors
-    /// [`CommitError::Conflict`]: its settings changed since `bucket` was read; [`CommitError::Gate`].
+    /// [`CommitError::Conflict`]: its settings changed since `bucket` was read, or something waits for its delivery that
+    /// would go elsewhere from now on ([`BucketSettings::sends_elsewhere`]); [`CommitError::Gate`].
     ///
     /// # Cancellation
     /// The change may or may not have happened.
@@ -260,6 +261,10 @@ impl Store {
             writes: vec![put(rows::bucket(&bucket.name), rows::to_json(&row)?)],
             ..Commit::default()
         };
+        if bucket.settings.sends_elsewhere(&settings) {
+            // What waits was meant for where it leads now.
+            commit.conditions.push(when(rows::waiting(bucket.id), None));
+        }
         if raises {
             commit.writes.push(put(rows::gate(bucket.id), GateState::Open.encode()));
         }
@@ -342,7 +347,11 @@ impl Store {
     pub async fn remove_bucket(&self, closed: ClosedBucket) -> Result<(), CommitError> {
         let (id, gate) = (closed.bucket.id, rows::gate(closed.bucket.id));
         let commit = Commit {
-            conditions: vec![when(gate.clone(), Some(closed.gate_version))],
+            conditions: vec![
+                when(gate.clone(), Some(closed.gate_version)),
+                // Nothing may wait for a delivery any more.
+                when(rows::waiting(id), None),
+            ],
             writes: vec![
                 remove(rows::bucket(&closed.bucket.name)),
                 remove(gate),

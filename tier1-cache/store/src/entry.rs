@@ -6,6 +6,7 @@ use fallthrough_object::{Acl, Checksum, ChecksumAlgorithm, ETag, Meta, Tag, Time
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobRef;
+use crate::intent::Seen;
 use crate::uploads::UploadId;
 
 /// Number of a change in the store. Drawn from one store-wide commit sequence and never reused, so a key
@@ -24,6 +25,9 @@ pub struct Entry {
     pub row_version: u64,
     /// What is known.
     pub state: EntryState,
+    /// What the origin was left with when this was delivered there; `None`: it was not. Of written objects and
+    /// tombstones alone.
+    pub delivered: Option<Seen>,
 }
 
 /// The states of `docs/semantics.md`, section 1, but for `unknown`, which is the absence of a row.

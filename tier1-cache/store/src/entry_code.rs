@@ -14,6 +14,7 @@ use fallthrough_object::{
 use crate::blob::{BlobId, BlobRef, PartBlob};
 use crate::entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 use crate::error::StoreError;
+use crate::intent::Seen;
 use crate::uploads::UploadId;
 
 const LAYOUT: u8 = 1;
@@ -59,10 +60,20 @@ mod tag {
     pub(super) const STALE_IF_ERROR_UNTIL: u8 = 54;
     pub(super) const STALE_WHILE_REVALIDATE_UNTIL: u8 = 55;
     pub(super) const EDITION: u8 = 56;
+    pub(super) const DELIVERED: u8 = 57;
 }
 
 /// The bytes of a row. `revision` is `None` if it is the commit's own that writes the row.
 pub(crate) fn encode(state: &EntryState, revision: Option<Revision>) -> Bytes {
+    encode_delivered(state, revision, None)
+}
+
+/// As [`encode`], with what the origin was left with.
+pub(crate) fn encode_delivered(
+    state: &EntryState,
+    revision: Option<Revision>,
+    delivered: Option<&Seen>,
+) -> Bytes {
     let (code, mut out) = match state {
         EntryState::Written(_) => (WRITTEN, Fields::default()),
         EntryState::Filled(..) => (FILLED, Fields::default()),
@@ -95,6 +106,11 @@ pub(crate) fn encode(state: &EntryState, revision: Option<Revision>) -> Bytes {
             }
         }
         EntryState::Tombstone => {}
+    }
+    match delivered {
+        None | Some(Seen::Never) => {}
+        Some(Seen::Absent) => out.field(tag::DELIVERED, &[]),
+        Some(Seen::Object(etag)) => out.etag(tag::DELIVERED, Some(etag)),
     }
     out.bytes.into()
 }
@@ -432,6 +448,7 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
         stale_while_revalidate_until: None,
         edition: None,
     };
+    let mut delivered = None;
     let mut before = 0;
     while let Some((tag, rest)) = from.split_first() {
         from = rest;
@@ -479,6 +496,8 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
             tag::STALE_IF_ERROR_UNTIL => origin.stale_if_error_until = Some(time(raw)?),
             tag::STALE_WHILE_REVALIDATE_UNTIL => origin.stale_while_revalidate_until = Some(time(raw)?),
             tag::EDITION => origin.edition = Some(text(raw)?),
+            tag::DELIVERED if raw.is_empty() => delivered = Some(Seen::Absent),
+            tag::DELIVERED => delivered = Some(Seen::Object(etag(raw)?)),
             _ => return None,
         }
     }
@@ -502,7 +521,7 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
         TOMBSTONE => EntryState::Tombstone,
         _ => return None,
     };
-    Some(Entry { revision, row_version: version, state })
+    Some(Entry { revision, row_version: version, state, delivered })
 }
 
 #[cfg(test)]

@@ -41,6 +41,10 @@ pub fn row_key_again(key: &[u8]) -> Option<Vec<u8>> {
             key.ok().map(|key| rows::entry(bucket, key.as_str()))
         }
         b'f' => rows::counted(key).map(rows::count),
+        b'o' => {
+            let (bucket, key) = rows::intent_of(key)?;
+            key.ok().map(|key| rows::intent(bucket, key.as_str()))
+        }
         b'q' => rows::quarantined(key).map(rows::quarantine),
         b'x' => rows::swept_id(key).ok().map(rows::removed),
         b'd' => rows::swept_id(key).ok().map(rows::cleared),

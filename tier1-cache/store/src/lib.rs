@@ -14,6 +14,7 @@ mod blobs;
 mod bodies;
 mod bucket_row;
 mod buckets;
+mod deliveries;
 mod disk;
 mod entry;
 mod entry_code;
@@ -22,6 +23,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hot;
+mod intent;
 mod kv;
 mod migrations;
 mod mutants;
@@ -29,6 +31,7 @@ mod negatives;
 mod objects;
 mod open;
 mod options;
+mod outbox;
 mod pins;
 mod quarantine;
 mod rows;
@@ -44,16 +47,19 @@ mod uploads;
 pub use blob::{BlobId, BlobRef, PartBlob};
 pub use bucket_row::{
     AccessKeyRow, AccountRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, PublicAccess,
-    PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As,
+    PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
 };
 pub use buckets::{ClosedBucket, Created};
+pub use deliveries::Prepared;
 pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 pub use error::{CommitError, StoreError};
+pub use intent::{Intent, IntentRow, Seen};
 pub use migrations::{
     Count, MigrationChange, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, Walk,
 };
-pub use objects::{CopyOf, Erased, NewState, Observation};
+pub use objects::{CopyOf, Erased, Lane, NewState, Observation, Through};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
+pub use outbox::{DueIntent, OutboxFull, OutboxStatus};
 pub use quarantine::{QuarantineRow, Quarantined};
 pub use scrub::{BodyCheck, ScrubItem, ScrubPage, ScrubPass, ScrubRecord, ScrubTally};
 pub use staging::{Sealed, Staging, StagingReader};

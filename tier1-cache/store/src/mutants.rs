@@ -48,6 +48,10 @@ pub(crate) enum Mutant {
     NegativesUnbounded,
     /// A tombstone outlives the shadow that it hid.
     TombstoneOutlives,
+    /// However much waits for an origin, more is taken.
+    OutboxUnbounded,
+    /// What waits for an origin does not keep its bytes.
+    IntentUnpinned,
 }
 
 #[cfg(fallthrough_mutants)]

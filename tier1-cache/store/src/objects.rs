@@ -18,9 +18,11 @@ use crate::bucket_row::BucketId;
 use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
 use crate::entry_code;
 use crate::error::{CommitError, StoreError};
+use crate::intent::{self, Intent, IntentRow, Seen};
 use crate::kv::{Commit, Committed, Refused, Table, Write};
 use crate::mutants::{Mutant, planted};
 use crate::options::Step;
+use crate::outbox::Noted;
 use crate::rows;
 use crate::staging::{Sealed, SealedBody};
 use crate::store::{Inner, Store, put, remove, when};
@@ -71,7 +73,110 @@ pub struct CopyOf<'a> {
     pub entry: &'a Entry,
 }
 
+/// What becomes of a key's intent in a commit to the key: the row of the outbox that says what the origin shall have.
+#[derive(Clone, Debug, Default)]
+pub enum Lane {
+    /// Nothing: there is none, and none is made.
+    #[default]
+    Quiet,
+    /// The origin shall have what this commit leaves. It takes the place of the intent that was found, which must still
+    /// be that one; if none was found, there must be none.
+    Send {
+        /// The intent that it takes the place of.
+        found: Option<Arc<Intent>>,
+        /// What is known of the new one.
+        row: Box<IntentRow>,
+    },
+    /// The origin need not have what this intent says any more.
+    Withdraw(Arc<Intent>),
+}
+
+impl Lane {
+    /// The version that the row of the outbox must have; `None`: whatever.
+    fn expects(&self) -> Option<Option<u64>> {
+        match self {
+            Self::Quiet => None,
+            Self::Send { found, .. } => Some(found.as_ref().map(|found| found.version)),
+            Self::Withdraw(found) => Some(Some(found.version)),
+        }
+    }
+}
+
+/// The commits that change what is known of a key, each with what becomes of the key's intent.
+#[derive(Debug)]
+pub struct Through<'a> {
+    store: &'a Store,
+    lane: Lane,
+}
+
+/// Commits of keys whose origin is told nothing.
 impl Store {
+    /// The commits to a key, each together with this.
+    pub fn through(&self, lane: Lane) -> Through<'_> {
+        Through { store: self, lane }
+    }
+
+    /// As [`Through::publish`].
+    pub fn publish(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        state: NewState,
+        body: Sealed,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        self.through(Lane::Quiet).publish(bucket, key, previous, state, body)
+    }
+
+    /// As [`Through::publish_copy`].
+    pub fn publish_copy(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        info: ObjectInfo,
+        of: CopyOf<'_>,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        self.through(Lane::Quiet).publish_copy(bucket, key, previous, info, of)
+    }
+
+    /// As [`Through::amend`].
+    pub fn amend(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        info: ObjectInfo,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        self.through(Lane::Quiet).amend(bucket, key, previous, info)
+    }
+
+    /// As [`Through::publish_parts`].
+    pub fn publish_parts(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        info: ObjectInfo,
+        upload: &Upload,
+        parts: &UploadedParts,
+    ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
+        self.through(Lane::Quiet).publish_parts(bucket, key, previous, info, upload, parts)
+    }
+
+    /// As [`Through::erase`].
+    pub fn erase(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        previous: Option<&Entry>,
+        to: Erased,
+    ) -> impl Future<Output = Result<Revision, CommitError>> + Send + 'static + use<> {
+        self.through(Lane::Quiet).erase(bucket, key, previous, to)
+    }
+}
+
+impl Through<'_> {
     /// Makes a sealed body the object under `key`: the one commit function for everything that has bytes.
     /// The object that it replaces gives up its bytes in the same commit; readers of it finish.
     ///
@@ -105,8 +210,8 @@ impl Store {
             let used = StoreError::unavailable("this body belongs to another object already");
             return Either::Left(std::future::ready(Err(used.into())));
         }
-        let inner = self.inner.clone();
-        let mut change = Change::begin(bucket, key, previous);
+        let inner = self.store.inner.clone();
+        let mut change = Change::begin(bucket, key, previous, &self.lane);
         let mut small = None;
         let blob = match body.body() {
             SealedBody::Memory(bytes) if bytes.is_empty() => BlobRef::Empty,
@@ -134,6 +239,7 @@ impl Store {
         change.commit.patient = matches!(state, EntryState::Filled(..));
         change.state(&state, None);
         change.release(&inner, &blob);
+        change.intent(&self.lane, &state);
         Either::Right(change.order(inner, state, None, small, Some(body)))
     }
 
@@ -155,8 +261,8 @@ impl Store {
     ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
         let blob = of.entry.state.stored().map_or(BlobRef::Empty, |stored| stored.blob.clone());
         assert!(!matches!(blob, BlobRef::Row(_)), "a small body has one reference");
-        let inner = self.inner.clone();
-        let mut change = Change::begin(bucket, key, previous);
+        let inner = self.store.inner.clone();
+        let mut change = Change::begin(bucket, key, previous, &self.lane);
         let source = rows::entry(of.bucket, of.key.as_str());
         change.commit.conditions.push(when(source, Some(of.entry.row_version)));
         change.refer(&blob);
@@ -164,6 +270,7 @@ impl Store {
         change.state(&state, None);
         let old = change.old.clone();
         change.give_up(&inner, old);
+        change.intent(&self.lane, &state);
         change.order(inner, state, None, None, None)
     }
 
@@ -186,12 +293,17 @@ impl Store {
         let Some(stored) = stored.filter(|stored| stored.info.size_bytes == info.size_bytes) else {
             return Either::Left(std::future::ready(Err(CommitError::Conflict)));
         };
-        let inner = self.inner.clone();
+        let inner = self.store.inner.clone();
         let blob = stored.blob.clone();
-        let mut change = Change::begin(bucket, key, previous);
+        let mut change = Change::begin(bucket, key, previous, &self.lane);
         let state = EntryState::Written(Stored { info: Arc::new(info), blob: blob.clone() });
+        // What the origin does not hear of does not make what it has another object.
+        if matches!(self.lane, Lane::Quiet) {
+            change.delivered = previous.and_then(|previous| previous.delivered.clone());
+        }
         change.state(&state, None);
         change.release(&inner, &blob);
+        change.intent(&self.lane, &state);
         Either::Right(change.order(inner, state, None, None, None))
     }
 
@@ -212,8 +324,8 @@ impl Store {
         upload: &Upload,
         parts: &UploadedParts,
     ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
-        let inner = self.inner.clone();
-        let mut change = Change::begin(bucket, key, previous);
+        let inner = self.store.inner.clone();
+        let mut change = Change::begin(bucket, key, previous, &self.lane);
         let row = rows::upload(bucket.id, key.as_str(), upload.id);
         change.commit.conditions.push(when(row.clone(), Some(upload.version)));
         change.write(remove(row));
@@ -238,6 +350,7 @@ impl Store {
         change.state(&state, None);
         let old = change.old.clone();
         change.give_up(&inner, old);
+        change.intent(&self.lane, &state);
         change.order(inner, state, None, None, None)
     }
 
@@ -255,13 +368,14 @@ impl Store {
         previous: Option<&Entry>,
         to: Erased,
     ) -> impl Future<Output = Result<Revision, CommitError>> + Send + 'static + use<> {
-        let inner = self.inner.clone();
-        let mut change = Change::begin(bucket, key, previous);
+        let inner = self.store.inner.clone();
+        let mut change = Change::begin(bucket, key, previous, &self.lane);
         match to {
             Erased::Tombstone => change.state(&EntryState::Tombstone, None),
             Erased::Unknown => change.write(remove(rows::entry(bucket.id, key.as_str()))),
         }
         change.release(&inner, &BlobRef::Empty);
+        change.intent(&self.lane, &EntryState::Tombstone);
         let left = match to {
             Erased::Tombstone => Some(EntryState::Tombstone),
             Erased::Unknown => None,
@@ -269,7 +383,9 @@ impl Store {
         let end = change.order_any(inner, left, None, None, None);
         async move { Ok(Revision(end.await?.0)) }
     }
+}
 
+impl Store {
     /// Gives up a key whose row cannot be read, which nothing else can change any more: it is unknown again. Its
     /// bytes, if it had a file, stay where they are. `false` if the row can be read, or there is none.
     ///
@@ -290,7 +406,7 @@ impl Store {
         if !damaged {
             return Ok(false);
         }
-        let mut change = Change::begin(bucket, key, None);
+        let mut change = Change::begin(bucket, key, None, &Lane::Quiet);
         // The row's own condition cannot be judged.
         change.commit.conditions.truncate(1);
         change.write(remove(row));
@@ -331,7 +447,7 @@ impl Store {
         };
         let inner = self.inner.clone();
         let revision = previous.map_or(Revision(0), |p| p.revision);
-        let mut change = Change::begin(bucket, key, previous);
+        let mut change = Change::begin(bucket, key, previous, &Lane::Quiet);
         change.state(&state, Some(revision));
         change.release(&inner, state.stored().map_or(&BlobRef::Empty, |stored| &stored.blob));
         Either::Right(change.order(inner, state, Some(revision), None, None))
@@ -342,12 +458,18 @@ impl Store {
 type Small = Option<(BlobId, bytes::Bytes)>;
 
 /// One commit to one key, being put together.
-struct Change {
+pub(crate) struct Change {
     bucket: BucketId,
     key: Key,
-    commit: Commit,
+    pub(crate) commit: Commit,
     /// What the replaced entry had.
-    old: BlobRef,
+    pub(crate) old: BlobRef,
+    /// What the origin was left with, for the entry.
+    pub(crate) delivered: Option<Seen>,
+    /// The third condition is on the row of the outbox.
+    in_lane: bool,
+    /// What the commit leaves in the outbox, if it changes anything there.
+    noted: Option<Option<Noted>>,
     released: BlobRef,
     /// A damaged blob that nobody needs any more once this is committed.
     unquarantined: Option<BlobId>,
@@ -355,13 +477,17 @@ struct Change {
 
 impl Change {
     /// With the conditions of every object commit: the gate first, then the key's row.
-    fn begin(bucket: &Bucket, key: &Key, previous: Option<&Entry>) -> Self {
+    pub(crate) fn begin(bucket: &Bucket, key: &Key, previous: Option<&Entry>, lane: &Lane) -> Self {
         let mut commit = Commit::default();
         if !planted(Mutant::GateIgnored) {
             commit.conditions.push(when(rows::gate(bucket.id), Some(bucket.gate_version)));
         }
         let row = rows::entry(bucket.id, key.as_str());
         commit.conditions.push(when(row, previous.map(|p| p.row_version)));
+        let expected = lane.expects();
+        if let Some(version) = expected {
+            commit.conditions.push(when(rows::intent(bucket.id, key.as_str()), version));
+        }
         let old =
             previous.and_then(|p| p.state.stored()).map_or(BlobRef::Empty, |stored| stored.blob.clone());
         Self {
@@ -369,18 +495,58 @@ impl Change {
             key: key.clone(),
             commit,
             old,
+            delivered: None,
+            in_lane: expected.is_some(),
+            noted: None,
             released: BlobRef::Empty,
             unquarantined: None,
         }
     }
 
-    fn write(&mut self, write: Write) {
+    /// What becomes of the intent, where the commit leaves this state.
+    fn intent(&mut self, lane: &Lane, state: &EntryState) {
+        let found = match lane {
+            Lane::Quiet => return,
+            Lane::Withdraw(found) => {
+                self.end_intent(found);
+                self.commit.writes.extend(found.unpin());
+                return;
+            }
+            Lane::Send { found, row } => {
+                let at = rows::intent(self.bucket, self.key.as_str());
+                let object = state.stored();
+                self.write(put(at, intent::encode(row, object)));
+                if !planted(Mutant::IntentUnpinned) {
+                    self.refer(object.map_or(&BlobRef::Empty, |stored| &stored.blob));
+                }
+                let bytes = object.map_or(0, |stored| stored.info.size_bytes);
+                let noted =
+                    Noted { first: row.first, next: row.next, bytes, dead: row.dead, attended: false };
+                self.noted = Some(Some(noted));
+                found
+            }
+        };
+        match found {
+            Some(found) => self.commit.writes.extend(found.unpin()),
+            None => self.write(Write::Count { key: rows::waiting(self.bucket), by: 1 }),
+        }
+    }
+
+    /// Takes the row of an intent away; its bytes are the caller's to give up or to keep.
+    pub(crate) fn end_intent(&mut self, intent: &Intent) {
+        self.write(remove(rows::intent(intent.bucket, intent.key.as_str())));
+        self.write(Write::Count { key: rows::waiting(intent.bucket), by: -1 });
+        self.noted = Some(None);
+    }
+
+    pub(crate) fn write(&mut self, write: Write) {
         self.commit.writes.push(write);
     }
 
-    fn state(&mut self, state: &EntryState, revision: Option<Revision>) {
+    pub(crate) fn state(&mut self, state: &EntryState, revision: Option<Revision>) {
         let row = rows::entry(self.bucket, self.key.as_str());
-        self.write(put(row, entry_code::encode(state, revision)));
+        let value = entry_code::encode_delivered(state, revision, self.delivered.as_ref());
+        self.write(put(row, value));
     }
 
     /// Gives up the replaced entry's reference, unless the new one keeps it.
@@ -391,7 +557,7 @@ impl Change {
         }
     }
 
-    fn give_up(&mut self, inner: &Inner, old: BlobRef) {
+    pub(crate) fn give_up(&mut self, inner: &Inner, old: BlobRef) {
         if planted(Mutant::ReferenceKept) {
             return;
         }
@@ -410,7 +576,7 @@ impl Change {
     }
 
     /// Orders a commit that leaves an entry, now.
-    fn order(
+    pub(crate) fn order(
         self,
         inner: Arc<Inner>,
         state: EntryState,
@@ -431,7 +597,7 @@ impl Change {
         small: Small,
         body: Option<Sealed>,
     ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
-        let Self { bucket, key, commit, released, unquarantined, .. } = self;
+        let Self { bucket, key, commit, delivered, in_lane, noted, released, unquarantined, .. } = self;
         let (effects, given) = (inner.clone(), body.clone());
         let effect = move |end: Result<Committed, Refused>| match end {
             Ok(committed) => {
@@ -441,7 +607,7 @@ impl Change {
                 let version = committed.version;
                 let entry = state.map(|state| {
                     let revision = revision.unwrap_or(Revision(version));
-                    Arc::new(Entry { revision, row_version: version, state })
+                    Arc::new(Entry { revision, row_version: version, state, delivered })
                 });
                 // Nothing can fail any more: an error of the hook only turns the answer.
                 let told = effects.options.reached(Step::Committed);
@@ -449,6 +615,9 @@ impl Change {
                     effects.hot.keep_body(id, body);
                 }
                 effects.hot.committed(bucket, &key, version, entry.as_ref());
+                if let Some(noted) = noted {
+                    effects.outbox.committed(rows::intent(bucket, key.as_str()), noted);
+                }
                 if let Some(EntryState::Absent { until, .. }) = entry.as_deref().map(|entry| &entry.state) {
                     effects.negatives.note(*until, version, rows::entry(bucket, key.as_str()));
                 }
@@ -465,6 +634,9 @@ impl Change {
                 Ok((version, entry))
             }
             Err(refused) => {
+                if matches!(refused, Refused::Doubt { .. }) && noted.is_some() {
+                    effects.outbox.in_doubt();
+                }
                 match refused {
                     Refused::Doubt { settled: false, .. } => effects.hot.in_doubt(bucket, &key),
                     Refused::Doubt { settled: true, .. } => {
@@ -472,7 +644,7 @@ impl Change {
                     }
                     Refused::Condition(_) | Refused::Store(_) => {}
                 }
-                Err(refused_for(refused, body.as_ref()))
+                Err(refused_for(refused, in_lane, body.as_ref()))
             }
         };
         if let Err(error) = inner.options.reached(Step::Ready) {
@@ -486,10 +658,11 @@ impl Change {
     }
 }
 
-fn refused_for(refused: Refused, body: Option<&Sealed>) -> CommitError {
+fn refused_for(refused: Refused, in_lane: bool, body: Option<&Sealed>) -> CommitError {
     let error = match refused {
         Refused::Condition(0) if !planted(Mutant::GateIgnored) => CommitError::Gate,
         Refused::Condition(0 | 1) => CommitError::Conflict,
+        Refused::Condition(2) if in_lane => CommitError::Conflict,
         // What the commit was made from.
         Refused::Condition(_) => CommitError::Store(StoreError::Superseded),
         Refused::Store(error) => CommitError::Store(error),

@@ -72,6 +72,7 @@ impl Store {
         let epoch = raise_epoch(&*kv).await?;
         let store = Self::assemble(kv, blobs, options, clock, entropy, epoch);
         store.remember_quarantine().await?;
+        store.load_outbox().await?;
         Ok(store)
     }
 }

@@ -34,6 +34,10 @@ pub struct StoreOptions {
     /// How long the copy of an object may wait for other commits to share a sync with. Whoever asked for the
     /// object does not wait for it, and a copy that a crash takes can be fetched again.
     pub patience: Duration,
+    /// Keys that may wait for their delivery to an origin; no more are taken then.
+    pub outbox_rows_max: usize,
+    /// Bytes of the objects that may wait for it.
+    pub outbox_bytes_max: u64,
     /// How long a request waits while the index recovers from a failure of the disk.
     pub recovery_wait: Duration,
     /// Called between the steps of writing, for crash tests. Costs nothing when unset.
@@ -53,6 +57,8 @@ impl Default for StoreOptions {
             queue_bytes: 64 << 20,
             linger: Duration::from_micros(500),
             patience: Duration::from_millis(10),
+            outbox_rows_max: 65_536,
+            outbox_bytes_max: 64 << 30,
             recovery_wait: Duration::from_secs(5),
             failpoints: None,
         }

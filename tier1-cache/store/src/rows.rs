@@ -1,7 +1,7 @@
 //! The keys of rows, and what they hold besides entries. Drawn byte by byte in `docs/format.md`.
 //!
-//! The first byte of a key names the family of the row. Families not used yet are left free for versions, intents
-//! and inventories.
+//! The first byte of a key names the family of the row. Families not used yet are left free for versions and
+//! inventories.
 
 use std::ops::Bound;
 
@@ -32,9 +32,11 @@ const GATE: u8 = b'g';
 const NOTE: u8 = b'h';
 const MIGRATION: u8 = b'j';
 const ACCESS_KEY: u8 = b'k';
+const INTENT: u8 = b'o';
 const PART: u8 = b'p';
 const QUARANTINE: u8 = b'q';
 const UPLOAD: u8 = b'u';
+const WAITING: u8 = b'w';
 const REMOVED: u8 = b'x';
 
 fn of_id(family: u8, id: BucketId) -> Vec<u8> {
@@ -133,6 +135,37 @@ pub(crate) fn entries(bucket: BucketId, from: Bound<&str>, prefix: &str) -> (Bou
         }
     };
     (from, end)
+}
+
+/// What is still to be done at the origin about a key.
+pub(crate) fn intent(bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut row = of_id(INTENT, bucket);
+    row.extend_from_slice(key.as_bytes());
+    row
+}
+
+/// The bucket and the object key in the key of an intent's row; `None` for rows of other families.
+pub(crate) fn intent_of(row: &[u8]) -> Option<(BucketId, Result<Key, StoreError>)> {
+    let (family, rest) = row.split_first()?;
+    let (bucket, _) = rest.split_first_chunk::<8>()?;
+    (*family == INTENT).then(|| (BucketId(u64::from_be_bytes(*bucket)), entry_key(row)))
+}
+
+/// Intents of a bucket behind the one of this key.
+pub(crate) fn intents(bucket: BucketId, after: Option<&str>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let all = of_id(INTENT, bucket);
+    let end = after_prefix(&all);
+    (after.map_or(Bound::Included(all), |key| Bound::Excluded(intent(bucket, key))), end)
+}
+
+/// Before the first of all intents.
+pub(crate) fn before_intents() -> Bound<Vec<u8>> {
+    Bound::Included(vec![INTENT])
+}
+
+/// How many intents a bucket has.
+pub(crate) fn waiting(bucket: BucketId) -> Vec<u8> {
+    of_id(WAITING, bucket)
 }
 
 /// The count of references to a blob that is a file.

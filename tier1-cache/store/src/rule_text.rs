@@ -4,7 +4,9 @@
 
 use serde::Deserialize;
 
-use crate::bucket_row::{ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As};
+use crate::bucket_row::{
+    ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
+};
 
 /// A [`ShadowRule`] with every field that any kind of target has.
 #[derive(Deserialize)]
@@ -31,6 +33,12 @@ pub(crate) struct FlatRule {
     seekable: Option<bool>,
     per_client: Option<u32>,
     max_in_flight: Option<u32>,
+    #[serde(default)]
+    write_through: WriteThrough,
+    #[serde(default)]
+    delete_through: bool,
+    #[serde(default)]
+    write_conflict: WriteConflict,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -100,6 +108,9 @@ impl TryFrom<FlatRule> for ShadowRule {
             seekable: flat.seekable,
             per_client: flat.per_client,
             max_in_flight: flat.max_in_flight,
+            write_through: flat.write_through,
+            delete_through: flat.delete_through,
+            write_conflict: flat.write_conflict,
         })
     }
 }
@@ -135,6 +146,9 @@ mod tests {
                 ttl_secs: Some(5),
                 treat_403_as: Treat403As::Absent,
                 list: Some(ListFrom::Local),
+                write_through: WriteThrough::Async,
+                delete_through: true,
+                write_conflict: WriteConflict::Local,
                 ..ShadowRule::to(target)
             };
             let written = serde_json::to_string(&rule).unwrap();

@@ -26,6 +26,7 @@ use crate::kv::memory::MemoryKv;
 use crate::kv::{Commit, Committed, Condition, Kv, Refused, Table, Write};
 use crate::negatives::Negatives;
 use crate::options::{SMALL_BODY_LIMIT, StoreOptions};
+use crate::outbox::Outbox;
 use crate::pins::Pins;
 use crate::quarantine::Remembered;
 use crate::rows;
@@ -33,7 +34,7 @@ use crate::staging::{Staging, StagingPlace};
 use crate::uploads::UploadId;
 
 /// The format that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Buckets whose rows are kept in memory.
 const BUCKETS_CACHED: usize = 1024;
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) absents_swept: AtomicBool,
     pub(crate) quarantine: Remembered,
     pub(crate) pins: Pins,
+    pub(crate) outbox: Outbox,
     pub(crate) epoch: u64,
     /// Rows that lists have read.
     pub(crate) listed_rows: AtomicU64,
@@ -182,6 +184,7 @@ impl Store {
             absents_swept: AtomicBool::new(false),
             quarantine: Remembered::default(),
             pins: Pins::default(),
+            outbox: Outbox::default(),
             epoch,
             listed_rows: AtomicU64::new(0),
             open_blobs: Cache::with(

@@ -26,6 +26,7 @@ mod model;
 mod mutants;
 mod negatives;
 mod objects;
+mod outbox;
 mod quarantine;
 mod rot;
 mod scrub;

@@ -296,7 +296,12 @@ mod tests {
     #[test]
     fn a_reader_is_overtaken_by_whatever_answers_it() {
         let aged = |fresh| Provenance { fresh_until: Some(Timestamp(fresh)), ..provenance() };
-        let row = |revision, row_version, state| Entry { revision: Revision(revision), row_version, state };
+        let row = |revision, row_version, state| Entry {
+            revision: Revision(revision),
+            row_version,
+            state,
+            delivered: None,
+        };
         let filled = |version, fresh| row(5, version, EntryState::Filled(stored(), aged(fresh)));
         let known = |version, fresh| row(0, version, EntryState::Known(stored().info, aged(fresh)));
         let absent = |until| row(0, 9, EntryState::Absent { until: Timestamp(until), invalid: false });

@@ -7,6 +7,7 @@ pub(crate) mod commit;
 pub(crate) mod fills;
 pub(crate) mod keystate;
 pub(crate) mod mutants;
+pub(crate) mod outgoing;
 pub(crate) mod rest;
 pub(crate) mod rule;
 pub(crate) mod sighting;

@@ -179,6 +179,9 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
                  put the rule for fewer keys first"
             ));
         }
+        if let Some(fault) = through_fault(rule, settings.mode) {
+            return Some(fault.to_owned());
+        }
         if rule.list == Some(ListFrom::Merged) {
             if checked.renaming().is_none() {
                 return Some(
@@ -195,6 +198,22 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
         before.push(checked);
     }
     None
+}
+
+/// Why what clients write and delete cannot go through to the origin, with what would be right.
+fn through_fault(rule: &ShadowRule, mode: BucketMode) -> Option<&'static str> {
+    match mode {
+        _ if !rule.goes_through() => None,
+        BucketMode::Plain | BucketMode::Migrate => None,
+        BucketMode::Cache => Some(
+            "write-through and delete-through are for mode migrate: in cache mode what is written here is never \
+             compared with the origin again",
+        ),
+        BucketMode::Compute => Some(
+            "write-through and delete-through are for mode migrate: a compute origin is a function of the key and \
+             keeps nothing",
+        ),
+    }
 }
 
 /// Whether LIST merges the shadow's keys: where the mode asks for it, the rule allows it, and the origin's

@@ -7,6 +7,7 @@ mod lists;
 mod migrations;
 mod model;
 mod modes;
+mod outbox;
 mod protection;
 mod races;
 mod rules;

@@ -15,9 +15,9 @@ use fallthrough_wire::conditions::WriteConditions;
 use futures::StreamExt as _;
 
 use crate::{
-    Answer, Bucket, BucketError, BucketMode, BucketSettings, CacheWord, Caller, Engine, EngineOptions,
-    GetRequest, ListItem, ListRequest, NewBucket, Object, ObjectBody, PutRequest, ShadowFactory,
-    ShadowRefused, ShadowRule, ShadowTarget,
+    Answer, Bucket, BucketError, BucketMode, BucketSettings, CacheWord, Caller, Completion, Engine,
+    EngineOptions, GetRequest, ListItem, ListRequest, ListedPart, NewBucket, NewUpload, Object, ObjectBody,
+    PutPart, PutRequest, ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget,
 };
 
 /// Gives every rule the client that the test holds, or the one for the bucket that the rule names.
@@ -110,6 +110,16 @@ impl World {
             Engine::new(self.store.clone(), self.shadows.clone(), options, self.clock.clone(), entropy);
     }
 
+    /// The clock of the test world.
+    pub(super) fn clock() -> Arc<TokioClock> {
+        Arc::new(TokioClock::new(Timestamp::from_unix_secs(1_800_000_000)))
+    }
+
+    /// From now on rules lead to this.
+    pub(super) fn lead_to(&self, shadow: Arc<dyn Shadow>) {
+        *self.shadows.0.lock().unwrap() = shadow;
+    }
+
     /// From now on rules lead to another origin.
     pub(super) fn another_origin(&self) -> Arc<Script> {
         let origin = Script::new();
@@ -193,6 +203,45 @@ impl World {
         self.engine.put(&self.bucket().await, &caller(), request).await.map(|_| ())
     }
 
+    /// An object of several parts, of so many bytes each; its ETag.
+    pub(super) async fn put_parts(&self, k: &str, sizes: &[usize]) -> Result<String, BucketError> {
+        let bucket = self.bucket().await;
+        let begun = NewUpload {
+            key: key(k),
+            initiator: "main".into(),
+            meta: Meta::of_type("text/plain"),
+            attributes: Default::default(),
+            checksum: None,
+            checksum_of_whole: false,
+        };
+        let upload = self.engine.create_upload(&bucket, begun).await?;
+        let mut parts = Vec::new();
+        for (number, size) in (1..).zip(sizes) {
+            let body = Bytes::from(vec![b'a' + u8::try_from(number).unwrap(); *size]);
+            let part = PutPart {
+                key: key(k),
+                upload,
+                number,
+                length_bytes: Some(*size as u64),
+                body: Body::Bytes(body),
+                content_md5: None,
+                checksums: Arc::new(OnceLock::new()),
+            };
+            let part = self.engine.put_part(&bucket, part).await?;
+            parts.push(ListedPart { number, etag: Some(part.etag()), checksums: Vec::new() });
+        }
+        let completion = Completion {
+            key: key(k),
+            upload,
+            parts,
+            conditions: WriteConditions::default(),
+            checksum: None,
+            size_bytes: None,
+        };
+        let info = self.engine.complete_upload(&bucket, &caller(), completion).await?;
+        Ok(info.etag.as_ref().unwrap().to_string())
+    }
+
     pub(super) async fn delete(&self, k: &str) -> bool {
         self.engine.delete(&self.bucket().await, &caller(), &key(k)).await.unwrap().tombstone
     }
@@ -257,6 +306,20 @@ pub(super) fn rule_to(name: &str) -> ShadowRule {
 
 pub(super) fn caller() -> Caller {
     Caller { client: "me".into(), signed: true, may_fill: true, hops: 0, request_id: "r".into(), trace: None }
+}
+
+/// A PUT of this text.
+pub(super) fn put_of(k: &str, text: &'static str) -> PutRequest {
+    PutRequest {
+        key: key(k),
+        meta: Meta::of_type("text/plain"),
+        attributes: Default::default(),
+        length_bytes: Some(text.len() as u64),
+        body: Body::Bytes(Bytes::from_static(text.as_bytes())),
+        content_md5: None,
+        checksums: Arc::new(OnceLock::new()),
+        conditions: WriteConditions::default(),
+    }
 }
 
 pub(super) fn key(raw: &str) -> Key {

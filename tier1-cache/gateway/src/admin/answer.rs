@@ -143,6 +143,14 @@ impl From<BucketError> for ApiError {
             BucketError::SlowDown { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "slow_down", "try again in a while")
             }
+            BucketError::NotDelivered { .. } => (
+                StatusCode::CONFLICT,
+                "not_delivered",
+                "`fallthrough shadow waiting` shows them; wait until they are delivered, or drop them (force=true, --force)",
+            ),
+            BucketError::OutboxFull { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", "try again when some are delivered")
+            }
             BucketError::Full => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_full", "make room on the disk of the store")
             }

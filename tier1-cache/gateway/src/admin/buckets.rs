@@ -40,11 +40,13 @@ pub(crate) struct How {
     pub(crate) probe: bool,
     /// Only tell what would change.
     pub(crate) dry_run: bool,
+    /// Also if changes wait for their delivery that would go elsewhere: they are dropped.
+    pub(crate) force: bool,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { probe: true, dry_run: false }
+        Self { probe: true, dry_run: false, force: false }
     }
 }
 
@@ -136,7 +138,7 @@ pub(crate) async fn change(
     }
     settings.public = change.public.unwrap_or(settings.public);
     settings.public_fill = change.public_fill.unwrap_or(settings.public_fill);
-    save(&api, &bucket, settings, how.dry_run, None).await.map(Json)
+    save(&api, &bucket, settings, how, None).await.map(Json)
 }
 
 pub(crate) async fn delete(
@@ -166,7 +168,7 @@ pub(crate) async fn save(
     api: &AdminApi,
     bucket: &Arc<Bucket>,
     mut settings: BucketSettings,
-    dry_run: bool,
+    how: How,
     probe: Option<ProbeReport>,
 ) -> Result<ShadowAnswer, ApiError> {
     // Only what is not declared gets here, whatever its row still says.
@@ -182,7 +184,11 @@ pub(crate) async fn save(
             after: set("(the new one)"),
         });
     }
-    if dry_run {
+    if how.dry_run {
+        let waiting = api.parts.engine.outbox_of(bucket).waiting();
+        if waiting > 0 && !how.force && bucket.settings.sends_elsewhere(&settings) {
+            return Err(fallthrough_bucket::BucketError::NotDelivered { waiting }.into());
+        }
         let view = BucketView::with(bucket, &settings);
         return Ok(ShadowAnswer { bucket: Some(view), changes, saved: false, probe });
     }
@@ -198,7 +204,7 @@ pub(crate) async fn save(
                     *now = wanted.clone();
                 }
             };
-            Ok(engine.set_bucket(&name, &change).await?)
+            Ok(engine.set_bucket_by(&name, &change, how.force).await?)
         })
         .await?;
     if saved.settings != settings {

@@ -7,6 +7,7 @@ use http::{StatusCode, header};
 
 use crate::admin::AdminApi;
 use crate::admin::answer::ApiError;
+use crate::admin::outbox::WaitingView;
 use crate::admin::view::Status;
 
 /// The description of the API.
@@ -37,6 +38,7 @@ pub(crate) async fn openapi() -> impl IntoResponse {
 }
 
 pub(crate) async fn status(State(api): State<AdminApi>) -> Result<Json<Status>, ApiError> {
+    let waiting = api.parts.engine.outbox_of_all();
     Ok(Json(Status {
         version: api.parts.version.to_owned(),
         ready: is_ready(&api),
@@ -45,6 +47,7 @@ pub(crate) async fn status(State(api): State<AdminApi>) -> Result<Json<Status>, 
         buckets: api.parts.engine.buckets(None, 1000).await?.len(),
         store_free_bytes: (api.parts.free_bytes)(),
         quarantined: api.parts.engine.quarantined_count(),
+        waiting: (waiting.waiting() > 0).then(|| WaitingView::of(waiting)),
     }))
 }
 

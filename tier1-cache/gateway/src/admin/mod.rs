@@ -19,6 +19,7 @@ mod health;
 mod keys;
 mod migration;
 mod objects;
+mod outbox;
 mod patch;
 mod probe;
 mod routes;
@@ -45,6 +46,7 @@ pub use declared::{ConfigReload, Declarations, Declared, ReloadRefused, Reloaded
 pub use keys::{KeyChange, KeyPage, KeyRotation, KeyView, NewKey};
 pub use migration::{MigrationBody, MigrationNotePage, MigrationNoteView, MigrationView, WalkView};
 pub use objects::{ObjectView, PurgeAnswer};
+pub use outbox::{OutboxDone, OutboxPage, WaitingRow, WaitingView};
 pub use probe::{ProbeLine, ProbeReport, ShadowProber};
 pub use rule::Rule;
 pub use scrub::{QuarantinePage, QuarantinedView, ScrubCount, ScrubView};

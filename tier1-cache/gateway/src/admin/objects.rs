@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminApi;
 use crate::admin::answer::{ApiError, parse_bucket, parse_key};
+use crate::admin::outbox::WaitingRow;
 
 /// What is known about a key and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ pub struct ObjectView {
     /// The last fill, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fill: Option<String>,
+    /// What the origin is still to be told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingRow>,
     /// What a GET would do now, in a sentence.
     pub next_get: String,
 }
@@ -183,6 +187,7 @@ fn view(bucket: &str, key: &str, told: Explanation) -> ObjectView {
         rule: told.rule,
         fill: told.fill,
         last_fill: told.last_fill,
+        waiting: told.waiting.map(WaitingRow::of),
         next_get: told.next_get,
     }
 }

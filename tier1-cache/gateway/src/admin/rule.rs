@@ -1,6 +1,8 @@
 //! A shadow rule as the admin API speaks of it.
 
-use fallthrough_bucket::{ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As};
+use fallthrough_bucket::{
+    ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::answer::ApiError;
@@ -76,12 +78,15 @@ pub struct Rule {
     /// Fills in flight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
-    /// Only `off` is offered.
+    /// Whether what is written here is written to the origin as well: `off`, `async` or `sync`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub write_through: Option<String>,
-    /// Only `false` is offered.
+    pub write_through: Option<WriteThrough>,
+    /// Whether what is deleted here is deleted at the origin as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete_through: Option<bool>,
+    /// What happens if somebody else has changed the object at the origin: `fail`, `local` or `origin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_conflict: Option<WriteConflict>,
 }
 
 // Written by hand so that a secret on its way in cannot reach a log.
@@ -109,6 +114,9 @@ impl Rule {
             seekable: rule.seekable,
             per_client: rule.per_client,
             max_in_flight: rule.max_in_flight,
+            write_through: (rule.write_through != WriteThrough::default()).then_some(rule.write_through),
+            delete_through: rule.delete_through.then_some(true),
+            write_conflict: (rule.write_conflict != WriteConflict::default()).then_some(rule.write_conflict),
             ..Self::default()
         };
         match &rule.target {
@@ -128,9 +136,8 @@ impl Rule {
     /// The rule to store. `before` is the rule in its place, whose secret is kept where it still fits.
     ///
     /// # Errors
-    /// 422 with what does not fit together; 501 for what is not offered.
+    /// 422 with what does not fit together.
     pub(crate) fn to_store(&self, before: Option<&ShadowRule>) -> Result<ShadowRule, ApiError> {
-        self.refuse_later()?;
         let mut rule = ShadowRule::to(self.target(before)?);
         if self.per_client == Some(0) || self.max_in_flight == Some(0) {
             return Err(invalid(
@@ -151,21 +158,10 @@ impl Rule {
         rule.seekable = self.seekable;
         rule.per_client = self.per_client;
         rule.max_in_flight = self.max_in_flight;
+        rule.write_through = self.write_through.unwrap_or_default();
+        rule.delete_through = self.delete_through.unwrap_or_default();
+        rule.write_conflict = self.write_conflict.unwrap_or_default();
         Ok(rule)
-    }
-
-    fn refuse_later(&self) -> Result<(), ApiError> {
-        let what = match (self.write_through.as_deref(), self.delete_through) {
-            (None | Some("off" | "false"), None | Some(false)) => return Ok(()),
-            (None | Some("off" | "false"), Some(true)) => "delete_through",
-            (Some(_), _) => "write_through",
-        };
-        Err(ApiError::new(
-            http::StatusCode::NOT_IMPLEMENTED,
-            "not_offered",
-            format!("{what} is understood, but not offered yet"),
-            "leave it out: writes and deletes stay here",
-        ))
     }
 
     fn target(&self, before: Option<&ShadowRule>) -> Result<ShadowTarget, ApiError> {

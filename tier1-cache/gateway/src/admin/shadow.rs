@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::admin::AdminApi;
 use crate::admin::answer::{ApiError, parse_body, parse_bucket};
 use crate::admin::buckets::{How, changeable, mode_for, probe_if, save};
+use crate::admin::outbox::WaitingView;
 use crate::admin::patch::merge;
 use crate::admin::probe::ProbeReport;
 use crate::admin::rule::Rule;
@@ -27,6 +28,9 @@ pub struct ShadowBody {
     pub mode: Option<BucketMode>,
     /// The rules in order.
     pub rules: Vec<Rule>,
+    /// What waits for its delivery to the origin. Only ever goes out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingView>,
 }
 
 /// What a change did, or would do.
@@ -53,11 +57,13 @@ pub(crate) struct HowRule {
     rule: usize,
     /// The bucket's mode from now on.
     mode: Option<BucketMode>,
+    /// Also if changes wait for their delivery that would go elsewhere: they are dropped.
+    force: bool,
 }
 
 impl Default for HowRule {
     fn default() -> Self {
-        Self { probe: true, dry_run: false, rule: 0, mode: None }
+        Self { probe: true, dry_run: false, rule: 0, mode: None, force: false }
     }
 }
 
@@ -67,7 +73,10 @@ pub(crate) async fn get(
 ) -> Result<Json<ShadowBody>, ApiError> {
     let bucket = api.parts.engine.bucket(&parse_bucket(&name)?).await?;
     let rules = bucket.settings.shadow.iter().map(Rule::shown).collect();
-    Ok(Json(ShadowBody { mode: Some(bucket.settings.mode), rules }))
+    let sends = bucket.settings.shadow.iter().any(ShadowRule::goes_through);
+    let status = api.parts.engine.outbox_of(&bucket);
+    let waiting = (sends || status.waiting() > 0).then(|| WaitingView::of(status));
+    Ok(Json(ShadowBody { mode: Some(bucket.settings.mode), rules, waiting }))
 }
 
 pub(crate) async fn put(
@@ -91,7 +100,8 @@ pub(crate) async fn patch(
     let patch: Value = parse_body(&body)?;
     let bucket = changeable(&api, &parse_bucket(&name)?).await?;
     let shadow = patched(&bucket, how.rule, &patch)?;
-    replace(&api, &bucket, how.mode, shadow, How { probe: how.probe, dry_run: how.dry_run }).await
+    replace(&api, &bucket, how.mode, shadow, How { probe: how.probe, dry_run: how.dry_run, force: how.force })
+        .await
 }
 
 /// Which rules are to go.
@@ -168,7 +178,7 @@ async fn replace(
     let mode = mode_for(mode, bucket.settings.mode, &shadow)?;
     let probe = probe_if(api, how, &bucket.name, &shadow).await?;
     let settings = BucketSettings { mode, shadow, ..bucket.settings.clone() };
-    save(api, bucket, settings, how.dry_run, probe).await.map(Json)
+    save(api, bucket, settings, how, probe).await.map(Json)
 }
 
 fn to_store(rules: &[Rule], bucket: &Bucket) -> Result<Vec<ShadowRule>, ApiError> {

@@ -129,4 +129,7 @@ pub struct Status {
     /// Damaged blobs in quarantine.
     #[serde(default)]
     pub quarantined: u64,
+    /// Changes that wait for their delivery to origins, of all buckets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<crate::admin::outbox::WaitingView>,
 }

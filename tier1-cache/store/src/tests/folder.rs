@@ -35,12 +35,12 @@ async fn a_folder_is_private_and_has_one_owner_at_a_time() {
 #[tokio::test]
 async fn a_newer_format_is_refused_and_nothing_is_touched() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("FORMAT"), "fallthrough-store 4\n").unwrap();
+    std::fs::write(dir.path().join("FORMAT"), "fallthrough-store 5\n").unwrap();
     match open_dir(dir.path()).await {
-        Err(error @ StoreError::NewerFormat { found: 4, known: 3 }) => {
+        Err(error @ StoreError::NewerFormat { found: 5, known: 4 }) => {
             let told = error.to_string();
             assert!(
-                told.contains("format 4") && told.contains("up to 3") && told.contains("newer"),
+                told.contains("format 5") && told.contains("up to 4") && told.contains("newer"),
                 "{told}"
             );
         }

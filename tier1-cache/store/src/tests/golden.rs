@@ -165,7 +165,7 @@ async fn the_golden_folder_of_format_1_reads_back_byte_for_byte() {
     let dir = golden(1);
     let (store, made) = compare(dir.path()).await;
     // It is of this format now, and takes what this release writes.
-    assert_eq!(std::fs::read(dir.path().join("FORMAT")).unwrap(), b"fallthrough-store 3\n");
+    assert_eq!(std::fs::read(dir.path().join("FORMAT")).unwrap(), b"fallthrough-store 4\n");
     assert_eq!(
         (store.scrub_record().await.unwrap(), store.status().quarantined),
         (ScrubRecord::default(), 0)
@@ -216,7 +216,7 @@ async fn a_crash_while_format_1_is_migrated_loses_nothing() {
         for seed in 0..6 {
             let image = disk.crashed(seed);
             let store = open(&image).await.unwrap_or_else(|error| panic!("{changes}, {seed}: {error:?}"));
-            assert_eq!(image.content("FORMAT"), b"fallthrough-store 3\n");
+            assert_eq!(image.content("FORMAT"), b"fallthrough-store 4\n");
             let made = store.bucket(&name("golden")).await.unwrap().unwrap();
             let entry = store.lookup(made.id, &key("written/40")).await.unwrap().unwrap();
             assert_eq!(read(&store, entry.state.stored().unwrap()).await.unwrap(), bytes_of(40, 40));

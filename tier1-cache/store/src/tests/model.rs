@@ -170,7 +170,7 @@ impl World {
         match self.store.erase(&self.bucket, &key(KEYS[at]), view.as_ref(), to).await {
             Ok(revision) if stands => {
                 let state = EntryState::Tombstone;
-                let left = Entry { revision, row_version: revision.0, state };
+                let left = Entry { revision, row_version: revision.0, state, delivered: None };
                 self.changed(at, revision.0, tombstone.then(|| (left, Bytes::new())))
             }
             Err(CommitError::Conflict) if !stands => Ok(()),

@@ -70,6 +70,8 @@ fn each_planted_bug_is_caught() {
         ("index unverified", caught(Mutant::IndexUnverified, || model::run(rot::pages()))),
         ("negatives unbounded", caught(Mutant::NegativesUnbounded, || model::run(negatives::bounded()))),
         ("tombstone outlives", caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared()))),
+        ("outbox unbounded", caught(Mutant::OutboxUnbounded, || model::run(outbox::bounded()))),
+        ("intent unpinned", caught(Mutant::IntentUnpinned, || model::run(outbox::pinned()))),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();

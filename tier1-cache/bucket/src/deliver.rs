@@ -1,0 +1,436 @@
+//! One delivery: what is here of a key is brought to its origin, under the condition that the origin has what was last
+//! seen there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fallthrough_object::{Body, ByteRange, ByteStream, Checksum, ChecksumKind, Key};
+use fallthrough_shadow::{
+    Method, ObjectHeaders, Outcome, Request, SentBody, ShadowError, Write, WriteGuard, WriteRequest, Written,
+};
+use fallthrough_store::{Bucket, Intent, IntentRow, ObjectInfo, Seen, StoreError, Stored};
+use futures::StreamExt as _;
+
+use crate::api::BucketError;
+use crate::ask::{Unanswered, ask};
+use crate::core::breaker::Subject;
+use crate::core::mutants::{Mutant, planted};
+use crate::core::outgoing::{Attempt, Resolution, Step, There, ask_first, judge, read_answer, resolve};
+use crate::core::rule::Match;
+use crate::engine::{Behind, Engine};
+use crate::origins::NotSent;
+
+/// How often what is at the origin is looked at in one delivery.
+const LOOKS: u32 = 4;
+/// Parts of an object that is too large for one request, and of whose parts nothing is known.
+const PART_BYTES: u64 = 512 << 20;
+/// The largest object that one request takes.
+const PUT_BYTES_MAX: u64 = 5 << 30;
+/// Whose share deliveries count against.
+pub(crate) const CLIENT: &str = "write-through";
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The origin has it, and is left with this.
+    Delivered(Seen),
+    /// Somebody else has changed the object at the origin.
+    Conflict(String),
+    /// Somebody else has, and what is at the origin counts.
+    Yield,
+    /// Not before somebody mends something.
+    Dead(String),
+    /// To be tried again.
+    Retry { reason: String, after: Option<Duration>, in_doubt: bool },
+    /// Nothing was sent: the origin is left alone for so long.
+    Held(Duration),
+    /// The intent is another by now.
+    Overtaken,
+}
+
+impl Ended {
+    /// What it means for a client who waits for it.
+    pub(crate) fn into_result(self) -> Result<(), BucketError> {
+        let failing = |reason, retry_after| Err(BucketError::OriginFailing { reason, retry_after });
+        match self {
+            Self::Delivered(_) | Self::Overtaken => Ok(()),
+            Self::Conflict(_) | Self::Yield => Err(BucketError::PreconditionFailed),
+            Self::Dead(mend) => Err(BucketError::ShadowMisconfigured { mend }),
+            Self::Retry { reason, after, .. } => failing(reason, after.unwrap_or(crate::get::SOON)),
+            Self::Held(wait) => failing("it is given a pause".to_owned(), wait),
+        }
+    }
+}
+
+impl Engine {
+    /// Tries to bring an intent to its origin, and says with it how the intent is known by now.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancellation
+    /// It may or may not have reached the origin; the intent says so.
+    pub(crate) async fn attempt(
+        &self,
+        bucket: &Arc<Bucket>,
+        cold: &Cold,
+        intent: Arc<Intent>,
+    ) -> Result<(Ended, Arc<Intent>), BucketError> {
+        let Cold { behind, origin_key } = cold;
+        let mut delivery = Delivery { engine: self, bucket, behind, origin_key: origin_key.clone(), intent };
+        let ended = delivery.run().await?;
+        Ok((ended, delivery.intent))
+    }
+
+    /// What the origin has where an intent leads.
+    pub(crate) async fn look_for(
+        &self,
+        bucket: &Arc<Bucket>,
+        cold: &Cold,
+        intent: Arc<Intent>,
+    ) -> Result<There, Ended> {
+        let Cold { behind, origin_key } = cold;
+        let client = Arc::from(CLIENT);
+        let permit = behind.gate.admit(&client, self.inner.options.queue_wait).await;
+        let _permit = permit.map_err(|error| match error {
+            BucketError::SlowDown { retry_after, .. } => Ended::Held(retry_after),
+            other => Ended::Dead(other.to_string()),
+        })?;
+        Delivery { engine: self, bucket, behind, origin_key: origin_key.clone(), intent }.look().await
+    }
+}
+
+struct Delivery<'a> {
+    engine: &'a Engine,
+    bucket: &'a Arc<Bucket>,
+    behind: &'a Arc<Behind>,
+    origin_key: Key,
+    intent: Arc<Intent>,
+}
+
+impl Delivery<'_> {
+    async fn run(&mut self) -> Result<Ended, BucketError> {
+        let options = &self.engine.inner.options;
+        let client = Arc::from(CLIENT);
+        let mut permit = match self.behind.gate.admit(&client, options.queue_wait).await {
+            Ok(permit) => permit,
+            Err(BucketError::SlowDown { retry_after, .. }) => return Ok(Ended::Held(retry_after)),
+            Err(error) => return Err(error),
+        };
+        let policy = self.behind.rule.settings.write_conflict;
+        let mut look = ask_first(&self.intent);
+        for _ in 0..LOOKS {
+            let unguarded = self.behind.unguarded.load(Ordering::Relaxed);
+            let mut expected = self.intent.row.seen.clone();
+            if look || unguarded {
+                let there = match self.look().await {
+                    Ok(there) => there,
+                    Err(ended) => return Ok(ended),
+                };
+                expected = match judge(&self.intent, &there) {
+                    Step::Delivered(seen) => return Ok(Ended::Delivered(seen)),
+                    Step::Send(at) => at,
+                    Step::Conflict(at) => match resolve(policy, at) {
+                        Resolution::Dead(why) => return Ok(Ended::Conflict(why)),
+                        Resolution::Yield => return Ok(Ended::Yield),
+                        Resolution::Overwrite(at) => at,
+                    },
+                };
+            }
+            let guard = match &expected {
+                _ if unguarded || planted(Mutant::WriteUnguarded) => WriteGuard::None,
+                Seen::Never => WriteGuard::None,
+                // There is nothing that a DELETE could take away.
+                Seen::Absent if self.intent.object.is_none() => WriteGuard::None,
+                Seen::Absent => WriteGuard::Absent,
+                Seen::Object(etag) => WriteGuard::Match(etag.clone()),
+            };
+            if !self.begin(expected).await? {
+                return Ok(Ended::Overtaken);
+            }
+            let guarded = guard != WriteGuard::None;
+            let written = match self.send(guard).await? {
+                Ok(written) => written,
+                Err(ended) => return Ok(ended),
+            };
+            match read_answer(written, &self.intent, guarded) {
+                Attempt::Delivered(seen) => {
+                    permit.served();
+                    if !guarded {
+                        count(self.bucket, "unguarded");
+                    }
+                    return Ok(Ended::Delivered(seen));
+                }
+                Attempt::Changed => {}
+                Attempt::NoConditions => self.behind.unguarded.store(true, Ordering::Relaxed),
+                Attempt::Retry { reason, after, in_doubt } => {
+                    return Ok(Ended::Retry { reason, after, in_doubt });
+                }
+                Attempt::Dead(reason) => return Ok(Ended::Dead(reason)),
+            }
+            look = true;
+        }
+        let reason = "it is changed at the origin again and again".to_owned();
+        Ok(Ended::Retry { reason, after: None, in_doubt: false })
+    }
+
+    /// Writes down that it may reach the origin from now on. `false`: the intent is another by now.
+    async fn begin(&mut self, seen: Seen) -> Result<bool, BucketError> {
+        let row = &self.intent.row;
+        if row.sent && row.seen == seen && row.maybe.is_empty() {
+            return Ok(true);
+        }
+        let row = IntentRow { seen, maybe: Vec::new(), sent: true, ..row.clone() };
+        match self.engine.inner.store.note_intent(&self.intent, row).await? {
+            Some(intent) => {
+                self.intent = intent;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Asks what the origin has.
+    async fn look(&self) -> Result<There, Ended> {
+        let mut request = Request::get(self.origin_key.clone(), self.engine.inner.options.client_wait);
+        request.method = Method::Head;
+        request.hops = self.intent.row.hops;
+        let outcome = match ask(self.engine, self.behind, request).await {
+            Ok((outcome, _)) => outcome,
+            Err(Unanswered::Resting(left)) => return Err(Ended::Held(left)),
+            Err(Unanswered::Final(BucketError::OriginFailing { retry_after, .. })) => {
+                return Err(Ended::Held(retry_after));
+            }
+            Err(Unanswered::Transient(error)) => return Err(retry(error.to_string())),
+            Err(Unanswered::Final(error)) => return Err(Ended::Dead(error.to_string())),
+        };
+        let gate = &self.behind.gate;
+        match outcome {
+            Outcome::Found(found) => Ok(There::object(&found)),
+            Outcome::Absent { .. } => Ok(There::Nothing { proven: true }),
+            Outcome::AbsentUnproven { forbidden, .. } => {
+                Ok(There::Nothing { proven: !forbidden && gate.bucket_was_seen() })
+            }
+            Outcome::Busy { retry_after } => {
+                let reason = "the origin is busy".to_owned();
+                Err(Ended::Retry { reason, after: retry_after, in_doubt: false })
+            }
+            Outcome::Failing { status } => Err(retry(format!("the origin answered {status}"))),
+            other => Err(Ended::Dead(crate::ask::refusal(other, gate, &Arc::from(CLIENT)).to_string())),
+        }
+    }
+
+    /// Sends what the intent says.
+    async fn send(&self, guard: WriteGuard) -> Result<Result<Written, Ended>, BucketError> {
+        let Some(stored) = &self.intent.object else {
+            return Ok(self.step(Write::Delete, guard, None).await);
+        };
+        let sent = match sizes(&stored.info) {
+            None => self.send_whole(stored, guard).await,
+            Some(sizes) => self.send_parts(stored, sizes, guard).await,
+        };
+        match sent {
+            Ok(sent) => Ok(Ok(sent)),
+            Err(Unsent::Ended(ended)) => Ok(Err(ended)),
+            Err(Unsent::Store(StoreError::Superseded)) => {
+                // Its bytes went with the object that they were of.
+                let now = self.engine.inner.store.intent(self.intent.bucket, &self.intent.key).await?;
+                let same = now.is_some_and(|now| now.version == self.intent.version);
+                let gone = Ended::Dead("its bytes are not here any more".to_owned());
+                Ok(Err(if same { gone } else { Ended::Overtaken }))
+            }
+            Err(Unsent::Store(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. }))) => {
+                Ok(Err(Ended::Dead(format!("its bytes here are damaged: {error}"))))
+            }
+            Err(Unsent::Store(error)) => Err(error.into()),
+        }
+    }
+
+    async fn send_whole(&self, stored: &Stored, guard: WriteGuard) -> Result<Written, Unsent> {
+        let info = &stored.info;
+        let whole = ByteRange::whole(info.size_bytes);
+        let (body, broken) = self.open(stored, whole).await?;
+        let full = |sum: &&Checksum| sum.kind == ChecksumKind::FullObject;
+        let checksum = info.checksums.iter().find(full).filter(|_| guard != WriteGuard::None).cloned();
+        let object = Box::new(ObjectHeaders { checksum, ..headers(info) });
+        let body = SentBody { body, size_bytes: info.size_bytes, md5: info.md5 };
+        Ok(self.step(Write::Put { object, body }, guard, Some(&broken)).await?)
+    }
+
+    /// In the parts that its client sent, so that both sides have the same ETag.
+    async fn send_parts(
+        &self,
+        stored: &Stored,
+        sizes: Vec<u64>,
+        guard: WriteGuard,
+    ) -> Result<Written, Unsent> {
+        let object = Box::new(headers(&stored.info));
+        let begun = self.step(Write::CreateUpload { object }, WriteGuard::None, None).await?;
+        let upload = match begun {
+            Written::Done { upload: Some(upload), .. } => upload,
+            Written::Done { .. } => {
+                return Err(retry("the origin has named no upload".to_owned()).into());
+            }
+            refused => return Ok(refused),
+        };
+        let sent = self.send_into(stored, &sizes, &upload, guard).await;
+        let done = matches!(sent, Ok(Written::Done { .. }));
+        // After an answer that did not come it may have been completed: what is to be taken away is no object then.
+        if !done && let Err(ended) = self.step(Write::AbortUpload { upload }, WriteGuard::None, None).await {
+            tracing::debug!(?ended, "an upload is left over at the origin");
+        }
+        sent
+    }
+
+    async fn send_into(
+        &self,
+        stored: &Stored,
+        sizes: &[u64],
+        upload: &str,
+        guard: WriteGuard,
+    ) -> Result<Written, Unsent> {
+        let mut parts = Vec::with_capacity(sizes.len());
+        let mut start = 0;
+        for (number, size_bytes) in (1..).zip(sizes.iter().copied()) {
+            let range = ByteRange { start, end: start + size_bytes };
+            start = range.end;
+            let (body, broken) = self.open(stored, range).await?;
+            let body = SentBody { body, size_bytes, md5: None };
+            let part = Write::UploadPart { upload: upload.to_owned(), number, body };
+            match self.step(part, WriteGuard::None, Some(&broken)).await? {
+                Written::Done { etag: Some(etag), .. } => parts.push((number, etag)),
+                Written::Done { etag: None, .. } => {
+                    return Err(retry("the origin has not said what a part is".to_owned()).into());
+                }
+                refused => return Ok(refused),
+            }
+        }
+        let complete = Write::CompleteUpload { upload: upload.to_owned(), parts };
+        Ok(self.step(complete, guard, None).await?)
+    }
+
+    /// A range of the object as it is sent, and whether it broke here.
+    async fn open(&self, stored: &Stored, range: ByteRange) -> Result<(Body, Arc<AtomicBool>), StoreError> {
+        let store = &self.engine.inner.store;
+        let broken = Arc::new(AtomicBool::new(false));
+        let body = match store.open_body(stored, range).await? {
+            Body::Bytes(bytes) => Body::Bytes(bytes),
+            body @ (Body::File(_) | Body::Stream(_)) => {
+                let note = broken.clone();
+                let pieces = store.pieces(body).inspect(move |piece| {
+                    if piece.is_err() {
+                        note.store(true, Ordering::Relaxed);
+                    }
+                });
+                Body::Stream(Box::pin(pieces) as ByteStream)
+            }
+        };
+        Ok((body, broken))
+    }
+
+    /// One request, through the breaker, counted and read.
+    async fn step(
+        &self,
+        write: Write,
+        guard: WriteGuard,
+        broken: Option<&AtomicBool>,
+    ) -> Result<Written, Ended> {
+        let inner = &self.engine.inner;
+        let passage =
+            self.behind.gate.pass(Subject::Object(self.origin_key.clone())).map_err(|not_sent| {
+                Ended::Held(match not_sent {
+                    NotSent::Resting(left) | NotSent::Open(left) => left.max(crate::get::SOON),
+                })
+            })?;
+        let guarded = guard != WriteGuard::None;
+        let request = WriteRequest {
+            key: self.origin_key.clone(),
+            write,
+            guard,
+            stall: inner.options.client_wait,
+            hops: self.intent.row.hops,
+            request_id: format!("write-through-{}", self.intent.revision().0),
+        };
+        let answer = match self.behind.shadow.write(request).await {
+            Ok(answer) => answer,
+            Err(error) if broken.is_some_and(|broken| broken.load(Ordering::Relaxed)) => {
+                tracing::error!(%error, "an object could not be read to be sent to its origin");
+                return Err(Ended::Dead("its bytes here are damaged".to_owned()));
+            }
+            Err(
+                error @ (ShadowError::Unreachable { .. }
+                | ShadowError::Timeout
+                | ShadowError::Malformed { .. }),
+            ) => {
+                passage.failed(None);
+                return Err(Ended::Retry { reason: error.to_string(), after: None, in_doubt: true });
+            }
+            Err(error) => return Err(Ended::Dead(error.to_string())),
+        };
+        let written = Written::of(answer, guarded, inner.clock.now()).await;
+        match &written {
+            Written::Busy { retry_after } => passage.failed(*retry_after),
+            Written::Failing { .. } => passage.failed(None),
+            Written::Done { .. }
+            | Written::Absent
+            | Written::NoSuchUpload
+            | Written::Changed
+            | Written::Contended
+            | Written::NotOffered
+            | Written::Refused { .. } => passage.succeeded(),
+        }
+        Ok(written)
+    }
+}
+
+/// Why nothing was sent, or how it ended.
+enum Unsent {
+    Ended(Ended),
+    Store(StoreError),
+}
+
+impl From<Ended> for Unsent {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
+
+impl From<StoreError> for Unsent {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn retry(reason: String) -> Ended {
+    Ended::Retry { reason, after: None, in_doubt: false }
+}
+
+/// What the origin is told of an object. ACLs and owners stay here: they speak of accounts that only we have.
+fn headers(info: &ObjectInfo) -> ObjectHeaders {
+    ObjectHeaders {
+        meta: info.meta.clone(),
+        tags: info.tags.clone(),
+        website_redirect: info.website_redirect.clone(),
+        checksum: None,
+    }
+}
+
+/// The parts that an object has to be sent in; `None`: it is sent whole.
+fn sizes(info: &ObjectInfo) -> Option<Vec<u64>> {
+    if !info.part_sizes.is_empty() && !planted(Mutant::PartsSentWhole) {
+        return Some(info.part_sizes.clone());
+    }
+    let size = info.size_bytes;
+    (size > PUT_BYTES_MAX).then(|| {
+        let part = PART_BYTES.max(size.div_ceil(10_000));
+        (0..size.div_ceil(part)).map(|n| part.min(size - n * part)).collect()
+    })
+}
+
+/// Counts what became of a change.
+pub(crate) fn count(bucket: &Bucket, outcome: &'static str) {
+    metrics::counter!("fallthrough_shadow_writes_total",
+        "bucket" => bucket.name.to_string(), "outcome" => outcome)
+    .increment(1);
+}
