@@ -44,14 +44,16 @@ fn renamed(rule: &ShadowRule, checked: &CheckedRule, a: &Key, b: &Key) {
     let names = [a, b].map(|key| (key, checked.renamed(key)));
     for (key, name) in &names {
         let Some(name) = name else { continue };
-        assert!(key.as_str().starts_with(rule.prefix.as_deref().unwrap_or("")));
-        assert!(name.as_str().contains(key.as_str()));
-        if let Some(prefix) = checked.list_prefix() {
-            assert_eq!(name.as_str().strip_prefix(prefix), Some(key.as_str()));
+        let prefix = rule.prefix.as_deref().unwrap_or("");
+        assert!(key.as_str().ends_with(rule.suffix.as_deref().unwrap_or("")));
+        let rest = key.as_str().strip_prefix(prefix).expect("it begins as the rule says");
+        assert!(name.as_str().contains(rest));
+        if checked.is_ordered() {
+            assert_eq!(checked.listed_as(name.as_str()).as_deref(), Some(key.as_str()));
         }
     }
     if let [(a, Some(name_of_a)), (b, Some(name_of_b))] = &names {
         assert_eq!(a == b, name_of_a == name_of_b, "two keys became one");
-        assert!(checked.list_prefix().is_none() || (a < b) == (name_of_a < name_of_b));
+        assert!(!checked.is_ordered() || (a < b) == (name_of_a < name_of_b));
     }
 }

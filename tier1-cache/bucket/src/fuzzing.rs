@@ -26,9 +26,14 @@ impl CheckedRule {
         }
     }
 
-    /// What stands before the key in the origin's names, if their order is ours.
-    pub fn list_prefix(&self) -> Option<&str> {
-        self.0.list_prefix()
+    /// Whether the order of the origin's names is ours, so that its list can be merged with ours.
+    pub fn is_ordered(&self) -> bool {
+        self.0.renaming().is_some()
+    }
+
+    /// The name here of what the origin lists under `name`.
+    pub fn listed_as(&self, name: &str) -> Option<String> {
+        self.0.renaming().and_then(|renaming| renaming.ours(name))
     }
 }
 
