@@ -14,11 +14,11 @@ use futures::StreamExt as _;
 
 use crate::api::BucketError;
 use crate::ask::{Unanswered, ask};
+use crate::behind::{Behind, Cold};
 use crate::core::breaker::Subject;
 use crate::core::mutants::{Mutant, planted};
 use crate::core::outgoing::{Attempt, Resolution, Step, There, ask_first, judge, read_answer, resolve};
-use crate::core::rule::Match;
-use crate::engine::{Behind, Engine};
+use crate::engine::Engine;
 use crate::origins::NotSent;
 
 /// How often what is at the origin is looked at in one delivery.

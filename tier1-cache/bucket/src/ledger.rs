@@ -72,8 +72,8 @@ impl Ledger for Store {
     async fn lookup(&self, bucket: &Bucket, key: &Key) -> Result<Found, StoreError> {
         let entry = Store::lookup(self, bucket.id, key).await?;
         // Most buckets tell their origin nothing, and need not look.
-        let may_wait = bucket.settings.shadow.iter().any(ShadowRule::goes_through)
-            || self.has_intents(bucket.id);
+        let may_wait =
+            bucket.settings.shadow.iter().any(ShadowRule::goes_through) || self.has_intents(bucket.id);
         let intent = if may_wait { self.intent(bucket.id, key).await? } else { None };
         Ok(Found { entry, intent })
     }

@@ -59,10 +59,10 @@ pub use engine::{
 };
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, ListFrom,
-    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, OutboxStatus, Part, PartChecksums,
-    Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
-    ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk,
-    WriteConflict, WriteThrough,
+    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, OutboxStatus, Part,
+    PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally,
+    ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk, WriteConflict,
+    WriteThrough,
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};

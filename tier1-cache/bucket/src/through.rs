@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fallthrough_object::{ByteRange, Key};
 use fallthrough_store::{
     Bucket, CommitError, CopyOf, Entry, Erased, Intent, Lane, NewState, ObjectInfo, Prepared, Sealed,
-    StoreError, WriteThrough,
+    ShadowRule, StoreError, WriteThrough,
 };
 
 use crate::api::BucketError;
@@ -13,7 +13,6 @@ use crate::core::commit::{ChangeRefused, Ledger, MAX_CONFLICTS, TableLock as _, 
 use crate::core::fills::Slot;
 use crate::core::mutants::{Mutant, planted};
 use crate::core::outgoing::{next_intent, seen_of};
-use crate::core::rule::Match;
 use crate::deliver::Ended;
 use crate::engine::Engine;
 use crate::ledger::{Change, Committed, Found, Order};

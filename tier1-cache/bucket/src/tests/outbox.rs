@@ -314,7 +314,8 @@ async fn sync() {
     assert_eq!(provider.kept("large").unwrap().bytes.len(), 300_000);
     let etag = world.put_parts("parts", &[5 << 20, 7]).await.unwrap();
     assert_eq!(provider.kept("parts").unwrap().etag.to_string(), etag);
-    assert!(world.engine.uploads(&*world.bucket().await, "", None, 9).await.unwrap().is_empty());
+    let all = crate::UploadsRequest { max: 9, ..crate::UploadsRequest::default() };
+    assert!(world.engine.uploads(&*world.bucket().await, &all).await.unwrap().items.is_empty());
     assert_eq!(world.get("parts").await.unwrap().bytes, provider.kept("parts").unwrap().bytes);
     // A delete is told afterwards, in its order.
     world.delete("large").await;

@@ -117,7 +117,7 @@ impl World {
 
     /// From now on rules lead to this.
     pub(super) fn lead_to(&self, shadow: Arc<dyn Shadow>) {
-        *self.shadows.0.lock().unwrap() = shadow;
+        *self.shadows.one.lock().unwrap() = shadow;
     }
 
     /// From now on rules lead to another origin.
