@@ -43,6 +43,7 @@ mod telling;
 mod tests;
 mod through;
 mod verify;
+mod waiting;
 
 pub use api::{
     Admission, Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation,
@@ -61,5 +62,5 @@ pub use fallthrough_store::{
 };
 pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
-pub use outbox::{WaitingChange, WhichWaiting};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};
+pub use waiting::{WaitingChange, WhichWaiting};
