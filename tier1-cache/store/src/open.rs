@@ -72,7 +72,11 @@ impl Store {
         let epoch = raise_epoch(&*kv).await?;
         let store = Self::assemble(kv, blobs, options, clock, entropy, epoch);
         store.remember_quarantine().await?;
-        store.load_outbox().await?;
+        if let Err(error) = store.load_outbox().await {
+            // What is damaged there must not keep everything else from being served: it is read again later.
+            tracing::error!(%error, "what waits for origins cannot be read");
+            store.inner.outbox.in_doubt();
+        }
         Ok(store)
     }
 }
