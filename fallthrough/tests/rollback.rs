@@ -7,7 +7,7 @@
 mod served;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Writes and deletes keys of its own until the server is gone; tells of every change that was acknowledged.
-fn write(client: &Client, writer: u64, random: &SeededEntropy, journal: &mut Journal, told: &Sender<()>) {
+fn write(client: &Client, writer: u64, random: &SeededEntropy, journal: &mut Journal, told: &SyncSender<()>) {
     loop {
         let key = format!("w{writer}/{}", random.next_u64() % KEYS);
         let draw = random.next_u64();
@@ -121,7 +121,7 @@ fn both_sides_are_the_same_after_kills_under_load() {
         for n in (round * 2..BEFORE).take(2) {
             assert_eq!(client.send(&Method::DELETE, &format!("/photos/before/{n}"), b"").unwrap().0, 204);
         }
-        let (tell, told) = channel();
+        let (tell, told) = sync_channel(1024);
         std::thread::scope(|scope| {
             for (writer, journal) in (0..).zip(&journals) {
                 let (tell, random) = (tell.clone(), SeededEntropy::new(random.next_u64()));

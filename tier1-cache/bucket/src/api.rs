@@ -311,7 +311,7 @@ pub struct Explanation {
     /// The last fill of the key that this process remembers, in words; also why something was not stored.
     pub last_fill: Option<String>,
     /// What the origin is still to be told of it.
-    pub waiting: Option<crate::outbox::WaitingChange>,
+    pub waiting: Option<crate::waiting::WaitingChange>,
     /// What a GET would do now, in a sentence.
     pub next_get: String,
 }

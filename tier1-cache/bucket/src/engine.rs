@@ -287,7 +287,7 @@ impl Engine {
                 if !force {
                     return Err(BucketError::NotDelivered { waiting });
                 }
-                self.drop_waiting(&bucket, &crate::outbox::WhichWaiting::All).await?;
+                self.drop_waiting(&bucket, &crate::waiting::WhichWaiting::All).await?;
             }
             if bucket.settings.shadow.is_empty() && !settings.shadow.is_empty() {
                 // What was deleted under a shadow that is gone must not hide what the new one has.

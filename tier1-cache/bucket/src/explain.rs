@@ -9,8 +9,8 @@ use crate::api::{BucketError, Explanation};
 use crate::behind::Fall;
 use crate::core::keystate::{Decision, RuleView, Situation, on_get};
 use crate::engine::Engine;
-use crate::outbox::WaitingChange;
 use crate::reader::Stage;
+use crate::waiting::WaitingChange;
 
 impl Engine {
     /// What is known about a key and why; asks no origin.

@@ -47,6 +47,7 @@ mod telling;
 mod tests;
 mod through;
 mod verify;
+mod waiting;
 
 pub use api::{
     Admission, Answer, Attributes, BucketError, CacheReport, CacheWord, Caller, Deleted, Explanation,
@@ -71,5 +72,5 @@ pub use migrate::{
     outcome as migration_outcome,
 };
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
-pub use outbox::{WaitingChange, WhichWaiting};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};
+pub use waiting::{WaitingChange, WhichWaiting};

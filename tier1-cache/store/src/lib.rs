@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod hot;
 mod intent;
 mod kv;
+mod lane;
 mod migrations;
 mod mutants;
 mod negatives;
@@ -54,10 +55,11 @@ pub use deliveries::Prepared;
 pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 pub use error::{CommitError, StoreError};
 pub use intent::{Intent, IntentRow, Seen};
+pub use lane::{Lane, Through};
 pub use migrations::{
     Count, MigrationChange, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, Walk,
 };
-pub use objects::{CopyOf, Erased, Lane, NewState, Observation, Through};
+pub use objects::{CopyOf, Erased, NewState, Observation};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
 pub use outbox::{DueIntent, OutboxFull, OutboxStatus};
 pub use quarantine::{QuarantineRow, Quarantined};

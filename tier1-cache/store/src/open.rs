@@ -65,15 +65,30 @@ impl Store {
         let clock_of_writer = clock.clone();
         let opened = off_thread(threads, move || -> Result<_, StoreError> {
             check_format(&*disk)?;
-            let kv = EmbeddedKv::open(disk.clone(), shared.clone(), clock_of_writer, drive, lock)?;
+            let kv =
+                EmbeddedKv::open(disk.clone(), shared.clone(), clock_of_writer, drive, lock).map_err(cut)?;
             Ok((Arc::new(kv), Arc::new(FileBlobs::new(disk, shared, threads)?)))
         });
         let (kv, blobs) = opened.await??;
-        let epoch = raise_epoch(&*kv).await?;
+        let epoch = raise_epoch(&*kv).await.map_err(cut)?;
         let store = Self::assemble(kv, blobs, options, clock, entropy, epoch);
-        store.remember_quarantine().await?;
-        store.load_outbox().await?;
+        store.remember_quarantine().await.map_err(cut)?;
+        if let Err(error) = store.load_outbox().await {
+            // What is damaged there must not keep everything else from being served: it is read again later.
+            tracing::error!(%error, "what waits for origins cannot be read");
+            store.inner.outbox.in_doubt();
+        }
         Ok(store)
+    }
+}
+
+/// What it means that the index names a page behind its end: it is damaged, and no later try will find it otherwise.
+fn cut(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            StoreError::corrupt("the index names what is behind its end")
+        }
+        other => other,
     }
 }
 

@@ -220,3 +220,94 @@ pub(crate) fn pause(attempts: u32, random: u64) -> Duration {
     let part = u32::try_from(random >> 40).unwrap_or(u32::MAX);
     half + half.mul_f64(f64::from(part) / f64::from(1u32 << 24))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fallthrough_object::Key;
+    use fallthrough_store::{BlobRef, BucketId, Stored};
+
+    use super::*;
+
+    fn etag(text: &str) -> ETag {
+        ETag::strong(text).unwrap()
+    }
+
+    fn seen(text: &str) -> Seen {
+        Seen::Object(etag(text))
+    }
+
+    fn there(text: &str) -> There {
+        let described = Described { etag: Some(etag(text)), size_bytes: Some(3), ..Described::default() };
+        There::Object(Box::new(described))
+    }
+
+    /// An intent for an object of this ETag, or for none.
+    fn intent(object: Option<&str>, row: IntentRow) -> Intent {
+        let object = object.map(|text| {
+            let info = ObjectInfo { etag: Some(etag(text)), size_bytes: 3, ..ObjectInfo::default() };
+            Stored { info: Arc::new(info), blob: BlobRef::Empty }
+        });
+        Intent { bucket: BucketId(1), key: Key::parse("k").unwrap(), object, row, version: 7 }
+    }
+
+    fn row(seen: Seen, sent: bool, maybe: &[&str]) -> IntentRow {
+        let maybe = maybe.iter().map(|text| Seen::Object(etag(text))).collect();
+        IntentRow { seen, sent, maybe, ..IntentRow::default() }
+    }
+
+    #[test]
+    fn what_is_there_decides_what_is_done() {
+        let nothing = There::Nothing { proven: true };
+        let put = |row| intent(Some("new"), row);
+        let delete = |row| intent(None, row);
+        for (intent, there, step) in [
+            // Nobody has looked before: whatever is there is what is expected.
+            (put(row(Seen::Never, false, &[])), there("x"), Step::Send(seen("x"))),
+            (put(row(Seen::Never, false, &[])), nothing.clone(), Step::Send(Seen::Absent)),
+            // Ours, by somebody else's hand: sent all the same, since not all of it can be compared.
+            (put(row(Seen::Never, false, &[])), there("new"), Step::Send(seen("new"))),
+            (put(row(seen("old"), false, &[])), there("old"), Step::Send(seen("old"))),
+            (put(row(seen("old"), false, &[])), there("x"), Step::Conflict(seen("x"))),
+            (put(row(seen("old"), false, &[])), nothing.clone(), Step::Conflict(Seen::Absent)),
+            (put(row(Seen::Absent, false, &[])), there("x"), Step::Conflict(seen("x"))),
+            // In doubt.
+            (put(row(seen("old"), true, &[])), there("new"), Step::Delivered(seen("new"))),
+            (put(row(seen("old"), true, &[])), there("old"), Step::Send(seen("old"))),
+            (put(row(seen("new"), true, &[])), there("new"), Step::Send(seen("new"))),
+            (put(row(seen("old"), false, &["mid"])), there("mid"), Step::Send(seen("mid"))),
+            (put(row(seen("old"), false, &["mid"])), there("x"), Step::Conflict(seen("x"))),
+            (delete(row(seen("old"), false, &[])), nothing.clone(), Step::Delivered(Seen::Absent)),
+            (delete(row(seen("old"), false, &[])), there("old"), Step::Send(seen("old"))),
+            (delete(row(seen("old"), false, &[])), there("x"), Step::Conflict(seen("x"))),
+            // That the key is missing is not certain: the DELETE tells.
+            (
+                delete(row(Seen::Absent, false, &[])),
+                There::Nothing { proven: false },
+                Step::Send(Seen::Absent),
+            ),
+        ] {
+            assert_eq!(judge(&intent, &there), step, "{:?} {there:?}", intent.row);
+        }
+    }
+
+    #[test]
+    fn a_newer_intent_remembers_what_may_have_arrived() {
+        let first = intent(Some("one"), IntentRow { first: Timestamp(3), ..row(seen("old"), true, &[]) });
+        let next = next_intent(Some(&first), Seen::Never, 0, Timestamp(9));
+        assert_eq!((next.seen.clone(), next.maybe.clone()), (seen("old"), vec![seen("one")]));
+        assert_eq!((next.first, next.next, next.sent), (Timestamp(3), Timestamp(9), false));
+        let unsent = intent(None, row(Seen::Absent, false, &["x"]));
+        assert_eq!(next_intent(Some(&unsent), Seen::Never, 0, Timestamp(9)).maybe, [seen("x")]);
+        assert_eq!(next_intent(None, seen("a"), 2, Timestamp(9)).seen, seen("a"));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_are_not_all_alike() {
+        for (attempts, secs) in [(1, 1.0), (2, 2.0), (5, 16.0), (9, 256.0), (10, 300.0), (u32::MAX, 300.0)] {
+            let (least, most) = (pause(attempts, 0).as_secs_f64(), pause(attempts, u64::MAX).as_secs_f64());
+            assert!((least - secs / 2.0).abs() < 0.001 && (most - secs).abs() < 0.001, "{least} {most}");
+        }
+    }
+}

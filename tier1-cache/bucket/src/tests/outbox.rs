@@ -7,6 +7,7 @@ use fallthrough_sim::{Mishap, Provider};
 use fallthrough_store::{Store, StoreOptions, WriteConflict, WriteThrough};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::world::{World, caller, key, put_of};
 use crate::core::mutants::{Mutant, caught};
@@ -48,7 +49,7 @@ impl Through {
     fn start(&mut self) {
         self.stop = CancellationToken::new();
         let (engine, stop) = (self.world.engine.clone(), self.stop.clone());
-        self.worker = Some(tokio::spawn(async move { engine.run_outbox(stop).await }));
+        self.worker = Some(TaskTracker::new().spawn(async move { engine.run_outbox(stop).await }));
     }
 
     /// Ends the worker, with whatever it has under way.
@@ -338,10 +339,8 @@ async fn prepared() {
         through.provider.mishap("c", Mishap::Waits);
         let (engine, bucket) = (through.world.engine.clone(), through.world.bucket().await);
         let logged = through.provider.log().len();
-        let put =
-            tokio::spawn(
-                async move { engine.put(&bucket, &caller(), put_of("c", "crashed")).await.map(drop) },
-            );
+        let put = TaskTracker::new()
+            .spawn(async move { engine.put(&bucket, &caller(), put_of("c", "crashed")).await.map(drop) });
         through.provider.logged(logged + 1).await;
         through.stop().await;
         put.abort();
