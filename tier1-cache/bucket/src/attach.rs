@@ -88,11 +88,13 @@ impl Read<'_> {
         let Some(size) = head.size_bytes else {
             return match self.select(&head.info, 0) {
                 Ok(Selected::NotModified) => {
-                    Ok(Object { info: head.info.clone(), size_bytes: None, body: ObjectBody::NotModified })
+                    let info = head.info.clone();
+                    Ok(Object { info, size_bytes: None, parts_count: None, body: ObjectBody::NotModified })
                 }
                 Ok(Selected::Whole | Selected::Range(_)) => Ok(Object {
                     info: head.info.clone(),
                     size_bytes: None,
+                    parts_count: None,
                     body: ObjectBody::Whole(Body::Stream(stream(progress, None))),
                 }),
                 Err(error) => Err(error),

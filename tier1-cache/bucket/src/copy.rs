@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::{Body, ByteRange, Key, Meta};
+use fallthrough_object::{Body, ByteRange, ETag, Key, Meta};
 use fallthrough_store::{Bucket, Entry, EntryState, NewState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::{Conditions, Verdict, WriteConditions};
 
@@ -139,6 +139,7 @@ impl Engine {
 
     fn copied(&self, of: &ObjectInfo, request: &CopyRequest) -> ObjectInfo {
         let attributes = request.attributes.clone();
+        let is_of_parts = of.etag.as_ref().is_some_and(ETag::is_of_parts);
         ObjectInfo {
             last_modified: whole_secs(self.inner.clock.now()),
             meta: request.meta.clone().unwrap_or_else(|| of.meta.clone()),
@@ -147,6 +148,9 @@ impl Engine {
             acl: attributes.acl,
             website_redirect: attributes.website_redirect,
             upload: None,
+            // It keeps the ETag of parts, and is one: no provider is to be asked where they begin.
+            part_sizes: if is_of_parts { vec![of.size_bytes] } else { Vec::new() },
+            part_checksums: None,
             ..of.clone()
         }
     }

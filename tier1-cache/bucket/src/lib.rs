@@ -34,6 +34,7 @@ mod migrate;
 mod multipart;
 mod origins;
 mod pace;
+mod parts;
 mod pass;
 mod put;
 mod reader;

@@ -119,7 +119,7 @@ fn overrides(exchange: &Exchange<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, 
 }
 
 fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> Response<Outgoing> {
-    let Object { info, size_bytes, body } = object;
+    let Object { info, size_bytes, parts_count, body } = object;
     let (status, range, body) = match body {
         ObjectBody::Whole(body) => (StatusCode::OK, None, Some(body)),
         ObjectBody::Range(range, body) => (StatusCode::PARTIAL_CONTENT, Some(range), Some(body)),
@@ -150,8 +150,8 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
     }
     let shows_checksums =
         exchange.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
-    if exchange.query.has("partNumber") && !info.part_sizes.is_empty() {
-        headers.insert("x-amz-mp-parts-count", HeaderValue::from(info.part_sizes.len()));
+    if let Some(parts_count) = parts_count.filter(|_| exchange.query.has("partNumber")) {
+        headers.insert("x-amz-mp-parts-count", HeaderValue::from(parts_count));
         if shows_checksums {
             describe_part(exchange, &info, headers);
         }
