@@ -491,6 +491,5 @@ fn part(info: &ObjectInfo, size_bytes: u64, number: u32) -> Result<Selected, Buc
     let at = at.ok_or(BucketError::NoSuchPart { parts: Some(sizes.len() as u32) })?;
     let start = sizes[..at].iter().sum();
     let range = ByteRange { start, end: start + sizes[at] };
-    // No Content-Range can say that there are no bytes.
     Ok(if range.is_empty() && size_bytes == 0 { Selected::Whole } else { Selected::Range(range) })
 }

@@ -130,6 +130,9 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
     let len = range.map(|range| range.len()).or(size_bytes);
     let outgoing = body.map_or_else(Outgoing::empty, |body| Outgoing::object(body, len, blocks));
     let mut response = Response::new(outgoing);
+    // No Content-Range can say that there are no bytes.
+    let is_empty_part = range.is_some_and(|range| range.is_empty());
+    let (status, shown) = if is_empty_part { (StatusCode::OK, None) } else { (status, range) };
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(24);
@@ -145,7 +148,7 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         }
         write_expiry(exchange, &info, headers);
     }
-    if let Some(range) = range {
+    if let Some(range) = shown {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
     }
     let shows_checksums =

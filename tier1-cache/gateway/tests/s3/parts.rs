@@ -1,4 +1,4 @@
-//! Reading by part what is behind a bucket.
+//! Reading by part, also what is behind a bucket.
 
 use fallthrough_bucket::{BucketMode, BucketSettings, ShadowTarget};
 
@@ -126,4 +126,22 @@ async fn a_part_that_nobody_can_place_is_no_other_part() {
     let gone = anyone.call("GET", "/cold/a").query("partNumber=1").send().await;
     assert_eq!((gone.status, gone.code().as_str()), (424, "ShadowMisconfigured"), "{}", gone.text());
     assert!(anyone.get("/cold/a").await.body == whole);
+}
+
+#[tokio::test]
+async fn an_empty_part_is_no_range() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let upload = begin(&client, "/photos/k", &[]).await;
+    let first = part(&client, "/photos/k", &upload, 1, &bytes(1, PART)).await;
+    let last = part(&client, "/photos/k", &upload, 2, b"").await;
+    let parts = [(1, first.header("etag")), (2, last.header("etag"))];
+    assert_eq!(complete(&client, "/photos/k", &upload, &parts).await.status, 200);
+    for method in ["GET", "HEAD"] {
+        let reply = client.call(method, "/photos/k").query("partNumber=2").send().await;
+        assert_eq!((reply.status, reply.header("content-length")), (200, "0"), "{method}");
+        assert_eq!((reply.header("content-range"), reply.header("x-amz-mp-parts-count")), ("", "2"));
+        assert!(reply.whole && reply.body.is_empty(), "{method}");
+    }
 }
