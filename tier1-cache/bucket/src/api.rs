@@ -84,6 +84,8 @@ pub struct Object {
     pub size_bytes: Option<u64>,
     /// How many parts it was uploaded in, if it was and that is known.
     pub parts_count: Option<u32>,
+    /// It is here, or will be once all of it came: no passing glance at what only its origin has.
+    pub is_kept: bool,
     /// The body.
     pub body: ObjectBody,
 }

@@ -481,7 +481,12 @@ pub(crate) enum Selected {
 /// An object of known size.
 pub(crate) fn whole(info: Arc<ObjectInfo>, body: ObjectBody) -> Object {
     let parts_count = u32::try_from(info.part_sizes.len()).ok().filter(|count| *count > 0);
-    Object { size_bytes: Some(info.size_bytes), parts_count, info, body }
+    Object { size_bytes: Some(info.size_bytes), parts_count, is_kept: true, info, body }
+}
+
+/// An object that only its origin has, and that this read leaves there.
+pub(crate) fn passing(info: Arc<ObjectInfo>, body: ObjectBody) -> Object {
+    Object { is_kept: false, ..whole(info, body) }
 }
 
 /// The bytes of a part, as the object was uploaded.

@@ -16,7 +16,7 @@ use crate::ask::{ask, refusal};
 use crate::behind::{Cold, Fall};
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
-use crate::get::{OVERTAKEN, Read, SOON, answer};
+use crate::get::{OVERTAKEN, Read, SOON, answer, passing};
 use crate::head::{Headed, known_info};
 use crate::origins::Permit;
 
@@ -121,7 +121,7 @@ impl Read<'_> {
         match self.request.conditions.evaluate(info.etag.as_ref(), Some(info.last_modified), true) {
             Verdict::Proceed => {}
             Verdict::NotModified => {
-                return Some(answer(report, Ok(crate::get::whole(info, ObjectBody::NotModified))));
+                return Some(answer(report, Ok(passing(info, ObjectBody::NotModified))));
             }
             Verdict::PreconditionFailed => {
                 return Some(answer(report, Err(BucketError::PreconditionFailed)));
@@ -158,7 +158,7 @@ impl Read<'_> {
             }
         };
         let parts_count = found.parts_count;
-        answer(report, Ok(Object { info, size_bytes: Some(size_bytes), parts_count, body }))
+        answer(report, Ok(Object { parts_count, ..passing(info, body) }))
     }
 
     /// Asks the provider for a part of the object with this ETag: admitted, and through the breaker.

@@ -17,6 +17,7 @@ use futures::StreamExt as _;
 use crate::access::{Allowed, Denied, Place, Reach, decide};
 use crate::document;
 use crate::exchange::{Exchange, refusal_in};
+use crate::get::write_expiry;
 use crate::given::given_by_request;
 use crate::multipart::{own_upload, part_number, upload_id};
 use crate::operation::Need;
@@ -120,7 +121,9 @@ pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     };
     let info = readable.admitted(copy).await.map_err(|error| readable.refusal(exchange, error))?;
     let etag = info.etag.as_ref().ok_or(S3Code::InternalError)?;
-    Ok(document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)))
+    let mut answer = document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums));
+    write_expiry(exchange, &info, answer.response.headers_mut());
+    Ok(answer)
 }
 
 /// Whether a directive says REPLACE.

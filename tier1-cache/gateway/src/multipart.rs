@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 
 use crate::document;
 use crate::exchange::Exchange;
+use crate::get::{write_abort, write_expiry};
 use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
@@ -47,8 +48,13 @@ pub(crate) async fn create(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     };
     let bucket = exchange.bucket()?;
     let id = engine.create_upload(bucket, request).await?;
+    // It may be gone already, which is no reason to hide that it began.
+    let begun = engine.upload(bucket, exchange.key()?, id).await.ok();
     let mut response =
         document::xml(initiated(bucket.name.as_str(), exchange.key()?.as_str(), &id.to_string()));
+    if let Some(begun) = begun {
+        write_abort(exchange, begun.row.initiated, response.response.headers_mut());
+    }
     if let Some(algorithm) = checksum {
         let headers = response.response.headers_mut();
         headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(algorithm.as_str()));
@@ -251,6 +257,7 @@ pub(crate) async fn complete(
 
 /// The object's checksum, from a header of CompleteMultipartUpload.
 fn object_checksum(exchange: &Exchange<'_>) -> Result<Option<Checksum>, S3Error> {
+    write_expiry(exchange, &info, response.response.headers_mut());
     for algorithm in ChecksumAlgorithm::ALL {
         let name = checksum_header_name(algorithm);
         let Some(text) = exchange.header(name.as_str()) else { continue };
