@@ -19,7 +19,7 @@ use crate::document;
 use crate::exchange::{Exchange, refusal_in};
 use crate::get::write_expiry;
 use crate::given::given_by_request;
-use crate::multipart::{own_upload, part_number, upload_id};
+use crate::multipart::{own_upload, part_number, upload_id, wanted_algorithm};
 use crate::operation::Need;
 use crate::put::{check_storage_class, refuse_encryption};
 use crate::refusal::Refusal;
@@ -115,7 +115,8 @@ pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     };
     let tags = replaces_tags.then(|| attributes.tags.clone());
     let conditions = WriteConditions::from_headers(&exchange.parts.headers)?;
-    let request = CopyRequest { source, key: key.clone(), meta, tags, attributes, conditions };
+    let checksum = wanted_algorithm(exchange)?;
+    let request = CopyRequest { source, key: key.clone(), meta, tags, checksum, attributes, conditions };
     let copy = async |admission: Admission<'_>| {
         Box::pin(engine.copy(bucket, &readable.caller, request, admission)).await
     };
