@@ -155,3 +155,34 @@ async fn buckets_are_reached_by_host_as_well() {
     let list = client.call("GET", "/").header("host", "s3.example.com").send().await;
     assert!(list.text().contains("ListAllMyBucketsResult"));
 }
+
+#[tokio::test]
+async fn a_new_bucket_has_the_tags_that_it_is_created_with() {
+    let world = World::new().await;
+    let client = world.main();
+    let body = |tags: &str| {
+        format!("<CreateBucketConfiguration><Tags>{tags}</Tags></CreateBucketConfiguration>").into_bytes()
+    };
+    let tag = "<Tag><Key>team</Key><Value>a&amp;b</Value></Tag>";
+    let create = client.put("/tagged", &body(&tag.replace("&amp;", "-"))).await;
+    assert_eq!(create.status, 200, "{}", create.text());
+    let tags = client.call("GET", "/tagged").query("tagging").send().await;
+    assert!(tags.text().contains("<Key>team</Key><Value>a-b</Value>"), "{}", tags.text());
+    let twice = format!("{tag}{tag}").replace("&amp;", "-");
+    for (tags, code) in [(tag, "InvalidTag"), (twice.as_str(), "InvalidTag"), ("<Tag/>", "MalformedXML")] {
+        let refused = client.put("/refused", &body(tags)).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, code), "{tags}");
+    }
+    for (ownership, status, code) in [
+        ("BucketOwnerEnforced", 501, "NotImplemented"),
+        ("BucketOwnerPreferred", 501, "NotImplemented"),
+        ("Nobody", 400, "InvalidArgument"),
+    ] {
+        let call = client.call("PUT", "/refused").header("x-amz-object-ownership", ownership);
+        let reply = call.send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{ownership}");
+    }
+    assert_eq!(client.head("/refused").await.status, 404, "nothing is done");
+    let call = client.call("PUT", "/writers").header("x-amz-object-ownership", "ObjectWriter");
+    assert_eq!(call.send().await.status, 200);
+}
