@@ -40,6 +40,7 @@ mod put;
 mod reader;
 mod scrub;
 mod standing;
+mod survivors;
 mod telling;
 #[cfg(test)]
 mod tests;
