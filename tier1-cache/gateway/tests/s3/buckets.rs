@@ -186,3 +186,19 @@ async fn a_new_bucket_has_the_tags_that_it_is_created_with() {
     let call = client.call("PUT", "/writers").header("x-amz-object-ownership", "ObjectWriter");
     assert_eq!(call.send().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_bucket_is_public_however_it_was_made_so() {
+    let world = World::new().await;
+    world.bucket("closed").await;
+    world.bucket("opened").await;
+    world.public_bucket("declared").await;
+    let client = world.main();
+    let open = client.call("PUT", "/opened").query("acl").header("x-amz-acl", "public-read").send().await;
+    assert_eq!(open.status, 200, "{}", open.text());
+    for (bucket, want) in [("closed", "false"), ("opened", "true"), ("declared", "true")] {
+        let status = client.call("GET", &format!("/{bucket}")).query("policyStatus").send().await;
+        let want = format!("<IsPublic>{want}</IsPublic>");
+        assert!(status.text().contains(&want), "{bucket}: {}", status.text());
+    }
+}
