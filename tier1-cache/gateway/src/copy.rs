@@ -43,7 +43,13 @@ struct Readable<'a> {
 impl Readable<'_> {
     /// What is told of the source to who may not have all of its bucket.
     fn refusal(&self, exchange: &Exchange<'_>, error: BucketError) -> Refusal {
-        refusal_in(exchange.sender, &self.source.bucket, self.reach, error).0
+        // With If-Match, what is missing may be at the copy's own key.
+        let of_source = matches!(error, BucketError::NoSuchKey) && exchange.header("if-match").is_none();
+        let mut refusal = refusal_in(exchange.sender, &self.source.bucket, self.reach, error).0;
+        if of_source && refusal.error.code == S3Code::NoSuchKey {
+            refusal.error.extra.push(("Key", self.source.key.as_str().to_owned()));
+        }
+        refusal
     }
 
     /// Calls with what the engine must ask of the source before it is copied.

@@ -375,7 +375,16 @@ impl S3 for Operations {
             return Err(ticket.refuse(BucketError::Managed));
         }
         let deleted = self.engine.delete_bucket(&bucket.name).await;
-        deleted.map_err(|error| ticket.refuse(error))?;
+        if let Err(error) = deleted {
+            return Err(match error {
+                // Another request deletes it: it has, or it is about to.
+                BucketError::Conflict => match self.engine.bucket(&bucket.name).await {
+                    Err(gone @ BucketError::NoSuchBucket(_)) => ticket.refuse(gone),
+                    Ok(_) | Err(_) => ticket.refuse(S3Code::OperationAborted),
+                },
+                error => ticket.refuse(error),
+            });
+        }
         let mut response = S3Response::new(dto::DeleteBucketOutput {});
         response.status = Some(http::StatusCode::NO_CONTENT);
         Ok(response)

@@ -202,3 +202,21 @@ async fn a_bucket_is_public_however_it_was_made_so() {
         assert!(status.text().contains(&want), "{bucket}: {}", status.text());
     }
 }
+
+/// Whoever comes second is told that the bucket is gone, or going.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_is_deleted_by_one_of_many() {
+    let world = World::new().await;
+    let clients: Vec<_> = (0..8).map(|_| world.main()).collect();
+    for round in 0..20 {
+        assert_eq!(clients[0].put("/photos", b"").await.status, 200);
+        let replies = futures::future::join_all(clients.iter().map(|client| client.delete("/photos"))).await;
+        for reply in &replies {
+            let answer = (reply.status, if reply.status == 204 { String::new() } else { reply.code() });
+            let fine = [(204, ""), (404, "NoSuchBucket"), (409, "OperationAborted")];
+            assert!(fine.iter().any(|(s, c)| (*s, *c) == (answer.0, &answer.1)), "round {round}: {answer:?}");
+        }
+        assert!(replies.iter().any(|reply| reply.status == 204), "round {round}");
+        assert_eq!(clients[0].head("/photos").await.status, 404, "round {round}");
+    }
+}

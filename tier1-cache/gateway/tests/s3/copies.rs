@@ -254,3 +254,16 @@ async fn a_copy_gets_the_checksum_that_is_asked_for_and_is_one_part() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    client.put("/photos/k", b"hello").await;
+    let copy = |from: &str| client.call("PUT", "/photos/copy").header("x-amz-copy-source", from);
+    let missing = copy("photos/no%20such").send().await;
+    assert_eq!((missing.status, element(&missing.text(), "Key")), (404, "no such"), "{}", missing.text());
+    let target = copy("photos/k").header("if-match", "\"x\"").send().await;
+    assert_eq!((target.status, element(&target.text(), "Key")), (404, "copy"), "{}", target.text());
+}

@@ -260,3 +260,30 @@ async fn whatever_makes_an_object_says_when_it_expires_and_uploads_when_they_end
     }
     assert!(main.head("/cold/tmp/b").await.header("x-amz-expiration").contains("a%20b"));
 }
+
+#[tokio::test]
+async fn a_folder_of_a_route_is_found_without_its_slash_and_versions_are_no_endings() {
+    let routes = vec![
+        route("pre.example.org", "/docs/", "site", "docs/", true),
+        route("www.example.org", "/", "site", "docs/", true),
+    ];
+    let options = GatewayOptions { routes, ..GatewayOptions::default() };
+    let world = World::with(options, Default::default()).await;
+    world.public_bucket("site").await;
+    let (main, anyone) = (world.main(), world.anonymous());
+    for key in ["v1.2.html", "note.txt.html", "v2.html"] {
+        main.put(&format!("/site/docs/{key}"), b"page").await;
+    }
+    for (host, path, status, location) in [
+        ("pre.example.org", "/docs", 302, "/docs/"),
+        ("pre.example.org", "/d%6fcs", 302, "/d%6fcs/"),
+        ("pre.example.org", "/doc", 404, ""),
+        ("pre.example.org", "/docs/v1.2", 200, ""),
+        ("www.example.org", "/v1.2", 200, ""),
+        ("www.example.org", "/v2", 200, ""),
+        ("www.example.org", "/note.txt", 404, ""),
+    ] {
+        let reply = get(&anyone, host, path).await;
+        assert_eq!((reply.status, reply.header("location")), (status, location), "{host}{path}");
+    }
+}
