@@ -67,7 +67,8 @@ pub(crate) async fn ask(
     let passage = behind.gate.pass(Subject::Object(request.key.clone()))?;
     let head = request.method == Method::Head;
     let asked = Asked {
-        range: request.range.is_some(),
+        range: request.range.is_some() || request.part.is_some(),
+        part: request.part.is_some(),
         conditional: request.if_match.is_some() || request.if_none_match.is_some(),
         head,
     };

@@ -12,7 +12,7 @@ use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
 use crate::fill::Came;
-use crate::get::{OVERTAKEN, Read, Selected, answer, whole};
+use crate::get::{OVERTAKEN, Read, Selected, answer, passing};
 use crate::head::{HeadOrder, Headed, known_info};
 
 impl Read<'_> {
@@ -39,7 +39,7 @@ impl Read<'_> {
                 Selected::Whole => ObjectBody::Head(None),
                 Selected::Range(range) => ObjectBody::Head(Some(range)),
             };
-            whole(info, body)
+            passing(info, body)
         });
         answer(report, result)
     }
@@ -100,7 +100,7 @@ impl Read<'_> {
     /// Judges the conditions on `info`, and fetches what they let through.
     async fn judge(&self, cold: &Cold, info: Arc<ObjectInfo>, report: CacheReport) -> Answer<Object> {
         match self.select(&info, info.size_bytes) {
-            Ok(Selected::NotModified) => answer(report, Ok(whole(info, ObjectBody::NotModified))),
+            Ok(Selected::NotModified) => answer(report, Ok(passing(info, ObjectBody::NotModified))),
             Ok(Selected::Whole | Selected::Range(_)) => Box::pin(self.fill(cold, info.etag.clone())).await,
             Err(error) => answer(report, Err(error)),
         }
@@ -182,7 +182,7 @@ impl Read<'_> {
                 (Some(range), Some(size_bytes), Some(etag)) if !etag.is_weak() => {
                     let info = Arc::new(known_info(&found, Some(etag), size_bytes, asked_at));
                     let body = crate::pass::passed(self.engine, found.body, range.len(), permit);
-                    answer(report, Ok(whole(info, ObjectBody::Range(range, body))))
+                    answer(report, Ok(passing(info, ObjectBody::Range(range, body))))
                 }
                 // The origin does not seek, or nothing pins the range to one object.
                 (None | Some(_), ..) => {

@@ -34,11 +34,13 @@ mod migrate;
 mod multipart;
 mod origins;
 mod pace;
+mod parts;
 mod pass;
 mod put;
 mod reader;
 mod scrub;
 mod standing;
+mod survivors;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -59,7 +61,7 @@ pub use fallthrough_store::{
     Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials,
     ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk,
 };
-pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
+pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
 pub use migrate::{
     MigrationOrder, MigrationProgress, MigrationRate, MigrationRefused, MigrationStatus,

@@ -22,6 +22,7 @@ use crate::behind::{Behind, Rules};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::get::answer;
+use crate::survivors::{Here, PROBES_MAX, Probe};
 
 /// Names examined for one page before it is cut short; the cursor goes on from there.
 const MAX_EXAMINED: usize = 20_000;
@@ -92,6 +93,7 @@ impl Engine {
             scan_rows: 0,
             items: Vec::new(),
             count: 0,
+            probes: 0,
             trace: caller
                 .and_then(|caller| caller.trace)
                 .unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
@@ -130,6 +132,8 @@ struct Merge<'a> {
     scan_rows: usize,
     items: Vec<ListItem>,
     count: usize,
+    /// Common prefixes that the shadows were asked about.
+    probes: usize,
     /// One trace for all pages that the shadow is asked for.
     trace: TraceParent,
 }
@@ -324,7 +328,7 @@ impl Merge<'_> {
             let (theirs, bound) = self.shadow_pages(rules).await?;
             let ends_with_prefix =
                 matches!(theirs.last(), Some(Theirs::Prefix(last)) if Some(last) == bound.as_ref());
-            if self.merge(theirs, bound.as_deref()).await? == Stopped::Full {
+            if self.merge(rules, theirs, bound.as_deref()).await? == Stopped::Full {
                 return Ok(true);
             }
             let Some(bound) = bound else { return Ok(false) };
@@ -341,7 +345,12 @@ impl Merge<'_> {
     }
 
     /// Merges one page of the shadow (complete up to `bound`) with what is here up to `bound`.
-    async fn merge(&mut self, theirs: Vec<Theirs>, bound: Option<&str>) -> Result<Stopped, BucketError> {
+    async fn merge(
+        &mut self,
+        rules: &Rules,
+        theirs: Vec<Theirs>,
+        bound: Option<&str>,
+    ) -> Result<Stopped, BucketError> {
         let mut theirs = VecDeque::from(theirs);
         loop {
             let mut scan = self.scan().await?;
@@ -349,8 +358,9 @@ impl Merge<'_> {
             // What this read covers; the shadow's names after it wait for the next read.
             let last = scan.last.take();
             let covered = last.as_deref();
-            let mut ours =
-                scan.rows.iter().filter(|(key, _)| bound.is_none_or(|b| key.as_str() <= b)).peekable();
+            // Rows come in order.
+            let within = scan.rows.partition_point(|(key, _)| bound.is_none_or(|b| key.as_str() <= b));
+            let mut ours = scan.rows[..within].iter().peekable();
             loop {
                 let their_name =
                     theirs.front().map(Theirs::name).filter(|name| covered.is_none_or(|c| *name <= c));
@@ -380,7 +390,12 @@ impl Merge<'_> {
                         (Some((key, entry)), _) => self.show_local(key, entry),
                         (None, Some(Theirs::Prefix(prefix))) => {
                             let prefix = prefix.clone();
-                            self.show_prefix(&prefix);
+                            if self.survives(rules, &prefix, ours.peek().copied()).await {
+                                self.show_prefix(&prefix);
+                            } else {
+                                // All that is under it is done, shown or not.
+                                self.skip = Some(prefix);
+                            }
                         }
                         (None, Some(Theirs::Object(object, key))) => {
                             let object = ListItem::Object {
@@ -413,6 +428,39 @@ impl Merge<'_> {
         }
     }
 
+    /// Whether a common prefix that a shadow has is to be shown. `next`: the first row from it on, if it was read.
+    async fn survives(&mut self, rules: &Rules, prefix: &str, next: Option<&(Key, Entry)>) -> bool {
+        if self.probes >= PROBES_MAX {
+            return true;
+        }
+        let client = self.client();
+        let query = self.asked_as();
+        let (engine, bucket) = (self.engine, self.bucket);
+        let probe = Probe { engine, bucket, rules, prefix, client: &client, query: &query };
+        match probe.here(next).await {
+            Here::Shows => true,
+            Here::Deleted(deleted) => {
+                self.probes += 1;
+                probe.survives(&deleted).await
+            }
+        }
+    }
+
+    fn client(&self) -> Arc<str> {
+        self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone())
+    }
+
+    /// A query without names.
+    fn asked_as(&self) -> ListQuery {
+        ListQuery {
+            timeout: self.engine.inner.options.client_wait,
+            hops: self.caller.map_or(0, |caller| caller.hops),
+            request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
+            trace: Some(self.trace),
+            ..ListQuery::default()
+        }
+    }
+
     /// What the shadows list after what was examined, in order, and the name up to which it is complete (`None`: to the
     /// end). All of them have to answer.
     async fn shadow_pages(&self, rules: &Rules) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
@@ -440,8 +488,7 @@ impl Merge<'_> {
         behind: &Behind,
     ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
         let Some(query) = self.query(behind) else { return Ok((Vec::new(), None)) };
-        let client = self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone());
-        let page = ask_page(self.engine, behind, query, &client).await?;
+        let page = ask_page(self.engine, behind, query, &self.client()).await?;
         let (mut names, bound) = ordered(page, behind, self)?;
         names.retain(|theirs| match theirs {
             Theirs::Object(_, key) => !rules.takes_before(behind, key),
@@ -476,10 +523,7 @@ impl Merge<'_> {
             // At least two: after a common prefix the first name is that prefix again at some providers.
             max_keys: (self.request.max_keys - self.items.len().min(self.request.max_keys) + 1)
                 .clamp(2, 1000),
-            timeout: self.engine.inner.options.client_wait,
-            hops: self.caller.map_or(0, |caller| caller.hops),
-            request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
-            trace: Some(self.trace),
+            ..self.asked_as()
         })
     }
 }
