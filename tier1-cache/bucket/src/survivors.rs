@@ -45,43 +45,43 @@ pub(crate) enum Here {
 impl Probe<'_> {
     /// What is here under the prefix. `next`: the first row from the prefix on, if it was read already.
     pub(crate) async fn here(&self, next: Option<&(Key, Entry)>) -> Here {
-        let mut deleted = HashSet::new();
-        let is_known = match next {
-            Some((key, _)) if !key.as_str().starts_with(self.prefix) => true,
+        let deleted = match next {
+            Some((key, _)) if !key.as_str().starts_with(self.prefix) => HashSet::new(),
             Some((_, entry)) if entry.state.stored().is_some() => return Here::Shows,
-            Some(_) | None => false,
+            Some(_) | None => match self.deleted().await {
+                Some(deleted) => deleted,
+                None => return Here::Shows,
+            },
         };
+        let is_disputed = || self.rules.listed().any(|behind| self.is_disputed(behind));
+        if deleted.is_empty() && !is_disputed() { Here::Shows } else { Here::Deleted(deleted) }
+    }
+
+    /// The keys under the prefix that are deleted here. `None`: something is to be shown, cannot be read, or there is too
+    /// much to be looked at.
+    async fn deleted(&self) -> Option<HashSet<Key>> {
+        let mut deleted = HashSet::new();
         // Most of what is looked at shows itself at once.
-        let mut limit = JUMP_ROWS;
-        let mut from: Option<String> = None;
-        let mut read = 0;
-        while !is_known {
-            let store = &self.engine.inner.store;
+        let (mut limit, mut read, mut from) = (JUMP_ROWS, 0, None::<String>);
+        while read < ROWS_MAX {
             let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            // What cannot be read is shown.
-            let Ok(rows) = store.scan(self.bucket.id, bound, self.prefix, limit).await else {
-                return Here::Shows;
-            };
+            let rows = self.engine.inner.store.scan(self.bucket.id, bound, self.prefix, limit).await.ok()?;
             let is_last = rows.len() < limit;
             read += rows.len();
             from = rows.last().map(|(key, _)| key.as_str().to_owned());
             for (key, entry) in rows {
                 match entry.state {
-                    EntryState::Written(_) | EntryState::Filled(..) => return Here::Shows,
+                    EntryState::Written(_) | EntryState::Filled(..) => return None,
                     EntryState::Tombstone => drop(deleted.insert(key)),
                     EntryState::Known(..) | EntryState::Absent { .. } => {}
                 }
             }
             if is_last {
-                break;
-            }
-            if read >= ROWS_MAX {
-                return Here::Shows;
+                return Some(deleted);
             }
             limit = (limit * 4).min(ROWS_MAX - read);
         }
-        let is_disputed = || self.rules.listed().any(|behind| self.is_disputed(behind));
-        if deleted.is_empty() && !is_disputed() { Here::Shows } else { Here::Deleted(deleted) }
+        None
     }
 
     /// Whether some key under the prefix may be the business of a rule before this one.

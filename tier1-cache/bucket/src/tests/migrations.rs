@@ -6,6 +6,7 @@ use fallthrough_sim::{At, Fault, ListFault};
 use fallthrough_store::MigrationPhase;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::world::{World, key, rule_to, same};
 use crate::migrate::outcome;
@@ -21,7 +22,7 @@ impl Worker {
     fn of(world: &World) -> Self {
         let (stop, engine) = (CancellationToken::new(), world.engine.clone());
         let stopped = stop.clone();
-        Self(stop, tokio::spawn(async move { engine.run_migrations(stopped).await }))
+        Self(stop, TaskTracker::new().spawn(async move { engine.run_migrations(stopped).await }))
     }
 
     async fn stop(self) {
@@ -261,7 +262,7 @@ async fn readers_go_before_the_migration_and_take_over_what_they_wait_for() {
     // Both places are taken. Who waits for `d`, which is behind `c` in the migration's line, gets it first.
     let engine = world.engine.clone();
     let bucket = world.bucket().await;
-    let reading = tokio::spawn(async move {
+    let reading = TaskTracker::new().spawn(async move {
         let request = crate::GetRequest::of(key("d"));
         engine.get(&bucket, &super::world::caller(), request).await.result.map(drop)
     });
