@@ -119,6 +119,8 @@ fn all_settings() -> BucketSettings {
     let full = ShadowRule {
         target: s3,
         prefix: Some("p/".to_owned()),
+        suffix: None,
+        matches: None,
         keys: Some("^p/[0-9]+$".to_owned()),
         key: Some("old/{key}".to_owned()),
         edition: Some("2".to_owned()),
