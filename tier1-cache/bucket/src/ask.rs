@@ -200,6 +200,14 @@ pub(crate) async fn ask_page(
     Err(unanswered.into_error(gate, client))
 }
 
+/// What is said of a list that cannot be gone through.
+pub(crate) fn out_of_order() -> BucketError {
+    BucketError::OriginFailing {
+        reason: "its list is out of order".to_owned(),
+        retry_after: Duration::from_secs(1),
+    }
+}
+
 /// What a request without an answer means for the client.
 fn unanswered(error: &ShadowError) -> Unanswered {
     let failing =

@@ -106,13 +106,14 @@ impl Read<'_> {
         }
     }
 
-    fn asked(&self, cold: &Cold, word: CacheWord, detail: &'static str) -> CacheReport {
+    /// The report of an answer for which the origin was asked.
+    pub(crate) fn asked(&self, cold: &Cold, word: CacheWord, detail: &'static str) -> CacheReport {
         let mut report = CacheReport::of(word, detail);
         report.origin = Some(cold.behind.origin.clone());
         report
     }
 
-    fn look_again(&self, cold: &Cold, word: CacheWord) -> Answer<Object> {
+    pub(crate) fn look_again(&self, cold: &Cold, word: CacheWord) -> Answer<Object> {
         answer(self.asked(cold, word, OVERTAKEN), Err(BucketError::Conflict))
     }
 
@@ -149,14 +150,32 @@ impl Read<'_> {
         (said, word)
     }
 
+    /// A request to the origin that answers this read alone.
+    pub(crate) fn request_to(&self, cold: &Cold) -> Request {
+        let mut request = Request::get(cold.origin_key.clone(), self.engine.inner.options.client_wait);
+        request.hops = self.caller.hops;
+        request.request_id = self.caller.request_id.to_string();
+        request.trace = Some(self.trace());
+        request
+    }
+
+    /// Who may not have a cold key fetched is told all the same that there is nothing to fetch.
+    pub(crate) async fn may_not_fill(&self, cold: &Cold) -> Answer<Object> {
+        match self.ask_head(cold).await {
+            (Err(BucketError::NoSuchKey), word) => {
+                answer(self.asked(cold, word, "absent"), Err(BucketError::NoSuchKey))
+            }
+            (_, word) => answer(self.asked(cold, word, "refused"), Err(BucketError::FillDenied)),
+        }
+    }
+
     /// A range of a cold key at an origin that can seek: its 206 is passed through, unkept. One without a
     /// strong ETag cannot be trusted to belong to one object; then the whole object is filled.
     pub(crate) async fn pass_range(&self, cold: &Cold) -> Answer<Object> {
         let inner = &self.engine.inner;
-        let mut report = CacheReport::of(CacheWord::Pass, "range");
-        report.origin = Some(cold.behind.origin.clone());
+        let mut report = self.asked(cold, CacheWord::Pass, "range");
         let Some(client) = Engine::fill_share(self.bucket, self.caller) else {
-            return answer(report, Err(BucketError::FillDenied));
+            return Box::pin(self.may_not_fill(cold)).await;
         };
         let gate = &cold.behind.gate;
         let permit = match gate.admit(&client, inner.options.client_wait).await {
@@ -164,11 +183,8 @@ impl Read<'_> {
             Err(error) => return answer(report, Err(error)),
         };
         report.queued = Some(permit.queued);
-        let mut request = Request::get(cold.origin_key.clone(), inner.options.client_wait);
+        let mut request = self.request_to(cold);
         request.range = self.request.range;
-        request.hops = self.caller.hops;
-        request.request_id = self.caller.request_id.to_string();
-        request.trace = Some(self.trace());
         // A known object's range must be of that object.
         if let Some(EntryState::Known(info, _)) = self.state() {
             request.if_match = info.etag.clone();

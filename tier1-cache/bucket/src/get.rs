@@ -314,10 +314,15 @@ impl Read<'_> {
         }
     }
 
+    /// What the request's conditions say of an object.
+    pub(crate) fn verdict(&self, info: &ObjectInfo) -> Verdict {
+        self.request.conditions.evaluate(info.etag.as_ref(), Some(info.last_modified), true)
+    }
+
     /// Judges conditions and range on an object of known size.
     pub(crate) fn select(&self, info: &ObjectInfo, size_bytes: u64) -> Result<Selected, BucketError> {
         let etag = info.etag.as_ref();
-        match self.request.conditions.evaluate(etag, Some(info.last_modified), true) {
+        match self.verdict(info) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(Selected::NotModified),
             Verdict::PreconditionFailed => return Err(BucketError::PreconditionFailed),
@@ -381,16 +386,15 @@ impl Read<'_> {
 
     /// Starts or joins the fill, and reads from it. `judged`: the ETag that conditions were judged on.
     pub(crate) async fn fill(&self, cold: &Cold, judged: Option<fallthrough_object::ETag>) -> Answer<Object> {
-        match self.start(cold, judged, false) {
+        match self.start(cold, judged.clone(), false) {
             Ok((fill, came)) => self.read_fill(&fill, came).await,
-            // Who may not have it fetched is told all the same that there is nothing to fetch.
+            // What was judged is there: the origin has been asked.
             Err(BucketError::FillDenied)
-                if !self.request.head && self.bucket.settings.mode != BucketMode::Compute =>
+                if judged.is_none()
+                    && !self.request.head
+                    && self.bucket.settings.mode != BucketMode::Compute =>
             {
-                match self.ask_head(cold).await {
-                    (Err(BucketError::NoSuchKey), word) => failed(word, "absent", BucketError::NoSuchKey),
-                    (_, word) => failed(word, "refused", BucketError::FillDenied),
-                }
+                self.may_not_fill(cold).await
             }
             Err(error) => failed(CacheWord::Miss, "refused", error),
         }

@@ -17,7 +17,7 @@ use fallthrough_store::{Bucket, Entry, EntryState};
 use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
-use crate::ask::ask_page;
+use crate::ask::{ask_page, out_of_order};
 use crate::behind::{Behind, Rules};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
@@ -534,12 +534,8 @@ fn ordered(
     behind: &Behind,
     merge: &Merge<'_>,
 ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
-    let malformed = || BucketError::OriginFailing {
-        reason: "its list is out of order".to_owned(),
-        retry_after: std::time::Duration::from_secs(1),
-    };
     let named =
-        |name: &str| behind.rule.renaming().and_then(|renaming| renaming.ours(name)).ok_or_else(malformed);
+        |name: &str| behind.rule.renaming().and_then(|renaming| renaming.ours(name)).ok_or_else(out_of_order);
     let mut names = Vec::with_capacity(page.objects.len() + page.prefixes.len());
     for object in page.objects {
         // A name that is no key here (empty, after the rewrite) cannot be asked for, so it is not shown.
@@ -560,7 +556,7 @@ fn ordered(
         // A page that says "more" and does not go forward would be asked for for ever.
         match &last {
             Some(last) if *last > merge.examined => {}
-            Some(_) | None => return Err(malformed()),
+            Some(_) | None => return Err(out_of_order()),
         }
         return Ok((names, last));
     }

@@ -7,18 +7,21 @@
 use std::sync::Arc;
 
 use fallthrough_object::{ByteRange, ETag, Timestamp};
-use fallthrough_shadow::{Dialect, Found, Method, Outcome, Request};
+use fallthrough_shadow::{Dialect, Found, Method, Outcome};
 use fallthrough_store::{EntryState, ObjectInfo};
 use fallthrough_wire::conditions::Verdict;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
 use crate::ask::{ask, refusal};
-use crate::behind::{Cold, Fall};
+use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
-use crate::get::{OVERTAKEN, Read, SOON, answer, passing};
+use crate::get::{Read, SOON, answer, passing};
 use crate::head::{Headed, known_info};
 use crate::origins::Permit;
+
+/// The detail of answers to reads by part.
+const PART: &str = "part";
 
 /// What a read by part knows of the object's parts beyond its entry.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +66,10 @@ impl Read<'_> {
     /// Whatever keeps it from being known.
     pub(crate) async fn learn_part(&self, info: &ObjectInfo) -> Result<(), BucketError> {
         let Some(number) = self.request.part.filter(|_| is_unknown(info)) else { return Ok(()) };
-        let verdict = self.request.conditions.evaluate(info.etag.as_ref(), Some(info.last_modified), true);
-        if verdict != Verdict::Proceed {
+        if self.verdict(info) != Verdict::Proceed {
             return Ok(());
         }
-        let rules = self.engine.behind(self.bucket)?;
-        let Fall::Through(cold) = rules.fall(&self.request.key) else {
+        let Some(cold) = self.engine.cold(self.bucket, &self.request.key)? else {
             return Err(BucketError::ShadowMisconfigured {
                 mend: "This object came from a provider that is no longer behind the bucket, and only that provider \
                        knows where its parts begin: read it without partNumber, or attach the shadow again."
@@ -109,16 +110,16 @@ impl Read<'_> {
                 // What has no HEAD is no provider that knows parts.
                 (Ok(Headed::OnlyFillTells), _) => return None,
                 (Ok(Headed::Overtaken), word) => {
-                    return Some(answer(CacheReport::of(word, OVERTAKEN), Err(BucketError::Conflict)));
+                    return Some(self.look_again(cold, word));
                 }
-                (Err(error), word) => return Some(answer(self.report(cold, word), Err(error))),
+                (Err(error), word) => return Some(answer(self.asked(cold, word, PART), Err(error))),
             },
         };
         if !is_unknown(&info) {
             return None;
         }
-        let report = self.report(cold, if self.request.head { word } else { CacheWord::Pass });
-        match self.request.conditions.evaluate(info.etag.as_ref(), Some(info.last_modified), true) {
+        let report = self.asked(cold, if self.request.head { word } else { CacheWord::Pass }, PART);
+        match self.verdict(&info) {
             Verdict::Proceed => {}
             Verdict::NotModified => {
                 return Some(answer(report, Ok(passing(info, ObjectBody::NotModified))));
@@ -128,12 +129,6 @@ impl Read<'_> {
             }
         }
         Some(self.pass_part(cold, number, info.etag.clone(), report).await)
-    }
-
-    fn report(&self, cold: &Cold, word: CacheWord) -> CacheReport {
-        let mut report = CacheReport::of(word, "part");
-        report.origin = Some(cold.behind.origin.clone());
-        report
     }
 
     async fn pass_part(
@@ -173,13 +168,10 @@ impl Read<'_> {
         let client = Engine::fill_share(self.bucket, self.caller).ok_or(BucketError::FillDenied)?;
         let gate = &cold.behind.gate;
         let permit = gate.admit(&client, inner.options.client_wait).await?;
-        let mut request = Request::get(cold.origin_key.clone(), inner.options.client_wait);
+        let mut request = self.request_to(cold);
         request.method = method;
         request.part = Some(number);
         request.if_match = etag;
-        request.hops = self.caller.hops;
-        request.request_id = self.caller.request_id.to_string();
-        request.trace = Some(self.trace());
         let (outcome, asked_at) = ask(self.engine, &cold.behind, request)
             .await
             .map_err(|unanswered| unanswered.into_error(gate, &client))?;

@@ -3,7 +3,7 @@
 //! The shadow is asked for one key that is not, and only where a tombstone, or a rule before its own, could make a
 //! difference. Whatever cannot be told is taken for a yes: LIST may show an empty folder, and never hides a key.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -39,14 +39,14 @@ pub(crate) enum Here {
     /// Something under it is to be shown.
     Shows,
     /// Only its shadows know; these keys are deleted here.
-    Deleted(HashSet<Key>),
+    Deleted(BTreeSet<Key>),
 }
 
 impl Probe<'_> {
     /// What is here under the prefix. `next`: the first row from the prefix on, if it was read already.
     pub(crate) async fn here(&self, next: Option<&(Key, Entry)>) -> Here {
         let deleted = match next {
-            Some((key, _)) if !key.as_str().starts_with(self.prefix) => HashSet::new(),
+            Some((key, _)) if !key.as_str().starts_with(self.prefix) => BTreeSet::new(),
             Some((_, entry)) if entry.state.stored().is_some() => return Here::Shows,
             Some(_) | None => match self.deleted().await {
                 Some(deleted) => deleted,
@@ -59,8 +59,8 @@ impl Probe<'_> {
 
     /// The keys under the prefix that are deleted here. `None`: something is to be shown, cannot be read, or there is too
     /// much to be looked at.
-    async fn deleted(&self) -> Option<HashSet<Key>> {
-        let mut deleted = HashSet::new();
+    async fn deleted(&self) -> Option<BTreeSet<Key>> {
+        let mut deleted = BTreeSet::new();
         // Most of what is looked at shows itself at once.
         let (mut limit, mut read, mut from) = (JUMP_ROWS, 0, None::<String>);
         while read < ROWS_MAX {
@@ -91,7 +91,7 @@ impl Probe<'_> {
     }
 
     /// Asks the shadows for a key under the prefix that is none of these.
-    pub(crate) async fn survives(&self, deleted: &HashSet<Key>) -> bool {
+    pub(crate) async fn survives(&self, deleted: &BTreeSet<Key>) -> bool {
         for behind in self.rules.listed() {
             if self.survives_behind(behind, deleted).await {
                 return true;
@@ -100,7 +100,7 @@ impl Probe<'_> {
         false
     }
 
-    async fn survives_behind(&self, behind: &Behind, deleted: &HashSet<Key>) -> bool {
+    async fn survives_behind(&self, behind: &Behind, deleted: &BTreeSet<Key>) -> bool {
         let Some(renaming) = behind.rule.renaming() else { return false };
         let Some(within) = behind.rule.common_prefix(self.prefix) else { return false };
         let Some(prefix) = renaming.theirs(within) else { return false };
