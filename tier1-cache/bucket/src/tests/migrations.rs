@@ -140,6 +140,11 @@ async fn everything_is_copied_once_compared_and_the_shadow_detached() {
     assert_eq!(world.origin.total_calls(), asked, "the shadow is asked no more");
     let all = ListRequest { max_keys: 1000, ..ListRequest::default() };
     assert_eq!(world.names(all).await.len(), 2_301);
+    // The report is kept as evidence, whatever is ordered afterwards.
+    let report = world.notes().await;
+    assert!(!report.is_empty());
+    assert!(against(world.order(MigrationOrder::Verify).await)[0].contains("detached"));
+    assert_eq!(world.notes().await, report);
     worker.stop().await;
 }
 
