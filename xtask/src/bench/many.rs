@@ -47,8 +47,7 @@ pub(crate) fn run(context: &Context, objects: usize, wish: Wish) -> Result<(), S
     let table = measured?;
     println!("\n{table}");
     if wish.write {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split_whitespace().nth(2).unwrap_or("?").to_owned();
+        let load = process::load_average(2);
         let part = format!(
             "Measured on {}; load average of the last quarter of an hour {load}, this run included.\n\n{table}",
             day_and_commit(context)?
