@@ -198,10 +198,7 @@ impl Merge<'_> {
 
     /// The common prefix that `name` collapses into.
     fn prefix_of<'n>(&self, name: &'n str) -> Option<&'n str> {
-        let delimiter = self.request.delimiter.as_deref().filter(|d| !d.is_empty())?;
-        let rest = name.strip_prefix(self.request.prefix.as_str())?;
-        let at = rest.find(delimiter)?;
-        Some(&name[..self.request.prefix.len() + at + delimiter.len()])
+        collapsed(name, &self.request.prefix, self.request.delimiter.as_deref())
     }
 
     fn is_done(&self, name: &str) -> bool {
@@ -526,6 +523,13 @@ impl Merge<'_> {
             ..self.asked_as()
         })
     }
+}
+
+/// The common prefix that `name` collapses into, in a list of what begins with `prefix`.
+pub(crate) fn collapsed<'n>(name: &'n str, prefix: &str, delimiter: Option<&str>) -> Option<&'n str> {
+    let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
+    let at = name.strip_prefix(prefix)?.find(delimiter)?;
+    Some(&name[..prefix.len() + at + delimiter.len()])
 }
 
 /// The shadow's page under our names, in order, and the name up to which it is complete (`None`: to the end).
