@@ -1,6 +1,5 @@
 //! `fallthrough migrate` from one served process to another, killed on the way. `FALLTHROUGH_MIGRATED` sets how many
 //! objects; `FALLTHROUGH_MIGRATION_KILLS` how often the server is killed.
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod served;
 

@@ -81,6 +81,14 @@ impl ETag {
         self.value == other.value
     }
 
+    /// Whether the text has the shape that S3 gives to objects uploaded in parts: 32 hex digits, a dash, and how many.
+    pub fn is_of_parts(&self) -> bool {
+        let Some((digest, count)) = self.value.split_once('-') else { return false };
+        let is_digest = digest.len() == 32 && digest.bytes().all(|c| c.is_ascii_hexdigit());
+        let is_count = (1..=5).contains(&count.len()) && count.bytes().all(|c| c.is_ascii_digit());
+        is_digest && is_count && !count.starts_with('0') && !self.weak
+    }
+
     /// The MD5 that the text spells, if it has the shape of one (32 hex digits).
     pub fn as_md5(&self) -> Option<[u8; 16]> {
         let bytes = self.value.as_bytes();
@@ -107,6 +115,24 @@ impl fmt::Display for ETag {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_told_by_the_shape_of_s3_alone() {
+        let digest = "0123456789abcdef0123456789ABCDEF";
+        for (value, want) in [
+            (format!("{digest}-2"), true),
+            (format!("{digest}-10000"), true),
+            (digest.to_owned(), false),
+            (format!("{digest}-0"), false),
+            (format!("{digest}-"), false),
+            (format!("{digest}-2-3"), false),
+            ("5f3a-1b2c".to_owned(), false),
+            ("abc-2".to_owned(), false),
+        ] {
+            assert_eq!(ETag::strong(value.as_str()).unwrap().is_of_parts(), want, "{value}");
+        }
+        assert!(!ETag::parse(&format!("W/\"{digest}-2\"")).unwrap().is_of_parts());
+    }
 
     #[test]
     fn header_forms_are_read() {

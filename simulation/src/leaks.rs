@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fallthrough_bucket::BucketError;
+use fallthrough_bucket::{UploadItem, UploadsRequest};
 use fallthrough_object::Key;
 
 use crate::upload_model::UploadDid;
@@ -26,10 +27,16 @@ pub(crate) async fn clear(world: &Arc<World>) {
         }
         Err(error) => return world.journal.violation(format!("the bucket cannot be read: {error}")),
     };
-    let there = match engine.uploads(&bucket, "", None, 10_000).await {
-        Ok(there) => there,
+    let all = UploadsRequest { max: 10_000, ..UploadsRequest::default() };
+    let page = match engine.uploads(&bucket, &all).await {
+        Ok(page) => page,
         Err(error) => return world.journal.violation(format!("uploads cannot be listed: {error}")),
     };
+    let uploads = page.items.iter().filter_map(|item| match item {
+        UploadItem::Upload(upload) => Some(&**upload),
+        UploadItem::Prefix(_) => None,
+    });
+    let there: Vec<_> = uploads.collect();
     let is_there = |id: &str| there.iter().any(|upload| upload.id.to_string() == id);
     for upload in &known {
         let did = if is_there(&upload.id) { UploadDid::Alive } else { UploadDid::Gone };

@@ -16,7 +16,9 @@ use crate::rules::{Days, Rule};
 pub(crate) enum Local {
     /// Nothing of ours; a copy of what one of these shadows (a bit each) had may have been kept, besides a copy
     /// of what the present one has.
-    Open(u8),
+    /// The second has those whose copies were replaced for readers, though perhaps not here: what a fill delivers is not kept
+    /// if the shadow is cleared before it is whole.
+    Open(u8, u8),
     /// A copy of a shadow's object that is no longer attached, or was replaced there.
     Filled(VersionId),
     /// A client's, and from which day on its age counts.
@@ -77,7 +79,7 @@ impl Model {
 
     /// What the origin ever had until then.
     fn ever_had(&self, origins: u8, to: Moment) -> Vec<VersionId> {
-        let of = (0..8).filter(|origin| origins & (1 << origin) != 0);
+        let of = (0..self.origins.len()).filter(|origin| origins & (1 << origin) != 0);
         of.flat_map(|origin| {
             let had = self.origins[origin].iter().filter(|(since, _)| *since <= to.nanos);
             had.filter_map(|(_, what)| *what).collect::<Vec<_>>()
@@ -90,7 +92,13 @@ impl Model {
         let with = |local| State { local, ..state };
         let of_origin = |origin: u8| {
             let had = self.had(origin, by.from, by.to);
-            had.into_iter().map(|what| (what.map(Object::of), with(Local::Open(0)))).collect::<Vec<_>>()
+            let replaced = match (self.mode, state.local) {
+                (Mode::Cache, Local::Open(kept, replaced)) => (kept | replaced) & !(1 << origin),
+                (Mode::Cache, Local::Filled(_)) => !(1 << origin),
+                _ => 0,
+            };
+            let then = with(Local::Open(0, replaced));
+            had.into_iter().map(|what| (what.map(Object::of), then)).collect::<Vec<_>>()
         };
         match (state.local, state.attached) {
             (Local::Written(object, _), _) => vec![(Some(object), state)],
@@ -102,9 +110,9 @@ impl Model {
                 }
                 seen
             }
-            (Local::Open(kept), attached) => {
+            (Local::Open(kept, _), attached) => {
                 let mut seen = match attached {
-                    None => vec![(None, with(Local::Open(0)))],
+                    None => vec![(None, with(Local::Open(0, 0)))],
                     Some(origin) => of_origin(origin),
                 };
                 if in_list && self.mode == Mode::Compute && attached.is_some() {
@@ -125,8 +133,8 @@ impl Model {
             Local::Written(object, _) => vec![Some(object.bytes)],
             Local::Filled(version) => vec![Some(Bytes::Of(version))],
             Local::Tombstone => vec![None],
-            Local::Open(kept) => {
-                let origins = kept | state.attached.map_or(0, |origin| 1 << origin);
+            Local::Open(kept, replaced) => {
+                let origins = kept | replaced | state.attached.map_or(0, |origin| 1 << origin);
                 let mut here: Vec<_> = self.ever_had(origins, by.to).into_iter().map(Some).collect();
                 match state.attached {
                     // The shadow is asked, and has what it has meanwhile.
@@ -185,7 +193,7 @@ impl Model {
                     (Some(object), Local::Written(_, day)) => {
                         State { local: Local::Written(object, day), ..then }
                     }
-                    (Some(_), Local::Open(_) | Local::Filled(_) | Local::Tombstone) => then,
+                    (Some(_), Local::Open(..) | Local::Filled(_) | Local::Tombstone) => then,
                     (None, _) => continue,
                 },
             };
@@ -249,10 +257,10 @@ impl Model {
     /// What a DELETE leaves.
     fn deleted(&self, state: State) -> State {
         let local = match (self.mode, state.attached, state.local) {
-            (_, None, _) | (Mode::Plain, ..) => Local::Open(0),
+            (_, None, _) | (Mode::Plain, ..) => Local::Open(0, 0),
             (Mode::Migrate, ..) => Local::Tombstone,
             (Mode::Cache | Mode::Compute, _, Local::Written(..) | Local::Tombstone) => Local::Tombstone,
-            (Mode::Cache | Mode::Compute, _, Local::Open(_) | Local::Filled(_)) => Local::Open(0),
+            (Mode::Cache | Mode::Compute, _, Local::Open(..) | Local::Filled(_)) => Local::Open(0, 0),
         };
         State { local, ..state }
     }
@@ -271,7 +279,7 @@ impl Model {
         let (object, since, is_here) = match state.local {
             Local::Tombstone => return vec![state],
             Local::Written(object, day) => (object.tags, day, true),
-            Local::Open(_) | Local::Filled(_) => (Tags::None, ORIGINS, false),
+            Local::Open(..) | Local::Filled(_) => (Tags::None, ORIGINS, false),
         };
         let rules = self.rules.get(usize::from(state.rules)).map_or(&[][..], Vec::as_slice);
         // The earliest and the latest that it may be by the clock of whoever looked.
@@ -287,13 +295,15 @@ impl Model {
     fn detached(&self, state: State) -> Vec<State> {
         let with = |local| State { attached: None, local, ..state };
         match (state.local, state.attached) {
-            (Local::Open(kept), Some(origin)) => vec![with(Local::Open(kept | 1 << origin))],
+            (Local::Open(kept, replaced), Some(origin)) => {
+                vec![with(Local::Open(kept | replaced | 1 << origin, 0))]
+            }
             // What the origin was replaced by may have been copied since.
             (Local::Filled(version), Some(origin)) if self.mode == Mode::Cache => {
-                vec![with(Local::Filled(version)), with(Local::Open(1 << origin))]
+                vec![with(Local::Filled(version)), with(Local::Open(1 << origin, 0))]
             }
             // A tombstone has done its duty; its row may still be there.
-            (Local::Tombstone, Some(_)) => vec![with(Local::Tombstone), with(Local::Open(0))],
+            (Local::Tombstone, Some(_)) => vec![with(Local::Tombstone), with(Local::Open(0, 0))],
             (local, _) => vec![with(local)],
         }
     }
@@ -303,8 +313,8 @@ impl Model {
             // One in the place of another: deleted is deleted.
             (Some(_), Local::Tombstone) => State { attached: Some(origin), ..state },
             // It hid what the shadow had that was cleared.
-            (None, Local::Tombstone) => State { attached: Some(origin), local: Local::Open(0), ..state },
-            (_, Local::Open(_) | Local::Filled(_) | Local::Written(..)) => {
+            (None, Local::Tombstone) => State { attached: Some(origin), local: Local::Open(0, 0), ..state },
+            (_, Local::Open(..) | Local::Filled(_) | Local::Written(..)) => {
                 State { attached: Some(origin), ..s }
             }
         };
@@ -326,7 +336,7 @@ impl Machine for Model {
         State {
             bucket: self.start.is_some(),
             attached: self.start.flatten(),
-            local: Local::Open(0),
+            local: Local::Open(0, 0),
             rules: 0,
             completed: 0,
         }
@@ -342,7 +352,7 @@ impl Machine for Model {
             return match by.did {
                 Did::NoBucket | Did::NotFound | Did::Expire => vec![state],
                 Did::MakeBucket(attached) => {
-                    vec![State { bucket: true, attached, local: Local::Open(0), ..state }]
+                    vec![State { bucket: true, attached, local: Local::Open(0, 0), ..state }]
                 }
                 _ => Vec::new(),
             };
@@ -377,20 +387,21 @@ impl Machine for Model {
             Did::Expire => self.expired(state, by),
             Did::Rules(rules) => vec![State { rules, ..state }],
             Did::Purge => match state.local {
-                Local::Open(_) | Local::Filled(_) => vec![with(Local::Open(0))],
+                Local::Open(..) | Local::Filled(_) => vec![with(Local::Open(0, 0))],
                 // Without a shadow a tombstone is swept at some time, after which there is nothing to refuse.
-                Local::Tombstone if state.attached.is_none() => vec![with(Local::Open(0))],
+                Local::Tombstone if state.attached.is_none() => vec![with(Local::Open(0, 0))],
                 Local::Written(..) | Local::Tombstone => Vec::new(),
             },
             Did::PurgeRefused => match state.local {
-                Local::Open(_) | Local::Filled(_) => Vec::new(),
+                Local::Open(..) | Local::Filled(_) => Vec::new(),
                 Local::Written(..) | Local::Tombstone => vec![state],
             },
             Did::Attach(origin) if state.attached == Some(origin) => vec![state],
             Did::Attach(origin) => self.attached(state, origin),
             Did::Detach => self.detached(state),
             Did::DropBucket => {
-                let gone = State { bucket: false, attached: None, local: Local::Open(0), rules: 0, ..state };
+                let gone =
+                    State { bucket: false, attached: None, local: Local::Open(0, 0), rules: 0, ..state };
                 self.read(state, by, Seen::Nothing, true).first().map(|_| gone).into_iter().collect()
             }
             Did::BucketSeen => vec![state],

@@ -80,6 +80,11 @@ fn what_must_not_be_is_refused() {
     refused(Migrate, "a shadow that is gone and still asked", &[Did::Delete, Did::Detach, read(SHADOWS)]);
     refused(Migrate, "a copy that comes and goes", &[Did::Detach, read(SHADOWS), GONE]);
     refused(Migrate, "a copy that goes and comes", &[Did::Detach, GONE, read(SHADOWS)]);
+    refused(
+        Cache,
+        "a copy that comes back while its shadow's successor is there",
+        &[read(SHADOWS), Did::Attach(1), Did::NotFound, read(SHADOWS)],
+    );
     refused(Migrate, "a replaced shadow's absence", &[Did::Attach(1), read(NEXT_SHADOWS)]);
     refused(Migrate, "a bucket deleted with an object in it", &[Did::DropBucket]);
     refused(
@@ -117,6 +122,11 @@ fn what_may_be_is_accepted() {
     );
     accepted(Migrate, "a copy that was kept", &[read(SHADOWS), Did::Detach, read(SHADOWS), read(SHADOWS)]);
     accepted(Migrate, "a copy that was not", &[read(SHADOWS), Did::Detach, GONE, GONE]);
+    accepted(
+        Cache,
+        "a copy that a fill would have replaced, had the shadow not been cleared",
+        &[read(SHADOWS), Did::Attach(1), Did::NotFound, Did::Detach, read(SHADOWS)],
+    );
     accepted(
         Migrate,
         "another shadow",

@@ -267,7 +267,7 @@ mod tests {
         error.request_id = Some("R1".into());
         let back = parse_error_document(error.to_xml().as_bytes()).unwrap();
         assert_eq!(back.code, "NoSuchKey");
-        assert_eq!(back.message, "<b>&\"'\u{FFFD}\u{FFFD}");
+        assert_eq!(back.message, "<b>&\"'\u{1}\u{FFFD}");
         assert_eq!(back.resource.as_deref(), Some("/b/a&b"));
         assert_eq!(back.request_id.as_deref(), Some("R1"));
         assert_eq!(back.get("Key"), Some("a]]>\r\n\u{1F600}"));

@@ -53,8 +53,7 @@ pub fn xml(bytes: &[u8]) {
     }
 }
 
-/// Whether a document holds all that was put into it: the characters that XML has no form for are taken where they
-/// come, but written as U+FFFD.
+/// Whether a document holds all that was put into it: U+0000 is taken where it comes, but written as U+FFFD.
 fn is_whole(document: &str) -> bool {
     !document.contains('\u{FFFD}')
 }

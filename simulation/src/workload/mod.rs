@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{Ask, Client, Reply};
+use crate::client::{Ask, Client, Reply, Told};
 use crate::dice::Dice;
-use crate::did::Condition;
-use crate::history::{AFTERMATH, Journal, VersionId};
+use crate::did::{Condition, Did};
+use crate::history::{AFTERMATH, Journal, Moment, VersionId};
 use crate::world::World;
 
 mod copies;
@@ -170,6 +170,25 @@ impl Worker {
     }
 
     /// An answer that says nothing about the object: failure is always allowed, if it says so.
+    /// Sends what changes a key. Its answer, and since when it may have been done, if that tells what became of it: else it
+    /// is noted as something that may have been done, and this waits for its aftermath.
+    async fn change(&mut self, key: usize, ask: &Ask, did: Did, what: &str) -> Option<(Reply, Moment)> {
+        let changing = Changing::of(self.world(), &[key]);
+        let from = self.journal().now();
+        let told = self.client.ask(ask).await;
+        match told {
+            Told::NotAsked => return None,
+            Told::Answer(reply) if !is_in_doubt(&reply) => return Some((reply, from)),
+            Told::Lost | Told::Answer(_) => {}
+        }
+        self.journal().maybe_did(self.client.number, key, from, did);
+        if let Told::Answer(reply) = &told {
+            self.tolerate(reply.status, reply, what);
+        }
+        changing.linger().await;
+        None
+    }
+
     fn tolerate(&self, status: u16, reply: &Reply, what: &str) {
         match status {
             // Could not ask, or would take too long; conflicts are refused, never decided wrongly.

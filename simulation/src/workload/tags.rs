@@ -8,7 +8,7 @@ use fallthrough_wire::xml::{parse_tagging, tagging};
 use http::Method;
 use md5::{Digest as _, Md5};
 
-use super::{Changing, Worker, is_in_doubt};
+use super::Worker;
 use crate::client::{Ask, Told};
 use crate::did::{Did, Seen, Tags};
 
@@ -76,27 +76,14 @@ impl Worker {
         if self.dice.chance(8) {
             ask = ask.leave();
         }
-        let changing = Changing::of(self.world(), &[key]);
-        let from = self.journal().now();
-        let told = self.client.ask(&ask).await;
+        let did = Did::SetTags(tags);
+        let Some((reply, from)) = self.change(key, &ask, did, "tagging").await else { return };
         let client = self.client.number;
-        match &told {
-            Told::NotAsked => {}
-            Told::Lost => {
-                self.journal().maybe_did(client, key, from, Did::SetTags(tags));
-                changing.linger().await;
-            }
-            Told::Answer(reply) if is_in_doubt(reply) => {
-                self.journal().maybe_did(client, key, from, Did::SetTags(tags));
-                self.tolerate(reply.status, reply, "tagging");
-                changing.linger().await;
-            }
-            Told::Answer(reply) => match (reply.status, reply.code().as_str()) {
-                (200 | 204, _) => self.journal().did(client, key, from, Did::SetTags(tags)),
-                (404, "NoSuchKey") => self.journal().did(client, key, from, Did::Read(Seen::Nothing)),
-                (404, "NoSuchBucket") => self.journal().did(client, key, from, Did::NoBucket),
-                (other, _) => self.tolerate(other, reply, "tagging"),
-            },
+        match (reply.status, reply.code().as_str()) {
+            (200 | 204, _) => self.journal().did(client, key, from, did),
+            (404, "NoSuchKey") => self.journal().did(client, key, from, Did::Read(Seen::Nothing)),
+            (404, "NoSuchBucket") => self.journal().did(client, key, from, Did::NoBucket),
+            (other, _) => self.tolerate(other, &reply, "tagging"),
         }
     }
 }

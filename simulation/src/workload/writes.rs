@@ -7,7 +7,7 @@ use fallthrough_sim::Content;
 use http::Method;
 use md5::{Digest as _, Md5};
 
-use super::{Changing, Worker, is_in_doubt};
+use super::{Changing, Worker};
 use crate::client::{Ask, Told};
 use crate::did::{Condition, Did, Object, Tags};
 
@@ -88,29 +88,15 @@ impl Worker {
         if self.dice.chance(5) {
             ask = ask.leave();
         }
-        let changing = Changing::of(self.world(), &[key]);
-        let from = self.journal().now();
-        let told = self.client.ask(&ask).await;
+        let Some((reply, from)) = self.change(key, &ask, did, "DELETE").await else { return };
         let client = self.client.number;
-        match &told {
-            Told::NotAsked => {}
-            Told::Lost => {
-                self.journal().maybe_did(client, key, from, did);
-                changing.linger().await;
+        match (reply.status, reply.code().as_str(), did) {
+            (204, ..) => self.journal().did(client, key, from, did),
+            (404, "NoSuchBucket", _) => self.journal().did(client, key, from, Did::NoBucket),
+            (412, _, Did::DeleteIf(version)) => {
+                self.journal().did(client, key, from, Did::DeleteRefused(version));
             }
-            Told::Answer(reply) if is_in_doubt(reply) => {
-                self.journal().maybe_did(client, key, from, did);
-                self.tolerate(reply.status, reply, "DELETE");
-                changing.linger().await;
-            }
-            Told::Answer(reply) => match (reply.status, reply.code().as_str(), did) {
-                (204, ..) => self.journal().did(client, key, from, did),
-                (404, "NoSuchBucket", _) => self.journal().did(client, key, from, Did::NoBucket),
-                (412, _, Did::DeleteIf(version)) => {
-                    self.journal().did(client, key, from, Did::DeleteRefused(version));
-                }
-                (other, ..) => self.tolerate(other, reply, "DELETE"),
-            },
+            (other, ..) => self.tolerate(other, &reply, "DELETE"),
         }
     }
 

@@ -82,6 +82,10 @@ pub struct Object {
     /// Size of the whole object in bytes; `None` if the origin has not said and it is too long to wait for
     /// (then the body is sent in chunks without a length).
     pub size_bytes: Option<u64>,
+    /// How many parts it was uploaded in, if it was and that is known.
+    pub parts_count: Option<u32>,
+    /// It is here, or will be once all of it came: no passing glance at what only its origin has.
+    pub is_kept: bool,
     /// The body.
     pub body: ObjectBody,
 }
@@ -387,10 +391,10 @@ pub enum BucketError {
     #[error("there is no such upload")]
     NoSuchUpload,
     /// The object has fewer parts.
-    #[error("the object has only {parts} parts")]
+    #[error("the object has fewer parts")]
     NoSuchPart {
-        /// How many it has.
-        parts: u32,
+        /// How many it has, if that is known.
+        parts: Option<u32>,
     },
     /// A part that an upload is completed with is not there, or is another.
     #[error("part {number} is not there, or is another")]

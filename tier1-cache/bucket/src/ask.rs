@@ -67,7 +67,8 @@ pub(crate) async fn ask(
     let passage = behind.gate.pass(Subject::Object(request.key.clone()))?;
     let head = request.method == Method::Head;
     let asked = Asked {
-        range: request.range.is_some(),
+        range: request.range.is_some() || request.part.is_some(),
+        part: request.part.is_some(),
         conditional: request.if_match.is_some() || request.if_none_match.is_some(),
         head,
     };
@@ -197,6 +198,14 @@ pub(crate) async fn ask_page(
         (_, false) => drop(passage),
     }
     Err(unanswered.into_error(gate, client))
+}
+
+/// What is said of a list that cannot be gone through.
+pub(crate) fn out_of_order() -> BucketError {
+    BucketError::OriginFailing {
+        reason: "its list is out of order".to_owned(),
+        retry_after: Duration::from_secs(1),
+    }
 }
 
 /// What a request without an answer means for the client.

@@ -71,6 +71,7 @@ impl Read<'_> {
                     report.detail = "not-kept";
                 }
                 let result = self.out_of_fill(progress, &head).await;
+                let result = result.map(|object| Object { is_kept: head.kept, ..object });
                 answer(report, result)
             }
         }
@@ -88,11 +89,20 @@ impl Read<'_> {
         let Some(size) = head.size_bytes else {
             return match self.select(&head.info, 0) {
                 Ok(Selected::NotModified) => {
-                    Ok(Object { info: head.info.clone(), size_bytes: None, body: ObjectBody::NotModified })
+                    let info = head.info.clone();
+                    Ok(Object {
+                        info,
+                        size_bytes: None,
+                        parts_count: None,
+                        is_kept: head.kept,
+                        body: ObjectBody::NotModified,
+                    })
                 }
                 Ok(Selected::Whole | Selected::Range(_)) => Ok(Object {
                     info: head.info.clone(),
                     size_bytes: None,
+                    parts_count: None,
+                    is_kept: head.kept,
                     body: ObjectBody::Whole(Body::Stream(stream(progress, None))),
                 }),
                 Err(error) => Err(error),

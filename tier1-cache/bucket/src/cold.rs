@@ -12,7 +12,7 @@ use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
 use crate::fill::Came;
-use crate::get::{OVERTAKEN, Read, Selected, answer, whole};
+use crate::get::{OVERTAKEN, Read, Selected, answer, passing};
 use crate::head::{HeadOrder, Headed, known_info};
 
 impl Read<'_> {
@@ -39,7 +39,7 @@ impl Read<'_> {
                 Selected::Whole => ObjectBody::Head(None),
                 Selected::Range(range) => ObjectBody::Head(Some(range)),
             };
-            whole(info, body)
+            passing(info, body)
         });
         answer(report, result)
     }
@@ -100,19 +100,20 @@ impl Read<'_> {
     /// Judges the conditions on `info`, and fetches what they let through.
     async fn judge(&self, cold: &Cold, info: Arc<ObjectInfo>, report: CacheReport) -> Answer<Object> {
         match self.select(&info, info.size_bytes) {
-            Ok(Selected::NotModified) => answer(report, Ok(whole(info, ObjectBody::NotModified))),
+            Ok(Selected::NotModified) => answer(report, Ok(passing(info, ObjectBody::NotModified))),
             Ok(Selected::Whole | Selected::Range(_)) => Box::pin(self.fill(cold, info.etag.clone())).await,
             Err(error) => answer(report, Err(error)),
         }
     }
 
-    fn asked(&self, cold: &Cold, word: CacheWord, detail: &'static str) -> CacheReport {
+    /// The report of an answer for which the origin was asked.
+    pub(crate) fn asked(&self, cold: &Cold, word: CacheWord, detail: &'static str) -> CacheReport {
         let mut report = CacheReport::of(word, detail);
         report.origin = Some(cold.behind.origin.clone());
         report
     }
 
-    fn look_again(&self, cold: &Cold, word: CacheWord) -> Answer<Object> {
+    pub(crate) fn look_again(&self, cold: &Cold, word: CacheWord) -> Answer<Object> {
         answer(self.asked(cold, word, OVERTAKEN), Err(BucketError::Conflict))
     }
 
@@ -149,14 +150,32 @@ impl Read<'_> {
         (said, word)
     }
 
+    /// A request to the origin that answers this read alone.
+    pub(crate) fn request_to(&self, cold: &Cold) -> Request {
+        let mut request = Request::get(cold.origin_key.clone(), self.engine.inner.options.client_wait);
+        request.hops = self.caller.hops;
+        request.request_id = self.caller.request_id.to_string();
+        request.trace = Some(self.trace());
+        request
+    }
+
+    /// Who may not have a cold key fetched is told all the same that there is nothing to fetch.
+    pub(crate) async fn may_not_fill(&self, cold: &Cold) -> Answer<Object> {
+        match self.ask_head(cold).await {
+            (Err(BucketError::NoSuchKey), word) => {
+                answer(self.asked(cold, word, "absent"), Err(BucketError::NoSuchKey))
+            }
+            (_, word) => answer(self.asked(cold, word, "refused"), Err(BucketError::FillDenied)),
+        }
+    }
+
     /// A range of a cold key at an origin that can seek: its 206 is passed through, unkept. One without a
     /// strong ETag cannot be trusted to belong to one object; then the whole object is filled.
     pub(crate) async fn pass_range(&self, cold: &Cold) -> Answer<Object> {
         let inner = &self.engine.inner;
-        let mut report = CacheReport::of(CacheWord::Pass, "range");
-        report.origin = Some(cold.behind.origin.clone());
+        let mut report = self.asked(cold, CacheWord::Pass, "range");
         let Some(client) = Engine::fill_share(self.bucket, self.caller) else {
-            return answer(report, Err(BucketError::FillDenied));
+            return Box::pin(self.may_not_fill(cold)).await;
         };
         let gate = &cold.behind.gate;
         let permit = match gate.admit(&client, inner.options.client_wait).await {
@@ -164,11 +183,8 @@ impl Read<'_> {
             Err(error) => return answer(report, Err(error)),
         };
         report.queued = Some(permit.queued);
-        let mut request = Request::get(cold.origin_key.clone(), inner.options.client_wait);
+        let mut request = self.request_to(cold);
         request.range = self.request.range;
-        request.hops = self.caller.hops;
-        request.request_id = self.caller.request_id.to_string();
-        request.trace = Some(self.trace());
         // A known object's range must be of that object.
         if let Some(EntryState::Known(info, _)) = self.state() {
             request.if_match = info.etag.clone();
@@ -182,7 +198,7 @@ impl Read<'_> {
                 (Some(range), Some(size_bytes), Some(etag)) if !etag.is_weak() => {
                     let info = Arc::new(known_info(&found, Some(etag), size_bytes, asked_at));
                     let body = crate::pass::passed(self.engine, found.body, range.len(), permit);
-                    answer(report, Ok(whole(info, ObjectBody::Range(range, body))))
+                    answer(report, Ok(passing(info, ObjectBody::Range(range, body))))
                 }
                 // The origin does not seek, or nothing pins the range to one object.
                 (None | Some(_), ..) => {

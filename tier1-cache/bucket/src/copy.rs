@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::{Body, ByteRange, Key, Meta};
+use fallthrough_object::{Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Key, Meta};
 use fallthrough_store::{Bucket, Entry, EntryState, NewState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::{Conditions, Verdict, WriteConditions};
+use fallthrough_wire::digest::{DigestSet, Digests};
+use futures::StreamExt as _;
 
 use crate::api::{Admission, Attributes, BucketError, Caller};
 use crate::core::commit::MAX_CONFLICTS;
@@ -39,6 +41,8 @@ pub struct CopyRequest {
     pub meta: Option<Meta>,
     /// New tags; `None`: the source's.
     pub tags: Option<Vec<fallthrough_object::Tag>>,
+    /// The checksum that the copy shall have; `None`: those of the source that cover all of its bytes.
+    pub checksum: Option<ChecksumAlgorithm>,
     /// What else the copy gets; its tags are not looked at.
     pub attributes: Attributes,
     /// Conditions on what is at the copy's key.
@@ -102,7 +106,12 @@ impl Engine {
             if request.tags.is_none() && !stored.info.tags.is_empty() && !(admission.tags)(&stored.info) {
                 return Err(BucketError::Denied);
             }
-            let info = self.copied(&stored.info, &request);
+            let checksums = match self.checksums(&stored, request.checksum).await {
+                Ok(checksums) => checksums,
+                Err(BucketError::Unavailable(error)) if matches!(*error, StoreError::Superseded) => continue,
+                Err(error) => return Err(error),
+            };
+            let info = ObjectInfo { checksums, ..self.copied(&stored.info, &request) };
             let to_itself = source.bucket.id == bucket.id && source.key == request.key;
             let small = matches!(stored.blob, fallthrough_store::BlobRef::Row(_));
             let change = if to_itself {
@@ -137,8 +146,36 @@ impl Engine {
         Err(BucketError::Conflict)
     }
 
+    /// The checksums of a copy, which is one part: what covers the source's parts says nothing of it. One that the source
+    /// has not is computed from its bytes.
+    async fn checksums(
+        &self,
+        of: &Stored,
+        wanted: Option<ChecksumAlgorithm>,
+    ) -> Result<Vec<Checksum>, BucketError> {
+        let of_whole = of.info.checksums.iter().filter(|sum| sum.kind == ChecksumKind::FullObject);
+        let Some(wanted) = wanted else { return Ok(of_whole.cloned().collect()) };
+        if let Some(known) = of_whole.clone().find(|sum| sum.algorithm == wanted) {
+            return Ok(vec![known.clone()]);
+        }
+        let body = self.inner.store.open_body(of, whole(of)).await?;
+        let mut pieces = self.inner.store.pieces(body);
+        let mut digests = Digests::new(DigestSet::none().and(wanted));
+        let mut left = of.info.size_bytes;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|_| BucketError::Damaged)?;
+            left = left.saturating_sub(piece.len() as u64);
+            digests.update(&piece);
+        }
+        if left > 0 {
+            return Err(BucketError::Damaged);
+        }
+        Ok(digests.finish().checksums)
+    }
+
     fn copied(&self, of: &ObjectInfo, request: &CopyRequest) -> ObjectInfo {
         let attributes = request.attributes.clone();
+        let is_of_parts = of.etag.as_ref().is_some_and(ETag::is_of_parts);
         ObjectInfo {
             last_modified: whole_secs(self.inner.clock.now()),
             meta: request.meta.clone().unwrap_or_else(|| of.meta.clone()),
@@ -147,6 +184,9 @@ impl Engine {
             acl: attributes.acl,
             website_redirect: attributes.website_redirect,
             upload: None,
+            // It keeps the ETag of parts, and is one: no provider is to be asked where they begin.
+            part_sizes: if is_of_parts { vec![of.size_bytes] } else { Vec::new() },
+            part_checksums: None,
             ..of.clone()
         }
     }

@@ -19,6 +19,7 @@ use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::{Came, Fill, FillOrder};
 use crate::mend::Suspect;
+use crate::parts::{self, Parts};
 
 /// One read on its way.
 pub(crate) struct Read<'a> {
@@ -30,6 +31,8 @@ pub(crate) struct Read<'a> {
     pub(crate) entry: Option<Arc<Entry>>,
     /// The trace that begins here if the caller has none and the origin is asked.
     pub(crate) own_trace: OnceLock<TraceParent>,
+    /// What was learnt of the object's parts for this read.
+    pub(crate) parts: OnceLock<Parts>,
 }
 
 pub(crate) fn answer<T>(report: CacheReport, result: Result<T, BucketError>) -> Answer<T> {
@@ -78,6 +81,7 @@ impl Engine {
                 admission,
                 entry,
                 own_trace: OnceLock::new(),
+                parts: OnceLock::new(),
             };
             answer = read.run().await;
             if answer.report.detail != OVERTAKEN {
@@ -206,6 +210,9 @@ impl Read<'_> {
         word: CacheWord,
         detail: &'static str,
     ) -> Answer<Object> {
+        if let Err(error) = self.learn_part(&stored.info).await {
+            return failed(word, "part", error);
+        }
         let range = match self.select(&stored.info, stored.info.size_bytes) {
             Ok(Selected::NotModified) => {
                 return answer(
@@ -220,7 +227,7 @@ impl Read<'_> {
         if self.request.head {
             return answer(
                 CacheReport::of(word, detail),
-                Ok(whole(stored.info.clone(), ObjectBody::Head(range))),
+                Ok(self.with_parts(whole(stored.info.clone(), ObjectBody::Head(range)))),
             );
         }
         let span = range.unwrap_or(ByteRange::whole(stored.info.size_bytes));
@@ -240,7 +247,8 @@ impl Read<'_> {
                     Some(range) => ObjectBody::Range(range, body),
                     None => ObjectBody::Whole(body),
                 };
-                answer(CacheReport::of(word, detail), Ok(whole(stored.info.clone(), body)))
+                let object = self.with_parts(whole(stored.info.clone(), body));
+                answer(CacheReport::of(word, detail), Ok(object))
             }
             Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) => {
                 Box::pin(self.damaged(&error.to_string())).await
@@ -253,6 +261,14 @@ impl Read<'_> {
                 Err(error) => failed(word, detail, error.into()),
             },
             Err(error) => failed(word, detail, error.into()),
+        }
+    }
+
+    /// An object that is here, with what was learnt of its parts.
+    fn with_parts(&self, object: Object) -> Object {
+        match self.parts.get() {
+            Some(Parts::At(_, parts_count)) => Object { parts_count: *parts_count, ..object },
+            Some(Parts::One) | None => object,
         }
     }
 
@@ -298,16 +314,25 @@ impl Read<'_> {
         }
     }
 
+    /// What the request's conditions say of an object.
+    pub(crate) fn verdict(&self, info: &ObjectInfo) -> Verdict {
+        self.request.conditions.evaluate(info.etag.as_ref(), Some(info.last_modified), true)
+    }
+
     /// Judges conditions and range on an object of known size.
     pub(crate) fn select(&self, info: &ObjectInfo, size_bytes: u64) -> Result<Selected, BucketError> {
         let etag = info.etag.as_ref();
-        match self.request.conditions.evaluate(etag, Some(info.last_modified), true) {
+        match self.verdict(info) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(Selected::NotModified),
             Verdict::PreconditionFailed => return Err(BucketError::PreconditionFailed),
         }
         if let Some(number) = self.request.part {
-            return part(info, size_bytes, number);
+            return match self.parts.get() {
+                Some(Parts::At(range, _)) => Ok(Selected::Range(*range)),
+                None if parts::is_unknown(info) => Err(parts::unknown()),
+                Some(Parts::One) | None => part(info, size_bytes, number),
+            };
         }
         let Some(range) = self.request.range else { return Ok(Selected::Whole) };
         let allowed = self
@@ -329,6 +354,11 @@ impl Read<'_> {
     /// A key that is not here: HEAD, range or whole.
     async fn cold(&self, cold: &Cold, situation: Situation<'_>) -> Answer<Object> {
         let state = self.state();
+        if let Some(number) = self.request.part
+            && let Some(answer) = self.part_cold(cold, number, situation).await
+        {
+            return answer;
+        }
         if let Some(fill) = self.engine.running(self.bucket, &self.request.key) {
             // A running fill answers everything that is asked of its key.
             return self.read_fill(&fill, Came::Later).await;
@@ -356,16 +386,15 @@ impl Read<'_> {
 
     /// Starts or joins the fill, and reads from it. `judged`: the ETag that conditions were judged on.
     pub(crate) async fn fill(&self, cold: &Cold, judged: Option<fallthrough_object::ETag>) -> Answer<Object> {
-        match self.start(cold, judged, false) {
+        match self.start(cold, judged.clone(), false) {
             Ok((fill, came)) => self.read_fill(&fill, came).await,
-            // Who may not have it fetched is told all the same that there is nothing to fetch.
+            // What was judged is there: the origin has been asked.
             Err(BucketError::FillDenied)
-                if !self.request.head && self.bucket.settings.mode != BucketMode::Compute =>
+                if judged.is_none()
+                    && !self.request.head
+                    && self.bucket.settings.mode != BucketMode::Compute =>
             {
-                match self.ask_head(cold).await {
-                    (Err(BucketError::NoSuchKey), word) => failed(word, "absent", BucketError::NoSuchKey),
-                    (_, word) => failed(word, "refused", BucketError::FillDenied),
-                }
+                self.may_not_fill(cold).await
             }
             Err(error) => failed(CacheWord::Miss, "refused", error),
         }
@@ -464,16 +493,21 @@ pub(crate) enum Selected {
 
 /// An object of known size.
 pub(crate) fn whole(info: Arc<ObjectInfo>, body: ObjectBody) -> Object {
-    Object { size_bytes: Some(info.size_bytes), info, body }
+    let parts_count = u32::try_from(info.part_sizes.len()).ok().filter(|count| *count > 0);
+    Object { size_bytes: Some(info.size_bytes), parts_count, is_kept: true, info, body }
+}
+
+/// An object that only its origin has, and that this read leaves there.
+pub(crate) fn passing(info: Arc<ObjectInfo>, body: ObjectBody) -> Object {
+    Object { is_kept: false, ..whole(info, body) }
 }
 
 /// The bytes of a part, as the object was uploaded.
 fn part(info: &ObjectInfo, size_bytes: u64, number: u32) -> Result<Selected, BucketError> {
     let sizes = if info.part_sizes.is_empty() { &[size_bytes][..] } else { &info.part_sizes };
     let at = (number as usize).checked_sub(1).filter(|at| *at < sizes.len());
-    let at = at.ok_or(BucketError::NoSuchPart { parts: sizes.len() as u32 })?;
+    let at = at.ok_or(BucketError::NoSuchPart { parts: Some(sizes.len() as u32) })?;
     let start = sizes[..at].iter().sum();
     let range = ByteRange { start, end: start + sizes[at] };
-    // No Content-Range can say that there are no bytes.
     Ok(if range.is_empty() && size_bytes == 0 { Selected::Whole } else { Selected::Range(range) })
 }

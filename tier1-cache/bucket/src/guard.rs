@@ -192,6 +192,7 @@ impl<'a> Guard<'a> {
             request: &request,
             entry: row,
             own_trace: OnceLock::new(),
+            parts: OnceLock::new(),
             admission: Admission::ALL,
         };
         let (headed, _) = read.ask_head(&cold).await;

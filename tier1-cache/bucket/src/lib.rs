@@ -37,11 +37,13 @@ mod multipart;
 mod origins;
 mod outbox;
 mod pace;
+mod parts;
 mod pass;
 mod put;
 mod reader;
 mod scrub;
 mod standing;
+mod survivors;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -65,7 +67,7 @@ pub use fallthrough_store::{
     ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk, WriteConflict,
     WriteThrough,
 };
-pub use lifecycle::{Expiry, LifecycleTally, expiry_of};
+pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
 pub use migrate::{
     MigrationOrder, MigrationProgress, MigrationRate, MigrationRefused, MigrationStatus,

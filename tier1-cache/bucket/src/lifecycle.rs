@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAGE_BUCKETS: usize = 100;
 const DAY_MILLIS: u64 = 86_400_000;
 
-/// When an object expires, and by which rule.
+/// When an object expires or an upload is aborted, and by which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry<'a> {
     /// From then on it may be gone.
@@ -44,6 +44,16 @@ pub fn expiry_of<'a>(rules: &'a [LifecycleRule], key: &str, info: &ObjectInfo) -
         let by_age = rule.expire_days.map(|days| days_after(info.last_modified, days));
         let at = rule.expire_at.or(by_age)?;
         (rule.enabled && fits(&rule.filter, key, info)).then_some(Expiry { at, rule: &rule.id })
+    };
+    rules.iter().filter_map(due).min_by_key(|expiry| expiry.at)
+}
+
+/// When an upload of this key that began at `initiated` is aborted; `None`: never by these rules. The earliest counts.
+pub fn abort_of<'a>(rules: &'a [LifecycleRule], key: &str, initiated: Timestamp) -> Option<Expiry<'a>> {
+    let due = |rule: &'a LifecycleRule| {
+        let prefix = rule.filter.prefix.as_deref().unwrap_or_default();
+        let days = rule.abort_uploads_days.filter(|_| rule.enabled && key.starts_with(prefix))?;
+        Some(Expiry { at: days_after(initiated, days), rule: &rule.id })
     };
     rules.iter().filter_map(due).min_by_key(|expiry| expiry.at)
 }
@@ -210,13 +220,11 @@ impl Engine {
             let whole = page.len() < PAGE_ROWS;
             let now = self.inner.clock.now();
             for upload in page {
-                let late = bucket.configuration.lifecycle.iter().any(|rule| {
-                    let mine = rule.filter.prefix.as_deref().unwrap_or_default();
-                    let days = rule.abort_uploads_days.filter(|_| rule.enabled);
-                    upload.key.as_str().starts_with(mine)
-                        && days.is_some_and(|days| days_after(upload.row.initiated, days) <= now)
-                });
-                if late && self.inner.store.abort_upload(bucket.id, &upload).await? {
+                let rules = &bucket.configuration.lifecycle;
+                let due = abort_of(rules, upload.key.as_str(), upload.row.initiated);
+                if due.is_some_and(|due| due.at <= now)
+                    && self.inner.store.abort_upload(bucket.id, &upload).await?
+                {
                     tally.aborted += 1;
                 }
                 last = Some(upload);

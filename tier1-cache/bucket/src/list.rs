@@ -17,11 +17,12 @@ use fallthrough_store::{Bucket, Entry, EntryState};
 use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
-use crate::ask::ask_page;
+use crate::ask::{ask_page, out_of_order};
 use crate::behind::{Behind, Rules};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::get::answer;
+use crate::survivors::{Here, PROBES_MAX, Probe};
 
 /// Names examined for one page before it is cut short; the cursor goes on from there.
 const MAX_EXAMINED: usize = 20_000;
@@ -92,6 +93,7 @@ impl Engine {
             scan_rows: 0,
             items: Vec::new(),
             count: 0,
+            probes: 0,
             trace: caller
                 .and_then(|caller| caller.trace)
                 .unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
@@ -130,6 +132,8 @@ struct Merge<'a> {
     scan_rows: usize,
     items: Vec<ListItem>,
     count: usize,
+    /// Common prefixes that the shadows were asked about.
+    probes: usize,
     /// One trace for all pages that the shadow is asked for.
     trace: TraceParent,
 }
@@ -194,10 +198,7 @@ impl Merge<'_> {
 
     /// The common prefix that `name` collapses into.
     fn prefix_of<'n>(&self, name: &'n str) -> Option<&'n str> {
-        let delimiter = self.request.delimiter.as_deref().filter(|d| !d.is_empty())?;
-        let rest = name.strip_prefix(self.request.prefix.as_str())?;
-        let at = rest.find(delimiter)?;
-        Some(&name[..self.request.prefix.len() + at + delimiter.len()])
+        collapsed(name, &self.request.prefix, self.request.delimiter.as_deref())
     }
 
     fn is_done(&self, name: &str) -> bool {
@@ -324,7 +325,7 @@ impl Merge<'_> {
             let (theirs, bound) = self.shadow_pages(rules).await?;
             let ends_with_prefix =
                 matches!(theirs.last(), Some(Theirs::Prefix(last)) if Some(last) == bound.as_ref());
-            if self.merge(theirs, bound.as_deref()).await? == Stopped::Full {
+            if self.merge(rules, theirs, bound.as_deref()).await? == Stopped::Full {
                 return Ok(true);
             }
             let Some(bound) = bound else { return Ok(false) };
@@ -341,7 +342,12 @@ impl Merge<'_> {
     }
 
     /// Merges one page of the shadow (complete up to `bound`) with what is here up to `bound`.
-    async fn merge(&mut self, theirs: Vec<Theirs>, bound: Option<&str>) -> Result<Stopped, BucketError> {
+    async fn merge(
+        &mut self,
+        rules: &Rules,
+        theirs: Vec<Theirs>,
+        bound: Option<&str>,
+    ) -> Result<Stopped, BucketError> {
         let mut theirs = VecDeque::from(theirs);
         loop {
             let mut scan = self.scan().await?;
@@ -349,8 +355,9 @@ impl Merge<'_> {
             // What this read covers; the shadow's names after it wait for the next read.
             let last = scan.last.take();
             let covered = last.as_deref();
-            let mut ours =
-                scan.rows.iter().filter(|(key, _)| bound.is_none_or(|b| key.as_str() <= b)).peekable();
+            // Rows come in order.
+            let within = scan.rows.partition_point(|(key, _)| bound.is_none_or(|b| key.as_str() <= b));
+            let mut ours = scan.rows[..within].iter().peekable();
             loop {
                 let their_name =
                     theirs.front().map(Theirs::name).filter(|name| covered.is_none_or(|c| *name <= c));
@@ -380,7 +387,12 @@ impl Merge<'_> {
                         (Some((key, entry)), _) => self.show_local(key, entry),
                         (None, Some(Theirs::Prefix(prefix))) => {
                             let prefix = prefix.clone();
-                            self.show_prefix(&prefix);
+                            if self.survives(rules, &prefix, ours.peek().copied()).await {
+                                self.show_prefix(&prefix);
+                            } else {
+                                // All that is under it is done, shown or not.
+                                self.skip = Some(prefix);
+                            }
                         }
                         (None, Some(Theirs::Object(object, key))) => {
                             let object = ListItem::Object {
@@ -413,6 +425,39 @@ impl Merge<'_> {
         }
     }
 
+    /// Whether a common prefix that a shadow has is to be shown. `next`: the first row from it on, if it was read.
+    async fn survives(&mut self, rules: &Rules, prefix: &str, next: Option<&(Key, Entry)>) -> bool {
+        if self.probes >= PROBES_MAX {
+            return true;
+        }
+        let client = self.client();
+        let query = self.asked_as();
+        let (engine, bucket) = (self.engine, self.bucket);
+        let probe = Probe { engine, bucket, rules, prefix, client: &client, query: &query };
+        match probe.here(next).await {
+            Here::Shows => true,
+            Here::Deleted(deleted) => {
+                self.probes += 1;
+                probe.survives(&deleted).await
+            }
+        }
+    }
+
+    fn client(&self) -> Arc<str> {
+        self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone())
+    }
+
+    /// A query without names.
+    fn asked_as(&self) -> ListQuery {
+        ListQuery {
+            timeout: self.engine.inner.options.client_wait,
+            hops: self.caller.map_or(0, |caller| caller.hops),
+            request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
+            trace: Some(self.trace),
+            ..ListQuery::default()
+        }
+    }
+
     /// What the shadows list after what was examined, in order, and the name up to which it is complete (`None`: to the
     /// end). All of them have to answer.
     async fn shadow_pages(&self, rules: &Rules) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
@@ -440,8 +485,7 @@ impl Merge<'_> {
         behind: &Behind,
     ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
         let Some(query) = self.query(behind) else { return Ok((Vec::new(), None)) };
-        let client = self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone());
-        let page = ask_page(self.engine, behind, query, &client).await?;
+        let page = ask_page(self.engine, behind, query, &self.client()).await?;
         let (mut names, bound) = ordered(page, behind, self)?;
         names.retain(|theirs| match theirs {
             Theirs::Object(_, key) => !rules.takes_before(behind, key),
@@ -476,12 +520,16 @@ impl Merge<'_> {
             // At least two: after a common prefix the first name is that prefix again at some providers.
             max_keys: (self.request.max_keys - self.items.len().min(self.request.max_keys) + 1)
                 .clamp(2, 1000),
-            timeout: self.engine.inner.options.client_wait,
-            hops: self.caller.map_or(0, |caller| caller.hops),
-            request_id: self.caller.map_or_else(String::new, |caller| caller.request_id.to_string()),
-            trace: Some(self.trace),
+            ..self.asked_as()
         })
     }
+}
+
+/// The common prefix that `name` collapses into, in a list of what begins with `prefix`.
+pub(crate) fn collapsed<'n>(name: &'n str, prefix: &str, delimiter: Option<&str>) -> Option<&'n str> {
+    let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
+    let at = name.strip_prefix(prefix)?.find(delimiter)?;
+    Some(&name[..prefix.len() + at + delimiter.len()])
 }
 
 /// The shadow's page under our names, in order, and the name up to which it is complete (`None`: to the end).
@@ -490,12 +538,8 @@ fn ordered(
     behind: &Behind,
     merge: &Merge<'_>,
 ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
-    let malformed = || BucketError::OriginFailing {
-        reason: "its list is out of order".to_owned(),
-        retry_after: std::time::Duration::from_secs(1),
-    };
     let named =
-        |name: &str| behind.rule.renaming().and_then(|renaming| renaming.ours(name)).ok_or_else(malformed);
+        |name: &str| behind.rule.renaming().and_then(|renaming| renaming.ours(name)).ok_or_else(out_of_order);
     let mut names = Vec::with_capacity(page.objects.len() + page.prefixes.len());
     for object in page.objects {
         // A name that is no key here (empty, after the rewrite) cannot be asked for, so it is not shown.
@@ -516,7 +560,7 @@ fn ordered(
         // A page that says "more" and does not go forward would be asked for for ever.
         match &last {
             Some(last) if *last > merge.examined => {}
-            Some(_) | None => return Err(malformed()),
+            Some(_) | None => return Err(out_of_order()),
         }
         return Ok((names, last));
     }

@@ -7,7 +7,7 @@ use fallthrough_store::{Bucket, Upload, UploadId};
 
 use crate::api::BucketError;
 use crate::engine::Engine;
-use crate::list::{JUMP_ROWS, LAST, SCAN_ROWS};
+use crate::list::{JUMP_ROWS, LAST, SCAN_ROWS, collapsed};
 
 /// A page of uploads that is asked for.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +43,7 @@ pub struct UploadsPage {
 impl UploadsRequest {
     /// The common prefix that `key` collapses into.
     fn prefix_of<'k>(&self, key: &'k str) -> Option<&'k str> {
-        let delimiter = self.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
-        let rest = key.strip_prefix(self.prefix.as_str())?;
-        let at = rest.find(delimiter)?;
-        Some(&key[..self.prefix.len() + at + delimiter.len()])
+        collapsed(key, &self.prefix, self.delimiter.as_deref())
     }
 }
 

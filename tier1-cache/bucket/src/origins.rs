@@ -173,10 +173,10 @@ impl OriginGate {
         self.show(line);
     }
 
-    fn leave(&self, ticket: Ticket, client: &Arc<str>) {
+    fn leave(&self, ticket: Ticket) {
         let mut line = self.line();
         let waited = line.wakers.remove(&ticket).is_some();
-        let left = line.admission.leave(ticket, client);
+        let left = line.admission.leave(ticket);
         self.show(&line);
         drop(line);
         if !left && !waited {
@@ -295,7 +295,7 @@ impl Entrance {
 impl Drop for Entrance {
     fn drop(&mut self) {
         if !self.taken {
-            self.gate.leave(self.ticket, &self.client);
+            self.gate.leave(self.ticket);
         }
     }
 }

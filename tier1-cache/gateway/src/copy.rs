@@ -17,8 +17,9 @@ use futures::StreamExt as _;
 use crate::access::{Allowed, Denied, Place, Reach, decide};
 use crate::document;
 use crate::exchange::{Exchange, refusal_in};
+use crate::get::write_expiry;
 use crate::given::given_by_request;
-use crate::multipart::{own_upload, part_number, upload_id};
+use crate::multipart::{own_upload, part_number, upload_id, wanted_algorithm};
 use crate::operation::Need;
 use crate::put::{check_storage_class, refuse_encryption};
 use crate::refusal::Refusal;
@@ -42,7 +43,13 @@ struct Readable<'a> {
 impl Readable<'_> {
     /// What is told of the source to who may not have all of its bucket.
     fn refusal(&self, exchange: &Exchange<'_>, error: BucketError) -> Refusal {
-        refusal_in(exchange.sender, &self.source.bucket, self.reach, error).0
+        // With If-Match, what is missing may be at the copy's own key.
+        let of_source = matches!(error, BucketError::NoSuchKey) && exchange.header("if-match").is_none();
+        let mut refusal = refusal_in(exchange.sender, &self.source.bucket, self.reach, error).0;
+        if of_source && refusal.error.code == S3Code::NoSuchKey {
+            refusal.error.extra.push(("Key", self.source.key.as_str().to_owned()));
+        }
+        refusal
     }
 
     /// Calls with what the engine must ask of the source before it is copied.
@@ -114,13 +121,16 @@ pub(crate) async fn object(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     };
     let tags = replaces_tags.then(|| attributes.tags.clone());
     let conditions = WriteConditions::from_headers(&exchange.parts.headers)?;
-    let request = CopyRequest { source, key: key.clone(), meta, tags, attributes, conditions };
+    let checksum = wanted_algorithm(exchange)?;
+    let request = CopyRequest { source, key: key.clone(), meta, tags, checksum, attributes, conditions };
     let copy = async |admission: Admission<'_>| {
         Box::pin(engine.copy(bucket, &readable.caller, request, admission)).await
     };
     let info = readable.admitted(copy).await.map_err(|error| readable.refusal(exchange, error))?;
     let etag = info.etag.as_ref().ok_or(S3Code::InternalError)?;
-    Ok(document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums)))
+    let mut answer = document::xml(copied("CopyObjectResult", etag, info.last_modified, &info.checksums));
+    write_expiry(exchange, &info, answer.response.headers_mut());
+    Ok(answer)
 }
 
 /// Whether a directive says REPLACE.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use fallthrough_bucket::{Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo, expiry_of};
-use fallthrough_object::ByteRange;
+use fallthrough_bucket::{
+    Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo, abort_of, expiry_of,
+};
+use fallthrough_object::{ByteRange, Timestamp};
 use fallthrough_wire::conditions::{Conditions, IfRange};
 use fallthrough_wire::date::format_http;
 use fallthrough_wire::digest::{checksum_header_name, format_checksum, write_checksum_headers};
@@ -119,7 +121,7 @@ fn overrides(exchange: &Exchange<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, 
 }
 
 fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> Response<Outgoing> {
-    let Object { info, size_bytes, body } = object;
+    let Object { info, size_bytes, parts_count, is_kept, body } = object;
     let (status, range, body) = match body {
         ObjectBody::Whole(body) => (StatusCode::OK, None, Some(body)),
         ObjectBody::Range(range, body) => (StatusCode::PARTIAL_CONTENT, Some(range), Some(body)),
@@ -128,6 +130,9 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         ObjectBody::NotModified => (StatusCode::NOT_MODIFIED, None, None),
     };
     let len = range.map(|range| range.len()).or(size_bytes);
+    // No Content-Range can say that there are no bytes.
+    let is_empty_part = range.is_some_and(|range| range.is_empty());
+    let (status, shown) = if is_empty_part { (StatusCode::OK, None) } else { (status, range) };
     let outgoing = body.map_or_else(Outgoing::empty, |body| Outgoing::object(body, len, blocks));
     let mut response = Response::new(outgoing);
     *response.status_mut() = status;
@@ -143,15 +148,17 @@ fn respond(exchange: &Exchange<'_>, object: Object, blocks: &Arc<BlockPool>) -> 
         if let Some(len) = len {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
         }
-        write_expiry(exchange, &info, headers);
+        if is_kept {
+            write_expiry(exchange, &info, headers);
+        }
     }
-    if let Some(range) = range {
+    if let Some(range) = shown {
         insert(headers, CONTENT_RANGE, content_range(range, size_bytes));
     }
     let shows_checksums =
         exchange.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
-    if exchange.query.has("partNumber") && !info.part_sizes.is_empty() {
-        headers.insert("x-amz-mp-parts-count", HeaderValue::from(info.part_sizes.len()));
+    if let Some(parts_count) = parts_count.filter(|_| exchange.query.has("partNumber")) {
+        headers.insert("x-amz-mp-parts-count", HeaderValue::from(parts_count));
         if shows_checksums {
             describe_part(exchange, &info, headers);
         }
@@ -201,6 +208,16 @@ pub(crate) fn write_expiry(exchange: &Exchange<'_>, info: &ObjectInfo, headers: 
         let (at, rule) = (format_http(expiry.at), encode_query(expiry.rule));
         let name = HeaderName::from_static("x-amz-expiration");
         insert(headers, name, format!("expiry-date=\"{at}\", rule-id=\"{rule}\""));
+    }
+}
+
+/// `x-amz-abort-date` and `x-amz-abort-rule-id`: when a lifecycle rule will abort the upload, and which.
+pub(crate) fn write_abort(exchange: &Exchange<'_>, initiated: Timestamp, headers: &mut HeaderMap) {
+    let Some(bucket) = &exchange.bucket else { return };
+    let Address::Object(_, key) = exchange.address else { return };
+    if let Some(due) = abort_of(&bucket.configuration.lifecycle, key.as_str(), initiated) {
+        insert(headers, HeaderName::from_static("x-amz-abort-date"), format_http(due.at));
+        insert(headers, HeaderName::from_static("x-amz-abort-rule-id"), encode_query(due.rule));
     }
 }
 

@@ -25,6 +25,13 @@ const AFTER_PREFIX: char = 'p';
 /// Answers one page.
 pub(crate) async fn objects(exchange: &Exchange<'_>, engine: &Engine) -> Result<Reported, Refusal> {
     let version_2 = exchange.operation == Operation::ListObjectsV2;
+    if let Some(other) = exchange.query.get("list-type").filter(|_| !version_2) {
+        let message = "The only value of list-type is 2.";
+        return Err(S3Error::with_message(S3Code::InvalidArgument, message)
+            .and("ArgumentName", "list-type")
+            .and("ArgumentValue", other)
+            .into());
+    }
     let asked = Asked::read(exchange.query, version_2)?;
     let (report, page) = fetch(exchange, engine, &asked).await?;
     let page = shown(exchange, engine, &asked, page).await?;

@@ -6,6 +6,7 @@ use fallthrough_wire::{S3Code, S3Error};
 
 use crate::document;
 use crate::exchange::Exchange;
+use crate::get::write_abort;
 use crate::list::url_encoded;
 use crate::multipart::{own_upload, type_name, upload_id};
 use crate::people::People;
@@ -74,7 +75,9 @@ pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
             })
             .collect(),
     };
-    Ok(document::xml(page.to_xml()))
+    let mut answer = document::xml(page.to_xml());
+    write_abort(exchange, upload.row.initiated, answer.response.headers_mut());
+    Ok(answer)
 }
 
 /// A page of the uploads of a bucket.

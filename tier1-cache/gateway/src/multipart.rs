@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 
 use crate::document;
 use crate::exchange::Exchange;
+use crate::get::{write_abort, write_expiry};
 use crate::given::given_by_request;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
@@ -47,8 +48,13 @@ pub(crate) async fn create(exchange: &Exchange<'_>, engine: &Engine) -> Result<R
     };
     let bucket = exchange.bucket()?;
     let id = engine.create_upload(bucket, request).await?;
+    // It may be gone already, which is no reason to hide that it began.
+    let begun = engine.upload(bucket, exchange.key()?, id).await.ok();
     let mut response =
         document::xml(initiated(bucket.name.as_str(), exchange.key()?.as_str(), &id.to_string()));
+    if let Some(begun) = begun {
+        write_abort(exchange, begun.row.initiated, response.response.headers_mut());
+    }
     if let Some(algorithm) = checksum {
         let headers = response.response.headers_mut();
         headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(algorithm.as_str()));
@@ -62,10 +68,24 @@ pub(crate) fn type_name(of_whole: bool) -> &'static str {
     if of_whole { "FULL_OBJECT" } else { "COMPOSITE" }
 }
 
+/// The algorithm that `x-amz-checksum-algorithm` asks for.
+pub(crate) fn wanted_algorithm(exchange: &Exchange<'_>) -> Result<Option<ChecksumAlgorithm>, S3Error> {
+    let Some(name) = exchange.header(CHECKSUM_ALGORITHM.as_str()) else { return Ok(None) };
+    let algorithm =
+        ChecksumAlgorithm::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name));
+    algorithm.map(Some).ok_or_else(|| {
+        S3Error::with_message(
+            S3Code::InvalidRequest,
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+             [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+        )
+    })
+}
+
 /// The checksum that the object shall have, and whether it shall cover the whole.
 fn wanted_checksum(exchange: &Exchange<'_>) -> Result<(Option<ChecksumAlgorithm>, bool), S3Error> {
     let kind = exchange.header(CHECKSUM_TYPE.as_str());
-    let Some(name) = exchange.header(CHECKSUM_ALGORITHM.as_str()) else {
+    let Some(algorithm) = wanted_algorithm(exchange)? else {
         return match kind {
             None => Ok((None, false)),
             Some(_) => Err(S3Error::with_message(
@@ -74,15 +94,6 @@ fn wanted_checksum(exchange: &Exchange<'_>) -> Result<(Option<ChecksumAlgorithm>
             )),
         };
     };
-    let algorithm =
-        ChecksumAlgorithm::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name));
-    let algorithm = algorithm.ok_or_else(|| {
-        S3Error::with_message(
-            S3Code::InvalidRequest,
-            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-             [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-        )
-    })?;
     let of_whole = match kind {
         None => algorithm == ChecksumAlgorithm::Crc64Nvme,
         Some(kind) if kind.eq_ignore_ascii_case("FULL_OBJECT") && can_combine(algorithm) => true,
@@ -246,6 +257,7 @@ pub(crate) async fn complete(
     let mut response =
         document::xml(completed(&location, bucket.name.as_str(), key.as_str(), &etag, &info.checksums));
     write_checksum_headers(&info.checksums, response.response.headers_mut());
+    write_expiry(exchange, &info, response.response.headers_mut());
     Ok(response)
 }
 

@@ -1,7 +1,7 @@
 //! GetObjectAttributes.
 
-use fallthrough_bucket::{Engine, ObjectInfo};
-use fallthrough_object::{Checksum, ChecksumKind};
+use fallthrough_bucket::{Admission, Engine, GetRequest, ObjectInfo};
+use fallthrough_object::{Checksum, ChecksumKind, ETag};
 use fallthrough_wire::date::format_http;
 use fallthrough_wire::xml::{AttributesPart, ObjectAttributes};
 use fallthrough_wire::{S3Code, S3Error};
@@ -50,11 +50,12 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
     );
     let info = read_info(exchange, engine).await?;
     let has = |what| wanted.contains(&what);
+    let parts_count =
+        if has(Wanted::ObjectParts) { parts_count(exchange, engine, &info).await? } else { None };
     let attributes = ObjectAttributes {
         etag: info.etag.clone().filter(|_| has(Wanted::ETag)),
         checksums: if has(Wanted::Checksum) { info.checksums.clone() } else { Vec::new() },
-        parts_count: (has(Wanted::ObjectParts) && !info.part_sizes.is_empty())
-            .then_some(info.part_sizes.len()),
+        parts_count,
         marker,
         max_parts,
         parts: if has(Wanted::ObjectParts) { parts(&info, marker, max_parts) } else { Vec::new() },
@@ -66,6 +67,29 @@ pub(crate) async fn of_object(exchange: &Exchange<'_>, engine: &Engine) -> Resul
         response.response.headers_mut().insert(LAST_MODIFIED, value);
     }
     Ok(response)
+}
+
+/// How many parts the object was uploaded in; a provider is asked where only it knows. The sizes of the parts are not
+/// learnt by that: as for objects without checksums of their parts at S3, there is only their number.
+async fn parts_count(
+    exchange: &Exchange<'_>,
+    engine: &Engine,
+    info: &ObjectInfo,
+) -> Result<Option<usize>, Refusal> {
+    if !info.part_sizes.is_empty() {
+        return Ok(Some(info.part_sizes.len()));
+    }
+    if !info.etag.as_ref().is_some_and(ETag::is_of_parts) {
+        return Ok(None);
+    }
+    let request = GetRequest { head: true, part: Some(1), ..GetRequest::of(exchange.key()?.clone()) };
+    let bucket = exchange.bucket()?;
+    let read = async |admission: Admission<'_>| {
+        engine.get_admitted(bucket, &exchange.caller, request, admission).await
+    };
+    let found = exchange.admitted(read).await?.result;
+    let object = found.map_err(|error| exchange.refusal(error).0)?;
+    Ok(object.parts_count.map(|count| count as usize))
 }
 
 fn wanted(exchange: &Exchange<'_>) -> Result<Vec<Wanted>, S3Error> {

@@ -227,12 +227,9 @@ const BUCKET_LISTED: &[(&str, [Operation; 3])] = &[
     ),
 ];
 
-/// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`].
+/// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`] and
+/// [`BUCKET_LISTED`].
 const BUCKET_OTHERS: &[&str] = &[
-    "analytics",
-    "inventory",
-    "intelligent-tiering",
-    "metrics",
     "metadataTable",
     "metadataConfiguration",
     "metadataInventoryTable",
@@ -271,8 +268,11 @@ const ONCE: [&str; 4] = ["versionId", "uploadId", "partNumber", "id"];
 /// Whether this request would change something else than its parameter is of: an object where that is a bucket's, or a
 /// bucket where it is an object's.
 fn is_misplaced(query: &Query, on_bucket: bool) -> bool {
-    let of_buckets =
-        |name: &str| BUCKET_READS.iter().any(|(read, _)| *read == name) || BUCKET_OTHERS.contains(&name);
+    let of_buckets = |name: &str| {
+        BUCKET_READS.iter().any(|(read, _)| *read == name)
+            || BUCKET_LISTED.iter().any(|(listed, _)| *listed == name)
+            || BUCKET_OTHERS.contains(&name)
+    };
     let of_objects = |name: &str| {
         OBJECT_READS.iter().any(|(read, _)| *read == name)
             || OBJECT_OTHERS.contains(&name)
@@ -329,11 +329,14 @@ impl Operation {
             Address::Bucket(_) => {
                 let selected = selected(BUCKET_READS, BUCKET_OTHERS);
                 let listed = BUCKET_LISTED.iter().find(|(name, _)| query.has(name)).map(|(_, of)| *of);
-                match (*method == Method::DELETE, query.has("id"), listed) {
-                    (false, false, Some([list, ..])) if *method == Method::GET => return Ok(list),
-                    (false, true, Some([_, get, _])) if *method == Method::GET => return Ok(get),
-                    (true, true, Some([.., delete])) => return Ok(delete),
-                    _ => {}
+                if let Some([list, get, delete]) = listed {
+                    match (method.as_str(), query.has("id")) {
+                        ("GET", false) => return Ok(list),
+                        ("GET", true) => return Ok(get),
+                        ("DELETE", true) => return Ok(delete),
+                        ("PUT" | "POST" | "DELETE", _) => return Ok(Self::Unsupported),
+                        _ => {}
+                    }
                 }
                 match *method {
                     Method::HEAD => Ok(Self::HeadBucket),

@@ -164,8 +164,12 @@ fn answer(error: BucketError) -> S3Error {
         BucketError::Conflict => S3Error::new(S3Code::ConditionalRequestConflict),
         BucketError::NoSuchUpload => S3Error::new(S3Code::NoSuchUpload),
         BucketError::NoSuchPart { parts } => {
-            S3Error::with_message(S3Code::InvalidPart, "The requested partnumber is not satisfiable")
-                .and("ActualPartCount", parts.to_string())
+            let error =
+                S3Error::with_message(S3Code::InvalidPart, "The requested partnumber is not satisfiable");
+            match parts {
+                Some(parts) => error.and("ActualPartCount", parts.to_string()),
+                None => error,
+            }
         }
         BucketError::InvalidPart { number } => {
             S3Error::new(S3Code::InvalidPart).and("PartNumber", number.to_string())

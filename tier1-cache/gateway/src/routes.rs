@@ -34,6 +34,8 @@ pub(crate) struct Site {
     /// What the path says beyond that; empty or with a slash at its end for a folder.
     pub(crate) rest: String,
     pub(crate) clean_urls: bool,
+    /// The route's own path without the slash at its end.
+    pub(crate) is_folder: bool,
 }
 
 /// All routes, and the domains under which every public bucket is a website.
@@ -63,15 +65,20 @@ impl Sites {
         let mut of_host = routes.iter().filter(|route| route.host.eq_ignore_ascii_case(name)).peekable();
         if of_host.peek().is_some() {
             let path = decode(path)?;
+            let of_host: Vec<_> = of_host.collect();
+            let folder = of_host.iter().find(|route| route.path.strip_suffix('/') == Some(&path));
             let route = of_host
+                .iter()
                 .filter(|route| path.starts_with(route.path.as_str()))
                 .max_by_key(|route| route.path.len());
-            let Some(route) = route else { return Err(S3Code::NoSuchKey.into()) };
+            let Some(route) = route.or(folder) else { return Err(S3Code::NoSuchKey.into()) };
+            let rest = path.strip_prefix(route.path.as_str());
             return Ok(Some(Site {
                 bucket: route.bucket.clone(),
                 prefix: route.prefix.clone(),
-                rest: path[route.path.len()..].to_owned(),
+                rest: rest.unwrap_or_default().to_owned(),
                 clean_urls: route.clean_urls,
+                is_folder: rest.is_none(),
             }));
         }
         let Some(bucket) = self.websites.bucket_of(host) else { return Ok(None) };
@@ -80,7 +87,7 @@ impl Sites {
         })?;
         let path = decode(path)?;
         let rest = path.strip_prefix('/').ok_or(S3Code::InvalidUri)?.to_owned();
-        Ok(Some(Site { bucket, prefix: String::new(), rest, clean_urls: false }))
+        Ok(Some(Site { bucket, prefix: String::new(), rest, clean_urls: false, is_folder: false }))
     }
 }
 
@@ -114,6 +121,8 @@ mod tests {
             ("img.example.org", "/%zz", Err(S3Code::InvalidUri)),
             ("only.example.org", "/a%20b/k", Ok(Some(("images", "x", "k")))),
             ("only.example.org", "/k", Err(S3Code::NoSuchKey)),
+            ("only.example.org", "/a%20b", Ok(Some(("images", "x", "")))),
+            ("only.example.org", "/a", Err(S3Code::NoSuchKey)),
             ("x.img.example.org", "/k", none),
             ("photos.web.example.com", "/a/", Ok(Some(("photos", "", "a/")))),
             ("a.b.s3-website.localhost:9900", "/k", Ok(Some(("a.b", "", "k")))),

@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fallthrough_bucket::{Bucket, BucketError, BucketSettings, Caller, Engine, NewBucket};
-use fallthrough_object::{Acl, BucketConfiguration, BucketName, Key};
+use fallthrough_object::{Acl, BucketConfiguration, BucketName, Key, Tag};
 use fallthrough_wire::conditions::WriteConditions;
+use fallthrough_wire::tags::{BUCKET_TAGS_MAX, check as check_tags};
 use fallthrough_wire::uri::{encode_path, encode_query};
-use fallthrough_wire::xml::parse_error_document;
+use fallthrough_wire::xml::{parse_error_document, parse_new_bucket_tags};
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Uri};
@@ -68,6 +69,9 @@ impl S3sFront {
         if exchange.operation == Operation::CreateBucket {
             let owner = exchange.sender.account().ok_or_else(Refusal::denied)?;
             let owners = Owners { owner, bucket_owner: None };
+            check_ownership(exchange)?;
+            ticket.tags = parse_new_bucket_tags(&body).map_err(S3Error::from)?;
+            check_tags(&ticket.tags, BUCKET_TAGS_MAX)?;
             ticket.acl = acl_of_request(&exchange.parts.headers, owners, &self.engine).await?;
         }
         let request = rewrite(exchange, &ticket, body)?;
@@ -84,6 +88,23 @@ impl S3sFront {
         }
         parts.headers.remove(CONTENT_LENGTH);
         Ok(http::Response::from_parts(parts, Outgoing::bytes(body)).into())
+    }
+}
+
+/// Who owns what others write is not to be chosen: whoever writes it, unless they give it to the bucket's owner.
+fn check_ownership(exchange: &Exchange<'_>) -> Result<(), S3Error> {
+    let name = "x-amz-object-ownership";
+    match exchange.header(name) {
+        None | Some("ObjectWriter") => Ok(()),
+        Some("BucketOwnerEnforced" | "BucketOwnerPreferred") => {
+            let message = "Only the object ownership ObjectWriter is offered.";
+            Err(S3Error::with_message(S3Code::NotImplemented, message).and("Header", name))
+        }
+        Some(text) => {
+            Err(S3Error::with_message(S3Code::InvalidArgument, "Invalid x-amz-object-ownership header")
+                .and("ArgumentName", name)
+                .and("ArgumentValue", text))
+        }
     }
 }
 
@@ -108,6 +129,8 @@ struct Ticket {
     key: Option<Key>,
     /// The ACL of a bucket that is to be created.
     acl: Option<Acl>,
+    /// Its tags.
+    tags: Vec<Tag>,
     /// Why it was not done, in our own words.
     refused: Arc<Mutex<Option<Refusal>>>,
 }
@@ -128,6 +151,7 @@ impl Ticket {
                 Address::Service | Address::Bucket(_) => None,
             },
             acl: None,
+            tags: Vec::new(),
             refused: Arc::default(),
         }
     }
@@ -312,7 +336,11 @@ impl S3 for Operations {
         }
         let name = ticket.name.as_ref().ok_or_else(internal)?;
         let owner = ticket.principal()?.account.clone();
-        let configuration = BucketConfiguration { acl: ticket.acl.clone(), ..BucketConfiguration::default() };
+        let configuration = BucketConfiguration {
+            acl: ticket.acl.clone(),
+            tags: ticket.tags.clone(),
+            ..BucketConfiguration::default()
+        };
         let settings = BucketSettings { owner: owner.clone(), ..BucketSettings::default() };
         match self.engine.create_configured_bucket(name, settings, configuration).await {
             Ok(NewBucket::Created(_)) => {}
@@ -347,7 +375,16 @@ impl S3 for Operations {
             return Err(ticket.refuse(BucketError::Managed));
         }
         let deleted = self.engine.delete_bucket(&bucket.name).await;
-        deleted.map_err(|error| ticket.refuse(error))?;
+        if let Err(error) = deleted {
+            return Err(match error {
+                // Another request deletes it: it has, or it is about to.
+                BucketError::Conflict => match self.engine.bucket(&bucket.name).await {
+                    Err(gone @ BucketError::NoSuchBucket(_)) => ticket.refuse(gone),
+                    Ok(_) | Err(_) => ticket.refuse(S3Code::OperationAborted),
+                },
+                error => ticket.refuse(error),
+            });
+        }
         let mut response = S3Response::new(dto::DeleteBucketOutput {});
         response.status = Some(http::StatusCode::NO_CONTENT);
         Ok(response)

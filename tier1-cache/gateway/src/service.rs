@@ -637,7 +637,8 @@ fn tell_more(parts: &Parts, seen: &Seen, error: &mut S3Error) {
         "x-amz-copy-source-If-Modified-Since",
     ];
     let more = match error.code {
-        S3Code::NoSuchKey => {
+        // Of a copy it is the source's.
+        S3Code::NoSuchKey if error.extra.iter().all(|(name, _)| *name != "Key") => {
             let mut path = seen.resource.splitn(3, '/').skip(2);
             path.next().map(|key| ("Key", key.to_owned()))
         }

@@ -42,6 +42,9 @@ pub(crate) async fn serve(
         let target = exchange.parts.uri.path_and_query().map_or("/", |target| target.as_str());
         return moved(StatusCode::MOVED_PERMANENTLY, &format!("{protocol}://{}{target}", to.host));
     }
+    if site.is_folder {
+        return moved(StatusCode::FOUND, &format!("{}/", exchange.parts.uri.path()));
+    }
     let reader = Reader { exchange, engine, blocks };
     let index = website.and_then(|website| website.index.as_deref());
     let asked = [site.prefix.as_str(), &site.rest].concat();
@@ -53,7 +56,7 @@ pub(crate) async fn serve(
     };
     if refusal.error.code == S3Code::NoSuchKey && !is_folder {
         let last = name.rsplit('/').next().unwrap_or_default();
-        if site.clean_urls && !last.contains('.') {
+        if site.clean_urls && !has_extension(last) {
             match reader.read(&format!("{name}.html")).await {
                 Err(other) if other.error.code == S3Code::NoSuchKey => {}
                 found => return found,
@@ -136,6 +139,13 @@ impl Reader<'_> {
         })?;
         Ok(Address::Object(self.exchange.bucket()?.name.clone(), key))
     }
+}
+
+/// Whether a name ends as files do: `.html`, `.mp3`. A version such as `v1.2` is no such end.
+fn has_extension(name: &str) -> bool {
+    let Some((_, end)) = name.rsplit_once('.') else { return false };
+    let is_version = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
+    !is_version
 }
 
 fn moved(status: StatusCode, to: &str) -> Result<Reported, Refusal> {

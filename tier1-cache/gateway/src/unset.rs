@@ -2,7 +2,7 @@
 //!
 //! Tools ask for these as a matter of course, and a 501 would stop them.
 
-use fallthrough_bucket::{Bucket, Engine, GetRequest};
+use fallthrough_bucket::{Bucket, Engine, GetRequest, PublicAccess};
 use fallthrough_object::Grantee;
 use fallthrough_wire::xml::write::XmlWriter;
 use fallthrough_wire::{S3Code, S3Error};
@@ -23,10 +23,11 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
         Operation::GetBucketOwnershipControls => S3Code::OwnershipControlsNotFound,
         Operation::GetObjectLockConfiguration => S3Code::ObjectLockConfigurationNotFound,
         Operation::GetBucketPolicyStatus => {
-            let public = bucket.configuration.acl.as_ref().is_some_and(|acl| {
+            let by_file = bucket.settings.public != PublicAccess::None;
+            let by_acl = bucket.configuration.acl.as_ref().is_some_and(|acl| {
                 acl.grants.iter().any(|grant| !matches!(grant.grantee, Grantee::Account(_)))
             });
-            return Some(Ok(filled("PolicyStatus", |xml| xml.flag("IsPublic", public))));
+            return Some(Ok(filled("PolicyStatus", |xml| xml.flag("IsPublic", by_file || by_acl))));
         }
         Operation::GetBucketAnalyticsConfiguration
         | Operation::GetBucketIntelligentTieringConfiguration

@@ -121,6 +121,12 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Decimal digits alone: `str::parse` would take a sign, which HTTP's numbers never have.
+/// `x-amz-mp-parts-count`: how many parts an object was uploaded in.
+pub(crate) fn parts_count(headers: &HeaderMap) -> Option<u32> {
+    let name = HeaderName::from_static("x-amz-mp-parts-count");
+    lenient(headers, &name).and_then(number).and_then(|count| count.try_into().ok())
+}
+
 fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
 }

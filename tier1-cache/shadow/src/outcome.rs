@@ -56,6 +56,8 @@ pub struct Found {
     pub size_bytes: Option<u64>,
     /// The part that this answer carries, of a 206; `None` for the whole.
     pub range: Option<ByteRange>,
+    /// How many parts it was uploaded in, of an answer that says so.
+    pub parts_count: Option<u32>,
     /// Content headers and user metadata.
     pub meta: Meta,
     /// What to verify.
@@ -95,7 +97,7 @@ pub enum Outcome {
     Invalid,
     /// 412: the object is no longer the one that was asked for.
     Changed,
-    /// 416 with the size, if it was given.
+    /// 416 with the size, if it was given; or an S3 provider's word that there is no such part.
     RangeNotSatisfiable {
         /// Size of the object in bytes.
         size_bytes: Option<u64>,
@@ -129,8 +131,10 @@ pub enum Outcome {
 /// What [`Outcome::of`] needs to know of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
-    /// A range was asked for.
+    /// A range or a part was asked for.
     pub range: bool,
+    /// A part was asked for.
+    pub part: bool,
     /// A condition was sent.
     pub conditional: bool,
     /// The method was HEAD.

@@ -78,6 +78,7 @@ fn object(
         last_modified: headers::last_modified(&map),
         size_bytes,
         range,
+        parts_count: headers::parts_count(&map),
         meta,
         expected,
         freshness: headers::freshness(&map, now),
@@ -105,6 +106,9 @@ async fn refusal(answer: RawAnswer, asked: Asked, dialect: Dialect, now: Timesta
             }
             let region = map.get("x-amz-bucket-region").and_then(|v| v.to_str().ok()).map(str::to_owned);
             said.region = region.filter(|r| r.len() <= 64).or(said.region);
+            if asked.part && status == StatusCode::BAD_REQUEST && names_no_part(&said, asked) {
+                return Outcome::RangeNotSatisfiable { size_bytes: None };
+            }
             let retry_after = headers::retry_after(&map, now);
             match s3_code(&said) {
                 Some(Told::Busy) => Outcome::Busy { retry_after },
@@ -119,6 +123,14 @@ async fn refusal(answer: RawAnswer, asked: Asked, dialect: Dialect, now: Timesta
                 },
             }
         }
+    }
+}
+
+/// Whether a 400 says that the object has fewer parts. An answer to HEAD has no body to say it in.
+fn names_no_part(said: &ErrorBody, asked: Asked) -> bool {
+    match said.code.as_deref() {
+        Some(code) => matches!(code, "InvalidPart" | "InvalidPartNumber"),
+        None => asked.head,
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Request {
     pub key: Key,
     /// Only part of the body.
     pub range: Option<RangeSpec>,
+    /// Only this part, from 1, as the object was uploaded: what S3 calls `partNumber`. Not together with `range`; an
+    /// origin that is no S3 provider knows no parts and gives the whole.
+    pub part: Option<u32>,
     /// Only if the object still has this strong ETag.
     pub if_match: Option<ETag>,
     /// Only if the object no longer has this ETag.
@@ -50,6 +53,7 @@ impl Request {
             method: Method::Get,
             key,
             range: None,
+            part: None,
             if_match: None,
             if_none_match: None,
             header_timeout,

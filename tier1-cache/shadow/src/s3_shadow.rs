@@ -206,8 +206,10 @@ impl Shadow for S3Shadow {
         let mut headers = request_headers(&self.endpoint, &request)?;
         headers.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
         let path = self.endpoint.raw_path(&format!("{}/{}", self.bucket, request.key));
-        self.sign(request.method, &path, None, &mut headers)?;
-        self.outbound.send(&self.endpoint, request.method, &path, headers, request.header_timeout).await
+        let query = request.part.map(|number| format!("partNumber={number}"));
+        self.sign(request.method, &path, query.as_deref(), &mut headers)?;
+        let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+        self.outbound.send(&self.endpoint, request.method, &target, headers, request.header_timeout).await
     }
 
     /// Asks with ListObjectsV2. `timeout` is for the whole page, its body included.

@@ -70,6 +70,10 @@ impl ObjectAttributes {
 
     fn write_parts(&self, xml: &mut XmlWriter, count: usize) {
         let next = self.parts.last().map_or(self.marker, |part| part.number);
+        if self.parts.is_empty() && self.marker == 0 && self.max_parts > 0 {
+            // Nobody has said the sizes of the parts: a page of them would claim that there are none.
+            return;
+        }
         xml.number("PartNumberMarker", u64::from(self.marker));
         xml.number("NextPartNumberMarker", u64::from(next));
         xml.number("MaxParts", u64::from(self.max_parts));

@@ -1,7 +1,8 @@
 //! Documents about buckets: the list of them, the location of one, the request that makes one.
 
-use fallthrough_object::Timestamp;
+use fallthrough_object::{Tag, Timestamp};
 
+use super::tagging::tags_in;
 use super::write::XmlWriter;
 use super::{Owner, XmlError, tree};
 use crate::date;
@@ -85,6 +86,21 @@ pub fn parse_create_bucket(body: &[u8]) -> Result<Option<String>, XmlError> {
         .map(str::to_owned))
 }
 
+/// Reads the body of CreateBucket: the tags that the bucket shall have. What tags there may be is not looked at.
+///
+/// # Errors
+/// [`XmlError`] (`MalformedXML`).
+pub fn parse_new_bucket_tags(body: &[u8]) -> Result<Vec<Tag>, XmlError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Vec::new());
+    }
+    let root = tree::parse(body, CONFIGURATION_BYTES_MAX)?;
+    match root.children_named("Tags").count() {
+        0 => Ok(Vec::new()),
+        _ => tags_in(root.only("Tags").ok_or(XmlError::Unexpected("more than one Tags"))?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +126,21 @@ mod tests {
     fn the_location() {
         assert!(location_constraint("us-east-1").ends_with("/\"></LocationConstraint>"));
         assert!(location_constraint("eu-west-1").ends_with("/\">eu-west-1</LocationConstraint>"));
+    }
+
+    #[test]
+    fn the_tags_of_a_new_bucket() {
+        let of = |inner: &str| {
+            let body = format!("<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>");
+            parse_new_bucket_tags(body.as_bytes())
+        };
+        let tag = "<Tag><Key>k</Key><Value>v</Value></Tag>";
+        assert_eq!(parse_new_bucket_tags(b" "), Ok(Vec::new()));
+        assert_eq!(of("<LocationConstraint>eu</LocationConstraint>"), Ok(Vec::new()));
+        let want = vec![Tag { key: "k".to_owned(), value: "v".to_owned() }];
+        assert_eq!(of(&format!("<Tags>{tag}</Tags>")), Ok(want));
+        assert!(of(&format!("<Tags>{tag}</Tags><Tags/>")).is_err());
+        assert!(of("<Tags><Tag><Key>k</Key></Tag></Tags>").is_err());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod write;
 
 pub use acl::{AccessControlPolicy, NamedGrant};
 pub use attributes::{AttributesPart, ObjectAttributes};
-pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket};
+pub use bucket::{BucketEntry, ListBuckets, location_constraint, parse_create_bucket, parse_new_bucket_tags};
 pub use cors::{CORS_RULES_MAX, cors_document, parse_cors};
 pub use delete::{DELETE_KEYS_MAX, DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 pub use error_document::{ErrorDocument, parse_error_document};

@@ -2,8 +2,9 @@
 
 use fallthrough_object::Tag;
 
+use super::XmlError;
+use super::tree::{self, Element};
 use super::write::XmlWriter;
-use super::{XmlError, tree};
 
 /// Largest document that is read: fifty tags as long as they may be fit, however they are escaped.
 const DOCUMENT_BYTES_MAX: usize = 512 << 10;
@@ -19,7 +20,11 @@ pub fn parse_tagging(body: &[u8]) -> Result<Vec<Tag>, XmlError> {
     if root.name != "Tagging" {
         return Err(XmlError::Unexpected("not a Tagging"));
     }
-    let set = root.only("TagSet").ok_or(XmlError::Unexpected("not one TagSet"))?;
+    tags_in(root.only("TagSet").ok_or(XmlError::Unexpected("not one TagSet"))?)
+}
+
+/// The tags that an element holds.
+pub(super) fn tags_in(set: &Element) -> Result<Vec<Tag>, XmlError> {
     if set.children.len() > TAGS_MAX {
         return Err(XmlError::Unexpected("too many tags"));
     }

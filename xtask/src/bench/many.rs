@@ -47,8 +47,7 @@ pub(crate) fn run(context: &Context, objects: usize, wish: Wish) -> Result<(), S
     let table = measured?;
     println!("\n{table}");
     if wish.write {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split_whitespace().nth(2).unwrap_or("?").to_owned();
+        let load = process::load_average(2);
         let part = format!(
             "Measured on {}; load average of the last quarter of an hour {load}, this run included.\n\n{table}",
             day_and_commit(context)?
@@ -68,6 +67,10 @@ fn measure(context: &Context, folder: &Path, objects: usize) -> Result<String, S
     table.row("resident after the load", format!("{:.1} MB", loaded as f64 / 1e6));
     lists(&ours, objects, &mut table)?;
 
+    // What the system has in memory of the index is dropped at a start: here that is all of it.
+    kill_under_load(ours, objects)?;
+    ours = Fallthrough::start_in(context, folder)?;
+    let first = ours.started_after();
     ours.stop()?;
     let (data, files) = size(&folder.join("data")).map_err(|error| format!("data: {error}"))?;
     let per_object = data as f64 / objects as f64;
@@ -97,8 +100,11 @@ fn measure(context: &Context, folder: &Path, objects: usize) -> Result<String, S
         starts.push(ours.started_after());
         page(&ours, "", FOLDER.min(objects))?;
     }
-    table.row(&format!("start after kill -9 under load, {STARTS} times"), median_and_worst(&mut starts));
-    if let Some(worst) = starts.last().filter(|worst| **worst >= START_MAX) {
+    let what = "start after kill -9 at the end of the load, the whole index in the system's memory";
+    table.row(what, format!("{} ms", first.as_millis()));
+    table.row(&format!("start after kill -9 under load, {STARTS} more times"), median_and_worst(&mut starts));
+    let worst = starts.into_iter().fold(first, Duration::max);
+    if worst >= START_MAX {
         return Err(format!("a start after kill -9 took {} ms", worst.as_millis()));
     }
     Ok(table.text)

@@ -54,8 +54,7 @@ pub(crate) struct Wish {
 /// A program is missing or did not answer as it should; the page cannot be written.
 pub(crate) fn run(context: &Context, wish: Wish) -> Result<(), String> {
     process::pin_the_load(&context.root)?;
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let one_minute = load.split_whitespace().next().unwrap_or("?").to_owned();
+    let one_minute = process::load_average(0);
     let scale = if wish.quick { 10 } else { 1 };
     let (at_start, resident) = starts(context)?;
     let origin = SlowOrigin::start()?;

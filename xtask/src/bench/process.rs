@@ -87,6 +87,12 @@ impl Drop for Process {
     }
 }
 
+/// The machine's load average: 0 over one minute, 1 over five, 2 over fifteen; `?` if it does not tell.
+pub(crate) fn load_average(which: usize) -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().nth(which).unwrap_or("?").to_owned()
+}
+
 /// Puts this process, with all of its threads and those to come, on core 1.
 ///
 /// # Errors

@@ -124,13 +124,17 @@ impl Admission {
             return Admitted::Shed(Shed::ClientShare, self.retry_after(client));
         }
         self.next += 1;
+        self.stand_in_line(ticket, client);
+        Admitted::Queued(ticket)
+    }
+
+    fn stand_in_line(&mut self, ticket: Ticket, client: &Arc<str>) {
         let entry = self.clients.entry(client.clone()).or_default();
         if entry.waiting.is_empty() {
             self.turn.push_back(client.clone());
         }
         entry.waiting.push_back(ticket);
         self.waiting += 1;
-        Admitted::Queued(ticket)
     }
 
     /// Asks for admission of a request of `client` that nobody waits for.
@@ -161,12 +165,7 @@ impl Admission {
             return Vec::new();
         };
         self.background.remove(place);
-        let entry = self.clients.entry(client.clone()).or_default();
-        if entry.waiting.is_empty() {
-            self.turn.push_back(client.clone());
-        }
-        entry.waiting.push_back(ticket);
-        self.waiting += 1;
+        self.stand_in_line(ticket, client);
         self.admit_waiting()
     }
 
@@ -189,33 +188,25 @@ impl Admission {
         self.admit_waiting()
     }
 
-    /// A waiting request leaves the queue. Returns `false` if it was admitted meanwhile: then it must be
-    /// released.
-    pub(crate) fn leave(&mut self, ticket: Ticket, client: &Arc<str>) -> bool {
+    /// A waiting request leaves the queue, in whichever line it is. Returns `false` if it was admitted meanwhile: then it
+    /// must be released.
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> bool {
         if let Some(place) = self.background.iter().position(|(waiting, _)| *waiting == ticket) {
             self.background.remove(place);
             return true;
         }
-        // Who came in the background may wait in the line of the client that came for it.
-        let own = self.clients.get(client).is_some_and(|own| own.waiting.contains(&ticket));
-        let other = || self.clients.iter().find(|(_, other)| other.waiting.contains(&ticket));
-        let line = if own {
-            client.clone()
-        } else {
-            other().map_or_else(|| client.clone(), |(name, _)| name.clone())
-        };
-        let client = &line;
-        let Some(entry) = self.clients.get_mut(client) else { return !self.in_flight.contains_key(&ticket) };
-        if let Some(place) = entry.waiting.iter().position(|t| *t == ticket) {
-            entry.waiting.remove(place);
-            self.waiting -= 1;
-            if entry.waiting.is_empty() {
-                self.turn.retain(|c| c != client);
-            }
-            self.forget_if_idle(client);
-            return true;
+        let line = self.clients.iter_mut().find_map(|(client, line)| {
+            let place = line.waiting.iter().position(|waiting| *waiting == ticket)?;
+            Some((client.clone(), line, place))
+        });
+        let Some((client, line, place)) = line else { return !self.in_flight.contains_key(&ticket) };
+        line.waiting.remove(place);
+        self.waiting -= 1;
+        if line.waiting.is_empty() {
+            self.turn.retain(|other| *other != client);
         }
-        !self.in_flight.contains_key(&ticket)
+        self.forget_if_idle(&client);
+        true
     }
 
     fn start(&mut self, ticket: Ticket, client: Arc<str>) {
@@ -406,7 +397,7 @@ mod tests {
         assert_eq!(a.queue_len(), 1);
         assert!(a.promote(second, &reader).is_empty() && a.queue_len() == 1, "once is enough");
         assert_eq!(a.release(running, None), vec![second]);
-        assert!(a.leave(first, &background));
+        assert!(a.leave(first));
         assert!(a.release(second, None).is_empty() && a.clients.is_empty());
     }
 
@@ -425,10 +416,10 @@ mod tests {
         let mut a = Admission::new(Limits { in_flight: 1, queue: 1, per_client: 9 });
         let first = now(a.ask(&client("x")));
         let second = queued(a.ask(&client("y")));
-        assert!(a.leave(second, &client("y")));
+        assert!(a.leave(second));
         let third = queued(a.ask(&client("z")));
         assert_eq!(a.release(first, None), vec![third]);
-        assert!(!a.leave(third, &client("z")), "it was admitted: it must be released");
+        assert!(!a.leave(third), "it was admitted: it must be released");
         a.release(third, None);
         assert!(a.clients.is_empty() && a.turn.is_empty());
     }

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
 use crate::api::BucketError;
-use crate::behind::{Cold, Fall};
+use crate::behind::Cold;
 use crate::core::admission::Priority;
 use crate::engine::Engine;
 use crate::fill::{Came, FillOrder};
@@ -219,13 +219,9 @@ impl Mover {
             };
             return self.keep(bucket, &[], idle).await.map(|()| Step::Went);
         }
-        let rules = self.engine.behind(bucket)?;
         for (key, noted) in page {
             if noted.what == outcome::FAILED || noted.what == outcome::MISSING {
-                let cold = match rules.fall(&key) {
-                    Fall::Through(cold) => Some(cold),
-                    Fall::Impossible | Fall::Nowhere => None,
-                };
+                let cold = self.engine.cold(bucket, &key)?;
                 let became = copy(&self.engine, &self.live, bucket, &key, cold, noted.size_bytes).await;
                 let (change, word) = match became {
                     Outcome::Skipped => return Ok(Step::Went),

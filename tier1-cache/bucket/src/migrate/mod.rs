@@ -181,6 +181,7 @@ impl Engine {
     ) -> Result<MigrationStatus, MigrationRefused> {
         if order == MigrationOrder::Verify {
             let (row, _) = self.migration_row(bucket).await?;
+            takes_orders(&row)?;
             if is_active(&row) {
                 return Err(MigrationRefused::NotNow(vec![
                     "it is still at work: wait for its end".to_owned(),
@@ -189,9 +190,7 @@ impl Engine {
             self.inner.store.forget_notes(bucket.id).await.map_err(BucketError::from)?;
         }
         self.change_migration(bucket, &[], |row| {
-            if row.cut_over.is_some() {
-                return Err(MigrationRefused::NotNow(vec!["the shadow has been detached".to_owned()]));
-            }
+            takes_orders(row)?;
             match order {
                 MigrationOrder::Pause => row.paused = true,
                 MigrationOrder::Resume => (row.paused, row.halted) = (false, None),
@@ -297,6 +296,14 @@ impl Engine {
 
 fn refused(error: CommitError) -> MigrationRefused {
     BucketError::from(error).into()
+}
+
+/// What came of a migration that is over is not touched any more.
+fn takes_orders(row: &MigrationRow) -> Result<(), MigrationRefused> {
+    match row.cut_over {
+        None => Ok(()),
+        Some(_) => Err(MigrationRefused::NotNow(vec!["the shadow has been detached".to_owned()])),
+    }
 }
 
 /// Everything that speaks against detaching the shadow.

@@ -7,7 +7,7 @@ use fallthrough_shadow::{ListQuery, ListedObject};
 use fallthrough_store::Walk;
 
 use crate::api::BucketError;
-use crate::ask::ask_page;
+use crate::ask::{ask_page, out_of_order};
 use crate::behind::{Behind, Rules};
 use crate::engine::Engine;
 
@@ -70,16 +70,12 @@ impl Engine {
             trace: Some(TraceParent::begin(&*self.inner.entropy)),
         };
         let page = ask_page(self, behind, query, &Arc::from("migration")).await?;
-        let malformed = || BucketError::OriginFailing {
-            reason: "its list is out of order".to_owned(),
-            retry_after: std::time::Duration::from_secs(1),
-        };
         let mut last = None;
         let mut listed = Vec::with_capacity(page.objects.len());
         for object in page.objects {
-            let name = renaming.ours(&object.key).ok_or_else(malformed)?;
+            let name = renaming.ours(&object.key).ok_or_else(out_of_order)?;
             if name.as_str() <= last.as_deref().unwrap_or(walk.after.as_str()) && !name.is_empty() {
-                return Err(malformed());
+                return Err(out_of_order());
             }
             // What is no key here cannot be asked for.
             if let Ok(key) = Key::parse(&name)
@@ -90,7 +86,7 @@ impl Engine {
             last = Some(name);
         }
         // A page that says "more" and has nothing would be asked for for ever.
-        let until = if page.truncated { Some(last.ok_or_else(malformed)?) } else { None };
+        let until = if page.truncated { Some(last.ok_or_else(out_of_order)?) } else { None };
         Ok(Page { behind: Some(behind.clone()), listed, until })
     }
 }

@@ -86,7 +86,11 @@ impl Engine {
                             Err(error) => (error.id(), error.is_panic()),
                         };
                         if let Some((_, name)) = running.remove(&id).filter(|_| broke) {
-                            self.halt(&name, "its task broke off: the log tells where").await;
+                            let why = "its task broke off: the log tells where";
+                            if let Err(error) = self.halt(&name, why).await {
+                                let error = &error as &dyn std::error::Error;
+                                tracing::warn!(error, "that could not be written down");
+                            }
                         }
                     }
                 }
@@ -127,19 +131,15 @@ impl Engine {
         }
     }
 
-    async fn halt(&self, name: &BucketName, why: &str) {
+    /// Writes down that a migration has stopped by itself.
+    async fn halt(&self, name: &BucketName, why: &str) -> Result<(), MigrationRefused> {
         tracing::error!(bucket = %name, why, "a migration has stopped; `migrate resume` goes on with it");
-        let halted = async {
-            let bucket = self.bucket(name).await?;
-            self.change_migration(&bucket, &[], |row| {
-                row.halted = Some(why.to_owned());
-                Ok(())
-            })
-            .await
+        let bucket = self.bucket(name).await?;
+        let halted = |row: &mut MigrationRow| {
+            row.halted = Some(why.to_owned());
+            Ok(())
         };
-        if let Err(error) = halted.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "that could not be written down");
-        }
+        self.change_migration(&bucket, &[], halted).await.map(drop)
     }
 }
 
@@ -174,16 +174,22 @@ impl Mover {
         let mut pause = FIRST_PAUSE;
         loop {
             self.live.listen();
-            match self.step().await {
+            let later = match self.step().await {
                 Ok(Step::Ended) => return,
-                Ok(Step::Went) => pause = FIRST_PAUSE,
-                Err(Trouble::Halt(why)) => self.engine.halt(&self.name, &why).await,
-                Err(Trouble::Later(why)) => {
-                    tracing::debug!(bucket = %self.name, why, "a migration waits");
-                    self.live.wait(pause, why).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                Ok(Step::Went) => {
+                    pause = FIRST_PAUSE;
+                    continue;
                 }
-            }
+                Err(Trouble::Later(why)) => why,
+                Err(Trouble::Halt(why)) => match self.engine.halt(&self.name, &why).await {
+                    Ok(()) => continue,
+                    // Nobody would know: the next step comes to it again.
+                    Err(error) => format!("{why} ({error})"),
+                },
+            };
+            tracing::debug!(bucket = %self.name, why = later, "a migration waits");
+            self.live.wait(pause, later).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

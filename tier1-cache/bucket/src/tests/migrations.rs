@@ -6,6 +6,7 @@ use fallthrough_sim::{At, Fault, ListFault};
 use fallthrough_store::MigrationPhase;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::world::{World, key, rule_to, same};
 use crate::migrate::outcome;
@@ -21,7 +22,7 @@ impl Worker {
     fn of(world: &World) -> Self {
         let (stop, engine) = (CancellationToken::new(), world.engine.clone());
         let stopped = stop.clone();
-        Self(stop, tokio::spawn(async move { engine.run_migrations(stopped).await }))
+        Self(stop, TaskTracker::new().spawn(async move { engine.run_migrations(stopped).await }))
     }
 
     async fn stop(self) {
@@ -139,6 +140,11 @@ async fn everything_is_copied_once_compared_and_the_shadow_detached() {
     assert_eq!(world.origin.total_calls(), asked, "the shadow is asked no more");
     let all = ListRequest { max_keys: 1000, ..ListRequest::default() };
     assert_eq!(world.names(all).await.len(), 2_301);
+    // The report is kept as evidence, whatever is ordered afterwards.
+    let report = world.notes().await;
+    assert!(!report.is_empty());
+    assert!(against(world.order(MigrationOrder::Verify).await)[0].contains("detached"));
+    assert_eq!(world.notes().await, report);
     worker.stop().await;
 }
 
@@ -261,7 +267,7 @@ async fn readers_go_before_the_migration_and_take_over_what_they_wait_for() {
     // Both places are taken. Who waits for `d`, which is behind `c` in the migration's line, gets it first.
     let engine = world.engine.clone();
     let bucket = world.bucket().await;
-    let reading = tokio::spawn(async move {
+    let reading = TaskTracker::new().spawn(async move {
         let request = crate::GetRequest::of(key("d"));
         engine.get(&bucket, &super::world::caller(), request).await.result.map(drop)
     });

@@ -153,6 +153,7 @@ async fn a_conditional_copy_onto_a_cold_key_asks_the_shadow_once() {
             key: key("to"),
             meta: None,
             tags: None,
+            checksum: None,
             attributes: Attributes::default(),
             conditions: matching(&world.origin.etag("to").unwrap()),
         };

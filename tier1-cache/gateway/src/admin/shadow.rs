@@ -111,6 +111,8 @@ pub(crate) struct HowClear {
     dry_run: bool,
     /// One of them, from 0; all if not given.
     rule: Option<usize>,
+    /// Also if changes wait for their delivery: they are dropped.
+    force: bool,
 }
 
 pub(crate) async fn clear(
@@ -126,7 +128,8 @@ pub(crate) async fn clear(
         Some(rule) => return Err(no_such_rule(&bucket, rule)),
     }
     // What stays was tried when it was set.
-    replace(&api, &bucket, None, shadow, How { probe: false, dry_run: how.dry_run }).await
+    replace(&api, &bucket, None, shadow, How { probe: false, dry_run: how.dry_run, force: how.force })
+        .await
 }
 
 fn no_such_rule(bucket: &Bucket, rule: usize) -> ApiError {

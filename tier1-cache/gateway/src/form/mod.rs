@@ -189,6 +189,7 @@ impl Form {
             let name = match name.as_str() {
                 "acl" => "x-amz-acl",
                 "content-md5" => "content-md5",
+                "if-none-match" => "if-none-match",
                 name if CONTENT_FIELDS.contains(&name) || name.starts_with("x-amz-") => name,
                 _ => continue,
             };
@@ -273,7 +274,7 @@ pub(crate) async fn object(
         length_bytes: None,
         content_md5,
         checksums: Arc::clone(&verdict.checksums),
-        conditions: WriteConditions::default(),
+        conditions: WriteConditions::from_headers(&headers)?,
     };
     let ended = Box::pin(engine.put(bucket, &exchange.caller, request)).await;
     *body = verdict.unread();

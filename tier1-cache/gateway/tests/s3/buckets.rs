@@ -156,3 +156,68 @@ async fn buckets_are_reached_by_host_as_well() {
     let list = client.call("GET", "/").header("host", "s3.example.com").send().await;
     assert!(list.text().contains("ListAllMyBucketsResult"));
 }
+
+#[tokio::test]
+async fn a_new_bucket_has_the_tags_that_it_is_created_with() {
+    let world = World::new().await;
+    let client = world.main();
+    let body = |tags: &str| {
+        format!("<CreateBucketConfiguration><Tags>{tags}</Tags></CreateBucketConfiguration>").into_bytes()
+    };
+    let tag = "<Tag><Key>team</Key><Value>a&amp;b</Value></Tag>";
+    let create = client.put("/tagged", &body(&tag.replace("&amp;", "-"))).await;
+    assert_eq!(create.status, 200, "{}", create.text());
+    let tags = client.call("GET", "/tagged").query("tagging").send().await;
+    assert!(tags.text().contains("<Key>team</Key><Value>a-b</Value>"), "{}", tags.text());
+    let twice = format!("{tag}{tag}").replace("&amp;", "-");
+    for (tags, code) in [(tag, "InvalidTag"), (twice.as_str(), "InvalidTag"), ("<Tag/>", "MalformedXML")] {
+        let refused = client.put("/refused", &body(tags)).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, code), "{tags}");
+    }
+    for (ownership, status, code) in [
+        ("BucketOwnerEnforced", 501, "NotImplemented"),
+        ("BucketOwnerPreferred", 501, "NotImplemented"),
+        ("Nobody", 400, "InvalidArgument"),
+    ] {
+        let call = client.call("PUT", "/refused").header("x-amz-object-ownership", ownership);
+        let reply = call.send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{ownership}");
+    }
+    assert_eq!(client.head("/refused").await.status, 404, "nothing is done");
+    let call = client.call("PUT", "/writers").header("x-amz-object-ownership", "ObjectWriter");
+    assert_eq!(call.send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_bucket_is_public_however_it_was_made_so() {
+    let world = World::new().await;
+    world.bucket("closed").await;
+    world.bucket("opened").await;
+    world.public_bucket("declared").await;
+    let client = world.main();
+    let open = client.call("PUT", "/opened").query("acl").header("x-amz-acl", "public-read").send().await;
+    assert_eq!(open.status, 200, "{}", open.text());
+    for (bucket, want) in [("closed", "false"), ("opened", "true"), ("declared", "true")] {
+        let status = client.call("GET", &format!("/{bucket}")).query("policyStatus").send().await;
+        let want = format!("<IsPublic>{want}</IsPublic>");
+        assert!(status.text().contains(&want), "{bucket}: {}", status.text());
+    }
+}
+
+/// Whoever comes second is told that the bucket is gone, or going.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_is_deleted_by_one_of_many() {
+    let world = World::new().await;
+    let clients: Vec<_> = (0..8).map(|_| world.main()).collect();
+    for round in 0..20 {
+        assert_eq!(clients[0].put("/photos", b"").await.status, 200);
+        let replies = futures::future::join_all(clients.iter().map(|client| client.delete("/photos"))).await;
+        for reply in &replies {
+            let answer = (reply.status, if reply.status == 204 { String::new() } else { reply.code() });
+            let fine = [(204, ""), (404, "NoSuchBucket"), (409, "OperationAborted")];
+            assert!(fine.iter().any(|(s, c)| (*s, *c) == (answer.0, &answer.1)), "round {round}: {answer:?}");
+        }
+        assert!(replies.iter().any(|reply| reply.status == 204), "round {round}");
+        assert_eq!(clients[0].head("/photos").await.status, 404, "round {round}");
+    }
+}

@@ -2,8 +2,11 @@
 
 use fallthrough_bucket::Grant;
 use fallthrough_bucket::{BucketMode, Right};
+use fallthrough_object::ChecksumAlgorithm;
 use fallthrough_sim::Fault;
 
+use crate::client::checksum;
+use crate::multipart::{PART, begin, bytes, element, part};
 use crate::world::{ALT, World};
 
 #[tokio::test]
@@ -175,4 +178,92 @@ async fn conditions_on_cold_keys_are_the_shadows_to_judge() {
     world.script.fault("broken", Fault::Status(500));
     let failed = put("broken").header("if-none-match", "*").body(b"x").send().await;
     assert_eq!((failed.status, failed.code().as_str()), (503, "SlowDown"));
+}
+
+/// The checksum that is asked for is that of the copy's bytes, and nothing that was said of parts is said of it.
+#[tokio::test]
+async fn a_copy_gets_the_checksum_that_is_asked_for_and_is_one_part() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let large: Vec<u8> = (0..300_000u32).map(|n| (n * 7) as u8).collect();
+    let sums = [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha256];
+    let shown =
+        |path: &'static str| client.call("HEAD", path).header("x-amz-checksum-mode", "ENABLED").send();
+    for (key, body) in [("empty", &b""[..]), ("small", b"hello"), ("large", &large)] {
+        let source = format!("photos/{key}");
+        let put = client.call("PUT", &format!("/{source}")).body(body);
+        let known = checksum(ChecksumAlgorithm::Crc32, body);
+        assert_eq!(put.header("x-amz-checksum-crc32", &known).send().await.status, 200);
+        for algorithm in sums {
+            let copy = client
+                .call("PUT", "/photos/copy")
+                .header("x-amz-copy-source", &source)
+                .header("x-amz-checksum-algorithm", algorithm.as_str())
+                .send()
+                .await;
+            assert_eq!(copy.status, 200, "{key} {algorithm:?}: {}", copy.text());
+            let want = checksum(algorithm, body);
+            assert!(copy.text().contains(&want), "{key} {algorithm:?}: {}", copy.text());
+            let head = shown("/photos/copy").await;
+            for other in sums {
+                let name = format!("x-amz-checksum-{}", other.as_str().to_ascii_lowercase());
+                let want = if other == algorithm { want.as_str() } else { "" };
+                assert_eq!(head.header(&name), want, "{key}: {name} of a copy with {algorithm:?}");
+            }
+            assert!(client.get("/photos/copy").await.body == body, "{key}");
+        }
+        let kept = client.call("PUT", "/photos/copy").header("x-amz-copy-source", &source).send().await;
+        assert!(kept.text().contains(&known), "{key}: {}", kept.text());
+    }
+    let odd = client.call("PUT", "/photos/copy").header("x-amz-copy-source", "photos/small");
+    let odd = odd.header("x-amz-checksum-algorithm", "MD4").send().await;
+    assert_eq!((odd.status, odd.code().as_str()), (400, "InvalidRequest"));
+
+    let headers = [("x-amz-checksum-algorithm", "SHA256")];
+    let upload = begin(&client, "/photos/parts", &headers).await;
+    let (first, second) = (bytes(1, PART), bytes(2, 1000));
+    let mut parts = Vec::new();
+    for (number, body) in [(1, &first), (2, &second)] {
+        let part = part(&client, "/photos/parts", &upload, number, body).await;
+        parts.push((number, part.header("etag").to_owned(), checksum(ChecksumAlgorithm::Sha256, body)));
+    }
+    let listed: String = parts
+        .iter()
+        .map(|(number, etag, sum)| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag><ChecksumSHA256>{sum}</ChecksumSHA256></Part>")
+        })
+        .collect();
+    let document = format!("<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>");
+    let done = client.call("POST", "/photos/parts").query(&format!("uploadId={upload}"));
+    assert_eq!(done.body(document.as_bytes()).send().await.status, 200);
+    assert!(shown("/photos/parts").await.header("x-amz-checksum-sha256").ends_with("-2"));
+    let whole = [&first[..], &second].concat();
+    for (asked, want) in [("", ""), ("SHA256", checksum(ChecksumAlgorithm::Sha256, &whole).as_str())] {
+        let mut copy = client.call("PUT", "/photos/copy").header("x-amz-copy-source", "photos/parts");
+        if !asked.is_empty() {
+            copy = copy.header("x-amz-checksum-algorithm", asked);
+        }
+        assert_eq!(copy.send().await.status, 200);
+        assert_eq!(shown("/photos/copy").await.header("x-amz-checksum-sha256"), want);
+        let all = client.call("GET", "/photos/copy").query("partNumber=1").send().await;
+        assert!(all.status == 206 && all.body == whole, "{}", all.text());
+        assert_eq!(
+            client.call("GET", "/photos/copy").query("partNumber=2").send().await.code(),
+            "InvalidPart"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    client.put("/photos/k", b"hello").await;
+    let copy = |from: &str| client.call("PUT", "/photos/copy").header("x-amz-copy-source", from);
+    let missing = copy("photos/no%20such").send().await;
+    assert_eq!((missing.status, element(&missing.text(), "Key")), (404, "no such"), "{}", missing.text());
+    let target = copy("photos/k").header("if-match", "\"x\"").send().await;
+    assert_eq!((target.status, element(&target.text(), "Key")), (404, "copy"), "{}", target.text());
 }

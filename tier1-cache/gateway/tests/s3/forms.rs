@@ -362,3 +362,16 @@ async fn large_files_stream_and_fields_behind_them_say_nothing() {
     assert!(world.main().get("/photos/up/big").await.body == bytes);
     assert_eq!(world.main().get("/photos").await.text().matches("<Key>").count(), 1);
 }
+
+#[tokio::test]
+async fn a_form_may_be_for_what_is_not_there_yet() {
+    let world = world().await;
+    let form = |value: &str| {
+        let form = Form::new(&[("key", "up/k"), ("if-none-match", value)]).file("k", b"first");
+        form.signed(&world, &format!("{KEY}, [\"starts-with\", \"$if-none-match\", \"\"]"))
+    };
+    assert_eq!(form("*").send(&world).await.status, 204);
+    let again = form("*").send(&world).await;
+    assert_eq!((again.status, again.code().as_str()), (412, "PreconditionFailed"), "{}", again.text());
+    assert_eq!(form("\"other\"").send(&world).await.status, 204, "it is another than that");
+}

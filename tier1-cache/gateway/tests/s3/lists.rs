@@ -108,6 +108,8 @@ async fn bad_parameters_are_refused() {
         "max-keys=x",
         "list-type=2&max-keys=9999999999",
         "encoding-type=base64",
+        "list-type=3",
+        "list-type=1",
         "list-type=2&continuation-token=%20%20",
     ] {
         let reply = client.call("GET", "/photos").query(query).send().await;
@@ -188,4 +190,27 @@ async fn many_are_deleted_at_once_each_with_its_result() {
     let thousand = delete_body(&many[..1000], true);
     let reply = delete(thousand.clone(), digest, crc32(thousand.as_bytes())).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+/// Documents that are not url-encoded show controls as S3 does: as references, never as other keys.
+#[tokio::test]
+async fn keys_with_controls_are_shown_as_they_are() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let (key, written) = ("a\u{1}b\u{1f}c\u{ffff}", "a&#x1;b&#x1f;c&#xffff;");
+    let path = format!("/photos/{key}");
+    assert_eq!(client.put(&path, b"x").await.status, 200);
+    let list = client.get("/photos").await;
+    let begun = client.call("POST", &path).query("uploads").send().await;
+    let missing = client.get("/photos/\u{2}").await;
+    let body = delete_body(&[key], false);
+    let call = client.call("POST", "/photos").query("delete").body(body.as_bytes());
+    let deleted = call.header("x-amz-checksum-crc32", &crc32(body.as_bytes())).send().await;
+    for (what, reply) in [("list", list), ("begun", begun), ("deleted", deleted)] {
+        let want = format!("<Key>{written}</Key>");
+        assert!(reply.status == 200 && reply.text().contains(&want), "{what}: {}", reply.text());
+    }
+    assert!(missing.text().contains("<Key>&#x2;</Key>"), "{}", missing.text());
+    assert_eq!(client.head(&path).await.status, 404);
 }

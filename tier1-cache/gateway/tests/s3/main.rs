@@ -17,6 +17,7 @@ mod legacy;
 mod lists;
 mod multipart;
 mod objects;
+mod parts;
 mod patience;
 mod presigned;
 mod rights;

@@ -7,23 +7,23 @@ use fallthrough_wire::digest::{combined, composite, format_checksum};
 use crate::client::{Client, Reply, checksum};
 use crate::world::{ALT, World};
 
-const PART: usize = 5 << 20;
+pub(crate) const PART: usize = 5 << 20;
 
 /// The parts that are listed, and what is answered to them.
 type Row<'a> = (&'a [(u32, &'a str)], u16, &'a str);
 
-fn bytes(seed: u8, len: usize) -> Vec<u8> {
+pub(crate) fn bytes(seed: u8, len: usize) -> Vec<u8> {
     (0..len).map(|n| (n as u8).wrapping_mul(31).wrapping_add(seed) ^ (n >> 8) as u8).collect()
 }
 
 /// The text of an element.
-fn element<'a>(document: &'a str, name: &str) -> &'a str {
+pub(crate) fn element<'a>(document: &'a str, name: &str) -> &'a str {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let start = document.find(&open).unwrap_or_else(|| panic!("no {name} in {document}")) + open.len();
     &document[start..start + document[start..].find(&close).unwrap()]
 }
 
-async fn begin(client: &Client, path: &str, headers: &[(&str, &str)]) -> String {
+pub(crate) async fn begin(client: &Client, path: &str, headers: &[(&str, &str)]) -> String {
     let mut call = client.call("POST", path).query("uploads");
     for (name, value) in headers {
         call = call.header(name, value);
@@ -33,7 +33,7 @@ async fn begin(client: &Client, path: &str, headers: &[(&str, &str)]) -> String 
     element(&begun.text(), "UploadId").to_owned()
 }
 
-async fn part(client: &Client, path: &str, upload: &str, number: u32, body: &[u8]) -> Reply {
+pub(crate) async fn part(client: &Client, path: &str, upload: &str, number: u32, body: &[u8]) -> Reply {
     client.call("PUT", path).query(&format!("partNumber={number}&uploadId={upload}")).body(body).send().await
 }
 
@@ -45,7 +45,7 @@ fn list(parts: &[(u32, &str)]) -> String {
     format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>")
 }
 
-async fn complete(client: &Client, path: &str, upload: &str, parts: &[(u32, &str)]) -> Reply {
+pub(crate) async fn complete(client: &Client, path: &str, upload: &str, parts: &[(u32, &str)]) -> Reply {
     let body = list(parts);
     client.call("POST", path).query(&format!("uploadId={upload}")).body(body.as_bytes()).send().await
 }

@@ -239,4 +239,7 @@ async fn who_may_read_and_not_fill_is_told_what_there_is() {
     let reader = world.key("FTREADER", "main", grant("cold", Right::Read)).await;
     assert_eq!(reader.head("/cold/k").await.header("content-length"), "100");
     assert_eq!(reader.get("/cold/missing").await.code(), "NoSuchKey");
+    let range = |path| reader.call("GET", path).header("range", "bytes=1-2").send();
+    assert_eq!(range("/cold/missing").await.code(), "NoSuchKey");
+    assert_eq!(range("/cold/k").await.code(), "AccessDenied");
 }

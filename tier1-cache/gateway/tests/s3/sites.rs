@@ -1,9 +1,11 @@
 //! Addresses of people's own and websites: what they show, and that they show nothing that is not for whoever asks.
 
+use fallthrough_bucket::BucketMode;
 use fallthrough_gateway::{GatewayOptions, Route};
 use fallthrough_object::BucketName;
 
 use crate::client::{Client, Reply};
+use crate::multipart::{complete, element, part};
 use crate::world::World;
 
 const WEBSITE: &str = "<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument>\
@@ -212,4 +214,76 @@ async fn objects_say_when_they_expire() {
     assert_eq!(main.put("/site/other", b"x").await.header("x-amz-expiration"), "");
     assert_eq!(main.call("DELETE", "/site").query("lifecycle").send().await.status, 204);
     assert_eq!(main.get("/site/tmp/a").await.header("x-amz-expiration"), "");
+}
+
+#[tokio::test]
+async fn whatever_makes_an_object_says_when_it_expires_and_uploads_when_they_end() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    world.shadowed_bucket("cold", BucketMode::Migrate).await;
+    world.script.object("tmp/a", 10);
+    world.script.object("tmp/b", 10);
+    let main = world.main();
+    let rules = "<LifecycleConfiguration><Rule><ID>a b</ID><Filter><Prefix>tmp/</Prefix></Filter><Status>Enabled</Status>\
+        <Expiration><Days>2</Days></Expiration><AbortIncompleteMultipartUpload><DaysAfterInitiation>3\
+        </DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>";
+    for bucket in ["/photos", "/cold"] {
+        let put = main.call("PUT", bucket).query("lifecycle").body(rules.as_bytes()).send().await;
+        assert_eq!(put.status, 200, "{}", put.text());
+    }
+    let ends = |reply: &Reply| {
+        assert!(reply.header("x-amz-abort-date").ends_with("00:00:00 GMT"), "{:?}", reply.headers);
+        assert_eq!(reply.header("x-amz-abort-rule-id"), "a%20b");
+    };
+    let begun = main.call("POST", "/photos/tmp/k").query("uploads").send().await;
+    ends(&begun);
+    let id = element(&begun.text(), "UploadId").to_owned();
+    let part = part(&main, "/photos/tmp/k", &id, 1, b"part").await;
+    ends(&main.call("GET", "/photos/tmp/k").query(&format!("uploadId={id}")).send().await);
+    let other = main.call("POST", "/photos/other").query("uploads").send().await;
+    assert_eq!((other.status, other.header("x-amz-abort-date")), (200, ""));
+
+    let done = complete(&main, "/photos/tmp/k", &id, &[(1, part.header("etag"))]).await;
+    let copy = main.call("PUT", "/photos/tmp/copy").header("x-amz-copy-source", "photos/tmp/k").send().await;
+    for reply in [done, copy] {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(reply.header("x-amz-expiration").contains("rule-id=\"a%20b\""), "{:?}", reply.headers);
+    }
+    // Nothing expires that is not here.
+    for _ in 0..2 {
+        assert_eq!(main.head("/cold/tmp/a").await.header("x-amz-expiration"), "");
+    }
+    let range = main.call("GET", "/cold/tmp/a").header("range", "bytes=1-2").send().await;
+    assert_eq!((range.status, range.header("x-amz-expiration")), (206, ""));
+    for _ in 0..2 {
+        assert!(main.get("/cold/tmp/b").await.header("x-amz-expiration").contains("a%20b"));
+    }
+    assert!(main.head("/cold/tmp/b").await.header("x-amz-expiration").contains("a%20b"));
+}
+
+#[tokio::test]
+async fn a_folder_of_a_route_is_found_without_its_slash_and_versions_are_no_endings() {
+    let routes = vec![
+        route("pre.example.org", "/docs/", "site", "docs/", true),
+        route("www.example.org", "/", "site", "docs/", true),
+    ];
+    let options = GatewayOptions { routes, ..GatewayOptions::default() };
+    let world = World::with(options, Default::default()).await;
+    world.public_bucket("site").await;
+    let (main, anyone) = (world.main(), world.anonymous());
+    for key in ["v1.2.html", "note.txt.html", "v2.html"] {
+        main.put(&format!("/site/docs/{key}"), b"page").await;
+    }
+    for (host, path, status, location) in [
+        ("pre.example.org", "/docs", 302, "/docs/"),
+        ("pre.example.org", "/d%6fcs", 302, "/d%6fcs/"),
+        ("pre.example.org", "/doc", 404, ""),
+        ("pre.example.org", "/docs/v1.2", 200, ""),
+        ("www.example.org", "/v1.2", 200, ""),
+        ("www.example.org", "/v2", 200, ""),
+        ("www.example.org", "/note.txt", 404, ""),
+    ] {
+        let reply = get(&anyone, host, path).await;
+        assert_eq!((reply.status, reply.header("location")), (status, location), "{host}{path}");
+    }
 }

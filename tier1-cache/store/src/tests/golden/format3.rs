@@ -117,7 +117,6 @@ fn all_settings() -> BucketSettings {
         }),
     };
     let full = ShadowRule {
-        target: s3,
         prefix: Some("p/".to_owned()),
         keys: Some("^p/[0-9]+$".to_owned()),
         key: Some("old/{key}".to_owned()),
@@ -129,6 +128,7 @@ fn all_settings() -> BucketSettings {
         seekable: Some(false),
         per_client: Some(3),
         max_in_flight: Some(4),
+        ..ShadowRule::to(s3)
     };
     BucketSettings {
         owner: "me".to_owned(),
