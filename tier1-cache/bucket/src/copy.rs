@@ -142,11 +142,12 @@ impl Engine {
         ObjectInfo {
             last_modified: whole_secs(self.inner.clock.now()),
             meta: request.meta.clone().unwrap_or_else(|| of.meta.clone()),
-            tags: request.tags.clone().unwrap_or_else(|| of.tags.clone()),
+            tags: (request.tags.clone().filter(|_| !planted(Mutant::CopyKeepsTags)))
+                .unwrap_or_else(|| of.tags.clone()),
             owner: attributes.owner,
             acl: attributes.acl,
             website_redirect: attributes.website_redirect,
-            upload: None,
+            upload: of.upload.filter(|_| planted(Mutant::CopyKeepsUpload)),
             ..of.clone()
         }
     }
