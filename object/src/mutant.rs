@@ -58,6 +58,8 @@ mutants! {
     ShortChunkedBody in wire,
     /// The digests that a body promises are not compared.
     PromiseUnchecked in wire,
+    /// A trailer that was announced need not come.
+    TrailerNeedNotCome in wire,
 
     /// The grants of an access key do not limit it.
     GrantsIgnored in gateway,
@@ -75,6 +77,10 @@ mutants! {
     WriterNotNoted in gateway,
     /// Everybody may write to a public bucket.
     PublicMayWrite in gateway,
+    /// A key that may only write can open objects to others.
+    WritersChangeAcls in gateway,
+    /// Whatever the ACL of a source says, it is copied.
+    SourceAclIgnored in gateway,
     /// Content-Length beside Transfer-Encoding is accepted.
     SmuggledAccepted in gateway,
     /// An answer of unknown length that cannot be sent whole ends as if it were whole.
@@ -85,6 +91,10 @@ mutants! {
     TokenForgetsPrefix in gateway,
     /// Pages of other origins may send whatever headers they ask for.
     CorsHeadersUnchecked in gateway,
+    /// What stands behind the `*` of an origin that CORS allows is not looked at.
+    CorsPatternIsAPrefix in gateway,
+    /// A field that a policy wants to begin in some way may begin as it likes.
+    StartsWithAnything in gateway,
     /// The policy of a form is good for ever.
     PolicyNeverExpires in gateway,
     /// A form may have fields that its policy does not speak of.
@@ -167,6 +177,10 @@ mutants! {
     JudgedOnAnotherRevision in bucket,
     /// A conditional write on a cold key takes a shadow that cannot be asked for one that has nothing.
     UnaskedIsAbsent in bucket,
+    /// A condition on a cold key is judged on what is here.
+    ColdJudgedHere in bucket,
+    /// The conditions of a completion are not looked at.
+    CompletedUnconditionally in bucket,
     /// A part with another ETag than was listed is taken.
     AnyPartWillDo in bucket,
     /// Parts that are too small are taken.
@@ -179,6 +193,16 @@ mutants! {
     WholeChecksumUnchecked in bucket,
     /// Conditions on the source of a copy are not looked at.
     SourceConditionsIgnored in bucket,
+    /// A copy has its source's tags, whatever others it was to get.
+    CopyKeepsTags in bucket,
+    /// A copy counts as made by the upload that its source was made by.
+    CopyKeepsUpload in bucket,
+    /// Objects expire at the hour at which they were written, not at the midnight that follows.
+    ExpiresBeforeMidnight in bucket,
+    /// A lifecycle rule is for objects with any one of its tags.
+    AnyTagWillDo in bucket,
+    /// Rules that are disabled are applied.
+    DisabledRulesApply in bucket,
     /// An object that was overwritten since it was seen to be due expires.
     ExpiresOverwritten in bucket,
 

@@ -179,11 +179,12 @@ impl Engine {
         ObjectInfo {
             last_modified: whole_secs(self.inner.clock.now()),
             meta: request.meta.clone().unwrap_or_else(|| of.meta.clone()),
-            tags: request.tags.clone().unwrap_or_else(|| of.tags.clone()),
+            tags: (request.tags.clone().filter(|_| !planted(Mutant::CopyKeepsTags)))
+                .unwrap_or_else(|| of.tags.clone()),
             owner: attributes.owner,
             acl: attributes.acl,
             website_redirect: attributes.website_redirect,
-            upload: None,
+            upload: of.upload.filter(|_| planted(Mutant::CopyKeepsUpload)),
             // It keeps the ETag of parts, and is one: no provider is to be asked where they begin.
             part_sizes: if is_of_parts { vec![of.size_bytes] } else { Vec::new() },
             part_checksums: None,

@@ -173,6 +173,7 @@ impl<'a> Guard<'a> {
     /// Whether a key that is not here is the shadow's to judge. Compute buckets judge on what is stored here.
     fn is_the_shadows(&self, bucket: &Bucket) -> Result<bool, BucketError> {
         match bucket.settings.mode {
+            _ if planted(Mutant::ColdJudgedHere) => return Ok(false),
             BucketMode::Plain | BucketMode::Compute => return Ok(false),
             BucketMode::Migrate | BucketMode::Cache => {}
         }

@@ -43,7 +43,7 @@ pub fn expiry_of<'a>(rules: &'a [LifecycleRule], key: &str, info: &ObjectInfo) -
     let due = |rule: &'a LifecycleRule| {
         let by_age = rule.expire_days.map(|days| days_after(info.last_modified, days));
         let at = rule.expire_at.or(by_age)?;
-        (rule.enabled && fits(&rule.filter, key, info)).then_some(Expiry { at, rule: &rule.id })
+        (is_in_force(rule) && fits(&rule.filter, key, info)).then_some(Expiry { at, rule: &rule.id })
     };
     rules.iter().filter_map(due).min_by_key(|expiry| expiry.at)
 }
@@ -52,21 +52,29 @@ pub fn expiry_of<'a>(rules: &'a [LifecycleRule], key: &str, info: &ObjectInfo) -
 pub fn abort_of<'a>(rules: &'a [LifecycleRule], key: &str, initiated: Timestamp) -> Option<Expiry<'a>> {
     let due = |rule: &'a LifecycleRule| {
         let prefix = rule.filter.prefix.as_deref().unwrap_or_default();
-        let days = rule.abort_uploads_days.filter(|_| rule.enabled && key.starts_with(prefix))?;
+        let days = rule.abort_uploads_days.filter(|_| is_in_force(rule) && key.starts_with(prefix))?;
         Some(Expiry { at: days_after(initiated, days), rule: &rule.id })
     };
     rules.iter().filter_map(due).min_by_key(|expiry| expiry.at)
 }
 
+fn is_in_force(rule: &LifecycleRule) -> bool {
+    rule.enabled || planted(Mutant::DisabledRulesApply)
+}
+
 /// The midnight that follows so many days.
 fn days_after(moment: Timestamp, days: u32) -> Timestamp {
     let due = moment.0.saturating_add(u64::from(days) * DAY_MILLIS);
+    if planted(Mutant::ExpiresBeforeMidnight) {
+        return Timestamp(due);
+    }
     Timestamp(due.div_ceil(DAY_MILLIS).saturating_mul(DAY_MILLIS))
 }
 
 fn fits(filter: &LifecycleFilter, key: &str, info: &ObjectInfo) -> bool {
     filter.prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix.as_str()))
-        && filter.tags.iter().all(|tag| info.tags.contains(tag))
+        && (filter.tags.iter().all(|tag| info.tags.contains(tag))
+            || (planted(Mutant::AnyTagWillDo) && filter.tags.iter().any(|tag| info.tags.contains(tag))))
         && filter.larger_than_bytes.is_none_or(|size| info.size_bytes > size)
         && filter.smaller_than_bytes.is_none_or(|size| info.size_bytes < size)
 }
@@ -247,7 +255,7 @@ fn due(bucket: &Bucket, key: &Key, entry: &Entry, now: Timestamp) -> bool {
 /// Prefixes that hold everything these rules are for, none of them within another.
 fn prefixes<'a>(rules: impl Iterator<Item = &'a LifecycleRule>) -> Vec<String> {
     let mut all: Vec<&str> = rules
-        .filter(|rule| rule.enabled)
+        .filter(|rule| is_in_force(rule))
         .map(|rule| rule.filter.prefix.as_deref().unwrap_or_default())
         .collect();
     all.sort_unstable();

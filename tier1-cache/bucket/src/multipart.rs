@@ -259,7 +259,11 @@ impl Engine {
         caller: &Caller,
         request: &Completion,
     ) -> Result<Arc<ObjectInfo>, BucketError> {
-        let guard = Guard::new(self, bucket, caller, &request.key, request.conditions.clone());
+        let conditions = match planted(Mutant::CompletedUnconditionally) {
+            true => WriteConditions::default(),
+            false => request.conditions.clone(),
+        };
+        let guard = Guard::new(self, bucket, caller, &request.key, conditions);
         for _ in 0..MAX_CONFLICTS {
             let Some(upload) = self.inner.store.upload(bucket.id, &request.key, request.upload).await? else {
                 return self.completed_before(bucket, request).await;

@@ -147,7 +147,9 @@ pub(crate) fn decide<'a>(
         Need::ReadObject | Need::ReadObjectAcp | Need::ReadTags => granted(Right::Read),
         Need::WriteTags => granted(Right::Write),
         // Who could open what it may not read would read it.
-        Need::WriteObjectAcp => granted(Right::Owner),
+        Need::WriteObjectAcp => {
+            granted(Right::Owner) || (granted(Right::Write) && planted(Mutant::WritersChangeAcls))
+        }
     };
     if !allowed {
         return public(need, place);

@@ -103,7 +103,9 @@ fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((begin, end)) => {
-            text.len() >= begin.len() + end.len() && text.starts_with(begin) && text.ends_with(end)
+            text.len() >= begin.len() + end.len()
+                && text.starts_with(begin)
+                && (text.ends_with(end) || planted(Mutant::CorsPatternIsAPrefix))
         }
     }
 }

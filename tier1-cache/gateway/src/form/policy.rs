@@ -104,8 +104,9 @@ impl Policy {
                     // A list of types must begin so with each.
                     let is_list = field == "content-type";
                     let mut parts = value.split(',').map(str::trim);
-                    value.starts_with(wanted)
-                        && (!is_list || parts.all(|part| part.starts_with(wanted.as_str())))
+                    (value.starts_with(wanted)
+                        && (!is_list || parts.all(|part| part.starts_with(wanted.as_str()))))
+                        || planted(Mutant::StartsWithAnything)
                 }),
             };
             // A field that is not there meets nothing.

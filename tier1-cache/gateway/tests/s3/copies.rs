@@ -53,6 +53,24 @@ async fn a_copy_is_the_source_under_another_name() {
 }
 
 #[tokio::test]
+async fn tags_are_copied_or_replaced() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    client.call("PUT", "/photos/k").header("x-amz-tagging", "a=1&b=2").body(b"x").send().await;
+    for (directive, tags, count) in [("COPY", "", "2"), ("REPLACE", "c=3", "1"), ("REPLACE", "", "")] {
+        let copy = client
+            .call("PUT", "/photos/copy")
+            .header("x-amz-copy-source", "/photos/k")
+            .header("x-amz-tagging-directive", directive)
+            .header("x-amz-tagging", tags);
+        assert_eq!(copy.send().await.status, 200, "{directive} {tags}");
+        let head = client.head("/photos/copy").await;
+        assert_eq!(head.header("x-amz-tagging-count"), count, "{directive} {tags}");
+    }
+}
+
+#[tokio::test]
 async fn a_copy_that_cannot_be_is_refused() {
     let world = World::new().await;
     world.bucket("photos").await;

@@ -188,6 +188,27 @@ async fn conditions_hold_when_it_is_completed() {
 }
 
 #[tokio::test]
+async fn what_was_copied_onto_itself_is_not_the_uploads_any_more() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let upload = begin(&client, "/photos/k", &[]).await;
+    let put = part(&client, "/photos/k", &upload, 1, b"x").await;
+    let parts = [(1, put.header("etag"))];
+    for _ in 0..2 {
+        assert_eq!(complete(&client, "/photos/k", &upload, &parts).await.status, 200);
+    }
+    let copy = client
+        .call("PUT", "/photos/k")
+        .header("x-amz-copy-source", "/photos/k")
+        .header("x-amz-metadata-directive", "REPLACE");
+    assert_eq!(copy.send().await.status, 200);
+    let again = complete(&client, "/photos/k", &upload, &parts).await;
+    assert_eq!((again.status, again.code().as_str()), (404, "NoSuchUpload"));
+    assert_eq!(client.get("/photos/k").await.body, b"x");
+}
+
+#[tokio::test]
 async fn checksums_of_parts_make_that_of_the_object() {
     use ChecksumAlgorithm::{Crc32, Crc64Nvme, Sha256};
     let world = World::new().await;
