@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fallthrough_object::BucketName;
+use fallthrough_store::{Sealing, SealingKey};
 
 pub(crate) use account::AccountSettings;
 pub(crate) use bucket::BucketDeclaration;
@@ -120,6 +121,8 @@ pub(crate) struct AdminSettings {
 pub(crate) struct StoreSettings {
     /// The data folder.
     pub(crate) data: PathBuf,
+    /// What secrets in it are encrypted with.
+    pub(crate) sealing: Sealing,
     /// Free space below which nothing new is kept, in bytes; 0: no such limit.
     pub(crate) low_space_bytes: u64,
     /// Bytes per second that the scrubber reads; 0: only when it is told to, as fast as the disk.
@@ -286,9 +289,24 @@ impl StoreSettings {
         if data.is_none() {
             section.problem("data", "store.data: it may not be empty", "name a folder");
         }
+        let sealing_key = |name, file_name| {
+            let text = section.secret(name, file_name)?;
+            let made = SealingKey::of_text(text.reveal());
+            made.map_err(|wrong| {
+                let name = if section.is_set(name) { name } else { file_name };
+                let mend = "make one with `openssl rand -hex 32`";
+                section.problem(name, format!("{}: {wrong}", section.path_of(name)), mend);
+            })
+            .ok()
+        };
+        let sealing = Sealing {
+            current: sealing_key("sealing-key", "sealing-key-file"),
+            old: sealing_key("old-sealing-key", "old-sealing-key-file"),
+        };
         let (scrub_rate, scrub_every) = (section.size("scrub-rate"), section.duration("scrub-every"));
         Some(Self {
             data: data?,
+            sealing,
             low_space_bytes: low_space_bytes?,
             scrub_bytes_per_second: scrub_rate?,
             scrub_every: scrub_every?,

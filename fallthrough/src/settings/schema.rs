@@ -221,6 +221,23 @@ const STORE: &[Key] = &[
         "fallthrough-data",
         "The folder of everything that is kept. One server at a time may use it.",
     ),
+    Key::value(
+        "sealing-key",
+        "text",
+        "",
+        "Encrypts the secrets in the data folder: those of access keys, and the credentials of shadows. At least 32 \
+         characters, as `openssl rand -hex 32` makes them. For the environment; in a file use `sealing-key-file`. Keep it \
+         apart from the data folder and its backups, and keep it: without it the folder cannot be opened.",
+    ),
+    Key::value("sealing-key-file", "path", "", "A file with the sealing key."),
+    Key::value(
+        "old-sealing-key",
+        "text",
+        "",
+        "The sealing key that was used until now, to change or to remove it: at the start everything is encrypted \
+         with `sealing-key`, or not at all if there is none.",
+    ),
+    Key::value("old-sealing-key-file", "path", "", "A file with it."),
     Key::value("metadata", "text", "embedded", "The engine of the metadata; `embedded` needs nothing else.")
         .only(&["embedded"], "leave it at \"embedded\""),
     Key::value(

@@ -58,7 +58,8 @@ impl<'a> Section<'a> {
         Self { path, node: Some(node), keys: self.keys_of(name), problems: self.problems }
     }
 
-    fn path_of(&self, name: &str) -> String {
+    /// The path of one of its keys in dots, for messages.
+    pub(crate) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 

@@ -29,6 +29,8 @@ impl Settings {
             },
             "store": {
                 "data": self.store.data.display().to_string(),
+                "sealing-key": self.store.sealing.current.as_ref().map(|_| "(set)"),
+                "old-sealing-key": self.store.sealing.old.as_ref().map(|_| "(set)"),
                 "low-space-stop-fills": self.store.low_space_bytes,
             },
             "fill": {

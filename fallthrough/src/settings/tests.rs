@@ -195,6 +195,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "[admin]\ntoken = \"short\"\n",
             "f.toml:2:9: the admin token must be at least 16 visible ASCII characters",
         ),
+        (
+            "[store]\nold-sealing-key = \"hunter2\"\n",
+            "f.toml:2:19: store.old-sealing-key: it has 7 characters; at least 32 are needed",
+        ),
         ("[account]\nid = \"x\"\n", "f.toml:1:2: account must be a list of tables ([[account]])"),
         ("[bucket]\nx = 1\n", "f.toml:2:1: bucket.x must be a table"),
         (

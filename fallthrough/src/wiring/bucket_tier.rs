@@ -310,6 +310,7 @@ async fn open(
     let options = StoreOptions {
         low_space_stop_fills_bytes: low_space,
         reserve_bytes: defaults.reserve_bytes.min(low_space / 4),
+        sealing: settings.store.sealing.clone(),
         ..defaults
     };
     Store::open(data, options, Arc::clone(clock), Arc::clone(entropy)).await.map_err(|error| {
@@ -317,13 +318,18 @@ async fn open(
             StoreError::InUse { .. } => {
                 "stop that server, or give this one a folder of its own (--data, [store] data)".to_owned()
             }
+            StoreError::Sealed { .. } => {
+                "give it as [store] sealing-key-file or FALLTHROUGH_STORE__SEALING_KEY; to change to another key, give the \
+                 former one as old-sealing-key-file as well"
+                    .to_owned()
+            }
             StoreError::NewerFormat { .. } => "use the release that wrote it, or a newer one".to_owned(),
             _ => {
                 format!("check that {} is a folder that this user may write to, and its disk", data.display())
             }
         };
         let message = match &error {
-            StoreError::InUse { .. } | StoreError::NewerFormat { .. } => error.to_string(),
+            StoreError::InUse { .. } | StoreError::NewerFormat { .. } | StoreError::Sealed { .. } => error.to_string(),
             _ => format!("the data folder {} cannot be opened: {}", data.display(), chain(&error)),
         };
         Failure::new(message, mend)

@@ -15,8 +15,9 @@ impl Store {
     /// # Cancellation
     /// Safe.
     pub async fn access_key(&self, id: &str) -> Result<Option<AccessKeyRow>, StoreError> {
-        let row = self.inner.kv.get(Table::Rows, &rows::access_key(id)).await?;
-        row.map(|row| rows::from_json("an access key", &row.value)).transpose()
+        let at = rows::access_key(id);
+        let row = self.inner.kv.get(Table::Rows, &at).await?;
+        row.map(|row| self.inner.open_row("an access key", &at, &row.value)).transpose()
     }
 
     /// Writes an access key, replacing one with the same id. Its account is known from then on.
@@ -27,10 +28,10 @@ impl Store {
     /// # Cancellation
     /// It may or may not have been written.
     pub async fn put_access_key(&self, key: &AccessKeyRow) -> Result<(), StoreError> {
-        let account = rows::account(&key.account);
+        let (at, account) = (rows::access_key(&key.id), rows::account(&key.account));
         loop {
             let mut conditions = Vec::new();
-            let mut writes = vec![put(rows::access_key(&key.id), rows::to_json(key)?)];
+            let mut writes = vec![put(at.clone(), self.inner.seal_row(&at, key)?)];
             if self.inner.kv.get(Table::Rows, &account).await?.is_none() {
                 conditions.push(when(account.clone(), None));
                 writes.push(put(account.clone(), rows::to_json(&AccountRow::of(&key.account))?));
@@ -97,10 +98,10 @@ impl Store {
         let key = rows::access_key(id);
         loop {
             let Some(row) = self.inner.kv.get(Table::Rows, &key).await? else { return Ok(None) };
-            let mut changed: AccessKeyRow = rows::from_json("an access key", &row.value)?;
+            let mut changed: AccessKeyRow = self.inner.open_row("an access key", &key, &row.value)?;
             change(&mut changed);
             let conditions = vec![when(key.clone(), Some(row.version))];
-            let writes = vec![put(key.clone(), rows::to_json(&changed)?)];
+            let writes = vec![put(key.clone(), self.inner.seal_row(&key, &changed)?)];
             if self.inner.commit(Commit { conditions, writes, ..Commit::default() }).await?.is_ok() {
                 return Ok(Some(changed));
             }
@@ -140,6 +141,6 @@ impl Store {
     ) -> Result<Vec<AccessKeyRow>, StoreError> {
         let (from, to) = rows::access_keys(after);
         let found = self.inner.kv.range(from, to, limit).await?;
-        found.iter().map(|(_, row)| rows::from_json("an access key", &row.value)).collect()
+        found.iter().map(|(at, row)| self.inner.open_row("an access key", at, &row.value)).collect()
     }
 }

@@ -6,7 +6,7 @@ use fallthrough_object::{BucketConfiguration, BucketName};
 
 use crate::bucket_row::{Bucket, BucketId, BucketSettings};
 use crate::error::{CommitError, StoreError};
-use crate::kv::{Commit, Kv, Refused, Table};
+use crate::kv::{Commit, Refused, Table};
 use crate::mutants::{Mutant, planted};
 use crate::rows::{self, BucketRow, GateState};
 use crate::store::{Inner, Store, put, remove, when};
@@ -75,7 +75,7 @@ impl Store {
                 return Ok(Some(bucket));
             }
             let sequence = inner.kv.sequence();
-            let Some((bucket, gate)) = read_bucket(&*inner.kv, name).await? else { return Ok(None) };
+            let Some((bucket, gate)) = read_bucket(inner, name).await? else { return Ok(None) };
             match gate {
                 GateState::Open => {
                     let bucket = Arc::new(bucket);
@@ -162,10 +162,11 @@ impl Store {
                 settings: settings.clone(),
                 configuration: (*configuration).clone(),
             };
+            let at = rows::bucket(name);
             let commit = Commit {
-                conditions: vec![when(rows::bucket(name), None)],
+                conditions: vec![when(at.clone(), None)],
                 writes: vec![
-                    put(rows::bucket(name), rows::to_json(&row)?),
+                    put(at.clone(), inner.seal_row(&at, &row)?),
                     put(rows::gate(id), GateState::Open.encode()),
                 ],
                 ..Commit::default()
@@ -253,12 +254,13 @@ impl Store {
             settings: settings.clone(),
             configuration: (*configuration).clone(),
         };
+        let at = rows::bucket(&bucket.name);
         let mut commit = Commit {
             conditions: vec![
                 when(rows::gate(bucket.id), Some(bucket.gate_version)),
-                when(rows::bucket(&bucket.name), Some(bucket.settings_version)),
+                when(at.clone(), Some(bucket.settings_version)),
             ],
-            writes: vec![put(rows::bucket(&bucket.name), rows::to_json(&row)?)],
+            writes: vec![put(at.clone(), inner.seal_row(&at, &row)?)],
             ..Commit::default()
         };
         if bucket.settings.sends_elsewhere(&settings) {
@@ -375,12 +377,13 @@ impl Store {
 }
 
 /// A bucket and the state of its gate, as they were together at one moment.
-async fn read_bucket(kv: &dyn Kv, name: &BucketName) -> Result<Option<(Bucket, GateState)>, StoreError> {
+async fn read_bucket(inner: &Inner, name: &BucketName) -> Result<Option<(Bucket, GateState)>, StoreError> {
+    let kv = &*inner.kv;
     let row = rows::bucket(name);
     let Some(mut settings) = kv.get(Table::Rows, &row).await? else { return Ok(None) };
     loop {
         let BucketRow { id, created, settings: known, configuration } =
-            rows::from_json("a bucket", &settings.value)?;
+            inner.open_row("a bucket", &row, &settings.value)?;
         let gate = kv.get(Table::Rows, &rows::gate(id)).await?;
         let Some(again) = kv.get(Table::Rows, &row).await? else { return Ok(None) };
         // Every change of the shadow writes both rows. An unchanged first row means that the gate between

@@ -37,6 +37,14 @@ pub enum StoreError {
         /// The newest format that this release knows.
         known: u32,
     },
+    /// Rows with secrets are encrypted with a key that was not given. Nothing was touched.
+    #[error(
+        "the secrets in the data folder are encrypted with the sealing key {missing}, which was not given"
+    )]
+    Sealed {
+        /// The key's id.
+        missing: String,
+    },
     /// Stored bytes fail their checksum, or a row cannot be read. Not retryable.
     #[error("stored data is corrupt: {what}")]
     Corrupt {

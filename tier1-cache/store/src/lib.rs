@@ -38,6 +38,7 @@ mod quarantine;
 mod rows;
 mod rule_text;
 mod scrub;
+mod sealing;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod staging;
@@ -64,6 +65,7 @@ pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
 pub use outbox::{DueIntent, OutboxFull, OutboxStatus};
 pub use quarantine::{QuarantineRow, Quarantined};
 pub use scrub::{BodyCheck, ScrubItem, ScrubPage, ScrubPass, ScrubRecord, ScrubTally};
+pub use sealing::{Sealing, SealingKey};
 pub use staging::{Sealed, Staging, StagingReader};
 pub use store::{Announced, FORMAT_VERSION, Store, StoreStatus};
 pub use sweep::SweepReport;

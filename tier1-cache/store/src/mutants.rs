@@ -52,6 +52,12 @@ pub(crate) enum Mutant {
     OutboxUnbounded,
     /// What waits for an origin does not keep its bytes.
     IntentUnpinned,
+    /// Rows with secrets are written as they are.
+    SecretsStayPlain,
+    /// The seal of a row is as good for another one.
+    SealOfAnyPlace,
+    /// Rows that were sealed with an old key, or not at all, stay so.
+    OldSealsStay,
 }
 
 #[cfg(fallthrough_mutants)]

@@ -73,6 +73,7 @@ impl Store {
         let epoch = raise_epoch(&*kv).await.map_err(cut)?;
         let store = Self::assemble(kv, blobs, options, clock, entropy, epoch);
         store.remember_quarantine().await.map_err(cut)?;
+        store.settle_sealing().await.map_err(cut)?;
         if let Err(error) = store.load_outbox().await {
             // What is damaged there must not keep everything else from being served: it is read again later.
             tracing::error!(%error, "what waits for origins cannot be read");

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sealing::Sealing;
+
 /// The largest body that may be kept in the table of small bodies: with its row it fills a 32 KiB page.
 pub const SMALL_BODY_LIMIT: usize = 31 * 1024;
 
@@ -40,6 +42,8 @@ pub struct StoreOptions {
     pub outbox_bytes_max: u64,
     /// How long a request waits while the index recovers from a failure of the disk.
     pub recovery_wait: Duration,
+    /// What rows with secrets are sealed with.
+    pub sealing: Sealing,
     /// Called between the steps of writing, for crash tests. Costs nothing when unset.
     pub failpoints: Option<Arc<dyn Failpoints>>,
 }
@@ -60,6 +64,7 @@ impl Default for StoreOptions {
             outbox_rows_max: 65_536,
             outbox_bytes_max: 64 << 30,
             recovery_wait: Duration::from_secs(5),
+            sealing: Sealing::default(),
             failpoints: None,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) const EPOCH: &[u8] = b"m/epoch";
 pub(crate) const FORMAT: &[u8] = b"m/format";
 /// Where the scrubber is, and what its last pass found: JSON.
 pub(crate) const SCRUB: &[u8] = b"m/scrub";
+/// Which keys rows with secrets may be sealed with: JSON. Absent: with none.
+pub(crate) const SEALED_WITH: &[u8] = b"m/sealed-with";
 /// The newest commit of the embedded engine: 8 bytes, little-endian.
 pub(crate) const SEQUENCE: &[u8] = b"m/sequence";
 

@@ -30,6 +30,7 @@ mod outbox;
 mod quarantine;
 mod rot;
 mod scrub;
+mod sealing;
 mod uploads;
 
 /// Small limits, so that small bodies take every path.

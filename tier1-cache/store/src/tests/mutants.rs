@@ -72,6 +72,9 @@ fn each_planted_bug_is_caught() {
         ("tombstone outlives", caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared()))),
         ("outbox unbounded", caught(Mutant::OutboxUnbounded, || model::run(outbox::bounded()))),
         ("intent unpinned", caught(Mutant::IntentUnpinned, || model::run(outbox::pinned()))),
+        ("secrets stay plain", caught(Mutant::SecretsStayPlain, || model::run(sealing::unseen()))),
+        ("seal of any place", caught(Mutant::SealOfAnyPlace, || model::run(sealing::fixed()))),
+        ("old seals stay", caught(Mutant::OldSealsStay, || model::run(sealing::turned()))),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
