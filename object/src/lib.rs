@@ -14,6 +14,7 @@ mod meta;
 mod mutant;
 mod name;
 mod range;
+mod rate;
 mod trace;
 
 pub use acl::{Acl, AclGrant, Grantee, Permission};
@@ -29,4 +30,5 @@ pub use meta::Meta;
 pub use mutant::{Mutant, planted};
 pub use name::{BucketName, InvalidBucketName, InvalidKey, Key};
 pub use range::{ByteRange, RangeNotSatisfiable, RangeSpec};
+pub use rate::Rate;
 pub use trace::TraceParent;

@@ -138,6 +138,10 @@ mutants! {
     LastByteEarly in bucket,
     /// The end of a fill lets nobody else in.
     PermitLeaked in bucket,
+    /// What a client has spent of its budget is forgotten.
+    ClientBudgetForgotten in bucket,
+    /// Requests wait in front of an origin, and its budget is not looked at when they go.
+    BudgetOfTheQueueForgotten in bucket,
     /// What nobody waits for takes all places in front of an origin.
     BackgroundTakesAll in bucket,
     /// An origin that fails is asked again and again.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use fallthrough_object::Rate;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Globals;
@@ -82,6 +83,12 @@ pub(crate) struct ShadowFlags {
     /// Fills in flight
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
+    /// Requests to the origin in a stretch of time, such as 100/s or 10000/day
+    #[arg(long, value_name = "RATE")]
+    budget: Option<Rate>,
+    /// Of those, the ones that one client may cause
+    #[arg(long, value_name = "RATE")]
+    client_budget: Option<Rate>,
     /// Send writes to the shadow as well: after they are acknowledged, or before (sync)
     #[arg(long, value_parser = ["off", "async", "sync"], num_args = 0..=1, require_equals = true, default_missing_value = "async")]
     write_through: Option<String>,
@@ -127,6 +134,9 @@ impl ShadowFlags {
             patch.extend(value.map(|value| (name.to_owned(), json!(value))));
         }
         for (name, value) in [("per_client", self.per_client), ("max_in_flight", self.max_in_flight)] {
+            patch.extend(value.map(|value| (name.to_owned(), json!(value))));
+        }
+        for (name, value) in [("budget", self.budget), ("client_budget", self.client_budget)] {
             patch.extend(value.map(|value| (name.to_owned(), json!(value))));
         }
         for (flag, name, value) in

@@ -119,6 +119,8 @@ fn read_rule(
     rule.seekable = section.switch("seekable");
     rule.per_client = section.count("per-client");
     rule.max_in_flight = section.count("max-in-flight");
+    rule.budget = section.rate("budget");
+    rule.client_budget = section.rate("client-budget");
     rule.write_through = match section.word("write-through")?.as_str() {
         "async" => WriteThrough::Async,
         "sync" => WriteThrough::Sync,

@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fallthrough_object::BucketName;
+use fallthrough_object::{BucketName, Rate};
 use fallthrough_store::{Sealing, SealingKey};
 
 pub(crate) use account::AccountSettings;
@@ -144,6 +144,10 @@ pub(crate) struct FillSettings {
     pub(crate) queue: u32,
     /// Requests in flight per client and origin.
     pub(crate) per_client: u32,
+    /// Requests per origin in a stretch of time.
+    pub(crate) budget: Option<Rate>,
+    /// Of those, the ones of one client.
+    pub(crate) client_budget: Option<Rate>,
     /// How long "not found" is believed.
     pub(crate) negative_ttl: Duration,
 }
@@ -331,6 +335,8 @@ impl FillSettings {
             max_in_flight: section.count("max-in-flight")?,
             queue: section.count("queue")?,
             per_client: section.count("per-client")?,
+            budget: section.rate("budget"),
+            client_budget: section.rate("client-budget"),
             negative_ttl: section.duration("negative-ttl")?,
         })
     }

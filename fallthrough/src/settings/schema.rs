@@ -304,6 +304,21 @@ const FILL: &[Key] = &[
         "Requests in flight per client and origin. Readers who join a fill are never counted.",
     ),
     Key::value(
+        "budget",
+        "rate",
+        "",
+        "Requests per origin in a stretch of time, such as `100/s`, `60/min` or `10000/day`: so many at once, and so many \
+         again in each. Who is over it waits for up to a minute, or is answered 503 SlowDown with the time to come back. \
+         No bound if not given.",
+    ),
+    Key::value(
+        "client-budget",
+        "rate",
+        "",
+        "Of those, the ones that one client may cause: an access key, or an address that does not sign. Hits, and readers \
+         who join a fill, cost nothing.",
+    ),
+    Key::value(
         "negative-ttl",
         "duration",
         "30s",
@@ -508,6 +523,18 @@ pub(crate) const SHADOW: &[Key] = &[
     ),
     Key::value("per-client", "count", "", "Fills in flight per client."),
     Key::value("max-in-flight", "count", "", "Fills in flight to this origin."),
+    Key::value(
+        "budget",
+        "rate",
+        "",
+        "Requests in a stretch of time, such as `100/s`; `fill.budget` if not given.",
+    ),
+    Key::value(
+        "client-budget",
+        "rate",
+        "",
+        "Of those, the ones that one client may cause; `fill.client-budget` if not given.",
+    ),
     Key::choice(
         "write-through",
         &["off", "async", "sync"],

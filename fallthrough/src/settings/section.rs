@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fallthrough_object::Rate;
+
 use crate::settings::problem::Problem;
 use crate::settings::quantity::{parse_duration, parse_size};
 use crate::settings::schema::{Key, Shape};
@@ -243,6 +245,11 @@ impl<'a> Section<'a> {
                 .map_or_else(|| text.clone(), |port| format!("127.0.0.1:{port}"));
             text.parse().map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:9900\""))
         })
+    }
+
+    /// So many in a stretch of time.
+    pub(crate) fn rate(&self, name: &'static str) -> Option<Rate> {
+        self.read(name, |value| as_text(value)?.parse())
     }
 
     /// A URL that begins with http:// or https://, without credentials in it.

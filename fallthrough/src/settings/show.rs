@@ -39,6 +39,8 @@ impl Settings {
                 "max-in-flight": self.fill.max_in_flight,
                 "queue": self.fill.queue,
                 "per-client": self.fill.per_client,
+                "budget": self.fill.budget,
+                "client-budget": self.fill.client_budget,
                 "negative-ttl": show_duration(self.fill.negative_ttl),
             },
             "network": { "allow-private-origins": self.allow_private_origins },

@@ -355,6 +355,8 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         max_in_flight: settings.fill.max_in_flight,
         max_queue: settings.fill.queue,
         per_client: settings.fill.per_client,
+        budget: settings.fill.budget,
+        client_budget: settings.fill.client_budget,
         negative_ttl: settings.fill.negative_ttl,
         ..EngineOptions::default()
     }

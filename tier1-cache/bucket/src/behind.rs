@@ -194,6 +194,8 @@ impl Engine {
                 .max(1),
             queue: options.max_queue,
             per_client: settings.per_client.or(traits.per_client).unwrap_or(options.per_client).max(1),
+            budget: settings.budget.or(options.budget),
+            client_budget: settings.client_budget.or(options.client_budget),
         };
         let target = match &settings.target {
             ShadowTarget::Origin { origin } => format!("origin {origin}"),

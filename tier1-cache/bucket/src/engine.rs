@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fallthrough_object::{BucketConfiguration, BucketName, Clock, Entropy};
+use fallthrough_object::{BucketConfiguration, BucketName, Clock, Entropy, Rate};
 use fallthrough_shadow::Shadow;
 use fallthrough_store::{
     AccessKeyRow, Bucket, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store, StoreError,
@@ -45,6 +45,10 @@ pub struct EngineOptions {
     pub max_queue: u32,
     /// Requests in flight per client and origin.
     pub per_client: u32,
+    /// Requests to an origin in a stretch of time; `None`: no such bound.
+    pub budget: Option<Rate>,
+    /// Of those, the ones that one client may cause.
+    pub client_budget: Option<Rate>,
     /// How long an origin's "not found", and what its HEAD said, is believed.
     pub negative_ttl: Duration,
     /// How long a copy is fresh in `cache` mode if neither the rule nor the origin says.
@@ -65,6 +69,8 @@ impl Default for EngineOptions {
             max_in_flight: 256,
             max_queue: 1024,
             per_client: 64,
+            budget: None,
+            client_budget: None,
             negative_ttl: Duration::from_secs(30),
             default_ttl: Duration::from_secs(3600),
             max_fills: 16 * 1024,

@@ -15,6 +15,9 @@ use crate::core::mutants::{Mutant, planted};
 use crate::core::rest::Rest;
 use crate::core::sighting::Sighting;
 
+/// Between two looks at a budget.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
 /// The gate of one origin.
 #[derive(Debug)]
 pub(crate) struct OriginGate {
@@ -127,9 +130,10 @@ impl OriginGate {
             return Err(self.busy(client, rest));
         }
         let mut line = self.line();
+        self.admit_waiting(&mut line, asked);
         let asked_for = match priority {
-            Priority::Client => line.admission.ask(client),
-            Priority::Background => line.admission.ask_in_background(client),
+            Priority::Client => line.admission.ask(client, asked),
+            Priority::Background => line.admission.ask_in_background(client, asked),
         };
         let (ticket, woken) = match asked_for {
             Admitted::Now(ticket) => (ticket, None),
@@ -151,15 +155,28 @@ impl OriginGate {
 
     fn release(&self, ticket: Ticket, service: Option<Duration>) {
         let mut line = self.line();
-        let woken = line.admission.release(ticket, service);
+        let woken = line.admission.release(ticket, service, self.clock.monotonic());
         self.wake(&mut line, woken);
     }
 
     /// A client waits from now on for what entered in the background.
     pub(crate) fn promote(&self, ticket: Ticket, client: &Arc<str>) {
         let mut line = self.line();
-        let woken = line.admission.promote(ticket, client);
+        let woken = line.admission.promote(ticket, client, self.clock.monotonic());
         self.wake(&mut line, woken);
+    }
+
+    /// Lets in who waited for the budget alone.
+    fn admit_waiting(&self, line: &mut Line, now: Monotonic) {
+        let woken = line.admission.admit_waiting(now);
+        if !woken.is_empty() {
+            self.wake(line, woken);
+        }
+    }
+
+    /// How long until the budget may let this one in; `None`: it waits for others to end.
+    fn budget_wait(&self, ticket: Ticket, client: &Arc<str>) -> Option<Duration> {
+        self.line().admission.budget_wait(ticket, client, self.clock.monotonic())
     }
 
     fn wake(&self, line: &mut Line, mut woken: Vec<Ticket>) {
@@ -167,7 +184,7 @@ impl OriginGate {
         while let Some(next) = woken.pop() {
             let alive = line.wakers.remove(&next).is_some_and(|wake| wake.send(()).is_ok());
             if !alive {
-                woken.extend(line.admission.release(next, None));
+                woken.extend(line.admission.release(next, None, self.clock.monotonic()));
             }
         }
         self.show(line);
@@ -198,12 +215,12 @@ impl OriginGate {
 
     /// When `client`, if it is sent away now, should come back.
     pub(crate) fn retry_after(&self, client: &Arc<str>) -> Duration {
-        self.line().admission.retry_after(client)
+        self.line().admission.retry_after(client, self.clock.monotonic())
     }
 
     /// When a place in the queue will probably have its answer; as soon as may be for one that is in it no more.
     pub(crate) fn answered_after(&self, ticket: Ticket, client: &Arc<str>) -> Duration {
-        self.line().admission.answered_after(ticket, client).unwrap_or_default()
+        self.line().admission.answered_after(ticket, client, self.clock.monotonic()).unwrap_or_default()
     }
 
     /// What is left of the mean time of an answer for one that was admitted at `since`.
@@ -278,7 +295,7 @@ impl Entrance {
     /// Safe: a dropped wait leaves the queue.
     pub(crate) async fn admitted(mut self, longest: Duration) -> Result<Permit, BucketError> {
         if let Some(woken) = self.woken.take()
-            && tokio::time::timeout(longest, woken).await.is_err()
+            && tokio::time::timeout(longest, self.wait(woken)).await.is_err()
         {
             metrics::counter!("fallthrough_admission_rejections_total", "reason" => "deadline").increment(1);
             let retry_after = self.gate.retry_after(&self.client);
@@ -289,6 +306,25 @@ impl Entrance {
         let queued = admitted.since(self.asked);
         metrics::histogram!("fallthrough_origin_queue_wait_seconds").record(queued.as_secs_f64());
         Ok(Permit { gate: self.gate.clone(), ticket: self.ticket, admitted, service: None, queued })
+    }
+}
+
+impl Entrance {
+    /// Waits until it is woken. Nothing tells that a budget has grown: each who waits looks when it may be its turn, and lets in
+    /// whoever's turn it is.
+    async fn wait(&self, mut woken: oneshot::Receiver<()>) {
+        loop {
+            let Some(wait) = self.gate.budget_wait(self.ticket, &self.client) else {
+                // Nobody drops a waker without waking but by the end of the gate.
+                let _woken_or_over = woken.await;
+                return;
+            };
+            if tokio::time::timeout(wait.max(SHORTEST_WAIT), &mut woken).await.is_ok() {
+                return;
+            }
+            let now = self.gate.clock.monotonic();
+            self.gate.admit_waiting(&mut self.gate.line(), now);
+        }
     }
 }
 

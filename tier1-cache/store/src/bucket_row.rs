@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketConfiguration, BucketName, Timestamp};
+use fallthrough_object::{BucketConfiguration, BucketName, Rate, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::rule_text::FlatRule;
@@ -156,6 +156,12 @@ pub struct ShadowRule {
     /// Fills in flight to this origin; the server's default if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
+    /// Requests to this origin in a stretch of time; the server's default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Rate>,
+    /// Of those, the ones that one client may cause; the server's default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_budget: Option<Rate>,
     /// Whether what clients write is written to the origin as well.
     #[serde(default, skip_serializing_if = "WriteThrough::is_off")]
     pub write_through: WriteThrough,
@@ -185,6 +191,8 @@ impl ShadowRule {
             seekable: None,
             per_client: None,
             max_in_flight: None,
+            budget: None,
+            client_budget: None,
             write_through: WriteThrough::default(),
             delete_through: false,
             write_conflict: WriteConflict::default(),

@@ -2,6 +2,7 @@
 //! that is not known, or not known for this kind of target, is an error. (`serde` cannot refuse unknown fields
 //! of a flattened enum.)
 
+use fallthrough_object::Rate;
 use serde::Deserialize;
 
 use crate::bucket_row::{
@@ -33,6 +34,8 @@ pub(crate) struct FlatRule {
     seekable: Option<bool>,
     per_client: Option<u32>,
     max_in_flight: Option<u32>,
+    budget: Option<Rate>,
+    client_budget: Option<Rate>,
     #[serde(default)]
     write_through: WriteThrough,
     #[serde(default)]
@@ -108,6 +111,8 @@ impl TryFrom<FlatRule> for ShadowRule {
             seekable: flat.seekable,
             per_client: flat.per_client,
             max_in_flight: flat.max_in_flight,
+            budget: flat.budget,
+            client_budget: flat.client_budget,
             write_through: flat.write_through,
             delete_through: flat.delete_through,
             write_conflict: flat.write_conflict,

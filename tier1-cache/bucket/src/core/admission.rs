@@ -1,10 +1,13 @@
 //! Admission in front of an origin: so many fills in flight, a bounded queue that is fair between clients,
-//! and a Retry-After from the measured rate. What nobody waits for comes behind all clients.
+//! budgets in time for all and for each client, and a Retry-After from the measured rate. What nobody waits for comes behind all clients.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fallthrough_object::{Monotonic, Rate};
+
+use crate::core::budget::{Budget, ClientBudgets};
 use crate::core::mutants::{Mutant, planted};
 
 /// The bounds of one origin.
@@ -16,6 +19,10 @@ pub(crate) struct Limits {
     pub(crate) queue: u32,
     /// Requests in flight for one client.
     pub(crate) per_client: u32,
+    /// Requests in a stretch of time.
+    pub(crate) budget: Option<Rate>,
+    /// Requests that one client may cause in a stretch of time.
+    pub(crate) client_budget: Option<Rate>,
 }
 
 /// Names a request that asked to be admitted.
@@ -49,6 +56,10 @@ pub(crate) enum Shed {
     QueueFull,
     /// The client has its share of the queue.
     ClientShare,
+    /// The budget is spent, for longer than anybody would wait.
+    Budget,
+    /// The client's budget is spent.
+    ClientBudget,
 }
 
 impl Shed {
@@ -57,6 +68,8 @@ impl Shed {
         match self {
             Self::QueueFull => "queue-full",
             Self::ClientShare => "client-share",
+            Self::Budget => "budget",
+            Self::ClientBudget => "client-budget",
         }
     }
 }
@@ -82,7 +95,12 @@ pub(crate) struct Admission {
     background: VecDeque<(Ticket, Arc<str>)>,
     next: u64,
     service_secs: f64,
+    budget: Option<Budget>,
+    client_budgets: Option<ClientBudgets>,
 }
+
+/// Who would have to wait longer for the budget is sent away at once.
+const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Weight of the newest sample in the mean service time.
 const EWMA_WEIGHT: f64 = 0.2;
@@ -99,33 +117,81 @@ impl Admission {
             background: VecDeque::new(),
             next: 1,
             service_secs: 0.0,
+            budget: limits.budget.map(Budget::new),
+            client_budgets: limits.client_budget.map(ClientBudgets::new),
         }
     }
 
-    /// Asks for admission of a request of `client`.
-    pub(crate) fn ask(&mut self, client: &Arc<str>) -> Admitted {
+    /// Asks for admission of a request of `client`. Who waited for the budget is let in before: see
+    /// [`Admission::admit_waiting`].
+    pub(crate) fn ask(&mut self, client: &Arc<str>, now: Monotonic) -> Admitted {
         let ticket = Ticket(self.next);
+        let own_wait = self.client_wait(client, now);
+        if !own_wait.is_zero() {
+            return Admitted::Shed(Shed::ClientBudget, until_budget(own_wait));
+        }
         let has = self.clients.get(client);
         let own_in_flight = has.map_or(0, |c| c.in_flight);
         let own_waiting = has.map_or(0, |c| c.waiting.len());
         let full = self.in_flight.len() >= self.limits.in_flight as usize;
-        if !full && own_in_flight < self.limits.per_client && own_waiting == 0 {
+        if !full && own_in_flight < self.limits.per_client && own_waiting == 0 && self.has_token(now) {
             self.next += 1;
-            self.start(ticket, client.clone());
+            self.spend_own(client, now);
+            self.start(ticket, client.clone(), now);
             return Admitted::Now(ticket);
         }
         if self.waiting >= self.limits.queue {
-            return Admitted::Shed(Shed::QueueFull, self.retry_after(client));
+            return Admitted::Shed(Shed::QueueFull, self.retry_after(client, now));
+        }
+        if self.token_wait(now, self.ahead(client, own_waiting)) > BUDGET_PATIENCE {
+            return Admitted::Shed(Shed::Budget, self.retry_after(client, now));
         }
         // One client may hold a quarter of the queue (at least what it may have in flight), so that the
         // others find room.
         let share = (self.limits.queue / 4).max(self.limits.per_client).max(1);
         if own_waiting >= share as usize {
-            return Admitted::Shed(Shed::ClientShare, self.retry_after(client));
+            return Admitted::Shed(Shed::ClientShare, self.retry_after(client, now));
         }
         self.next += 1;
+        self.spend_own(client, now);
         self.stand_in_line(ticket, client);
         Admitted::Queued(ticket)
+    }
+
+    /// How long until the client's own budget lets it ask.
+    fn client_wait(&self, client: &Arc<str>, now: Monotonic) -> Duration {
+        match &self.client_budgets {
+            Some(budgets) if !planted(Mutant::ClientBudgetForgotten) => budgets.wait(client, now),
+            Some(_) | None => Duration::ZERO,
+        }
+    }
+
+    fn spend_own(&mut self, client: &Arc<str>, now: Monotonic) {
+        if let Some(budgets) = &mut self.client_budgets {
+            budgets.spend(client, now);
+        }
+    }
+
+    fn has_token(&self, now: Monotonic) -> bool {
+        self.token_wait(now, 0).is_zero()
+    }
+
+    /// How long until the budget has a token for who comes behind `ahead` others.
+    fn token_wait(&self, now: Monotonic, ahead: usize) -> Duration {
+        let tokens = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
+        self.budget.as_ref().map_or(Duration::ZERO, |budget| budget.wait(now, tokens))
+    }
+
+    /// How long until the budget may let in a request that waits; `None`: it does not wait for that.
+    pub(crate) fn budget_wait(&self, ticket: Ticket, client: &Arc<str>, now: Monotonic) -> Option<Duration> {
+        self.budget.as_ref()?;
+        let place = |line: &VecDeque<Ticket>| line.iter().position(|waiting| *waiting == ticket);
+        let own = self.clients.get(client).and_then(|own| place(&own.waiting));
+        let ahead = own.map(|before| self.ahead(client, before)).or_else(|| {
+            let place = self.background.iter().position(|(waiting, _)| *waiting == ticket)?;
+            Some(self.waiting as usize + place)
+        })?;
+        Some(self.token_wait(now, ahead))
     }
 
     fn stand_in_line(&mut self, ticket: Ticket, client: &Arc<str>) {
@@ -138,15 +204,19 @@ impl Admission {
     }
 
     /// Asks for admission of a request of `client` that nobody waits for.
-    pub(crate) fn ask_in_background(&mut self, client: &Arc<str>) -> Admitted {
+    pub(crate) fn ask_in_background(&mut self, client: &Arc<str>, now: Monotonic) -> Admitted {
         let ticket = Ticket(self.next);
-        if self.background.is_empty() && self.has_background_place() {
+        if self.background.is_empty()
+            && self.waiting == 0
+            && self.has_background_place()
+            && self.has_token(now)
+        {
             self.next += 1;
-            self.start(ticket, client.clone());
+            self.start(ticket, client.clone(), now);
             return Admitted::Now(ticket);
         }
         if self.background.len() >= self.limits.queue as usize {
-            return Admitted::Shed(Shed::QueueFull, self.retry_after(client));
+            return Admitted::Shed(Shed::QueueFull, self.retry_after(client, now));
         }
         self.next += 1;
         self.background.push_back((ticket, client.clone()));
@@ -160,18 +230,23 @@ impl Admission {
 
     /// A client waits from now on for what was asked in the background: it waits in that client's line, whose bounds
     /// held when it asked. Returns the tickets that go now.
-    pub(crate) fn promote(&mut self, ticket: Ticket, client: &Arc<str>) -> Vec<Ticket> {
+    pub(crate) fn promote(&mut self, ticket: Ticket, client: &Arc<str>, now: Monotonic) -> Vec<Ticket> {
         let Some(place) = self.background.iter().position(|(waiting, _)| *waiting == ticket) else {
             return Vec::new();
         };
         self.background.remove(place);
         self.stand_in_line(ticket, client);
-        self.admit_waiting()
+        self.admit_waiting(now)
     }
 
     /// A request in flight has ended after `service` (`None`: it says nothing about the rate). Returns the
     /// tickets that go now.
-    pub(crate) fn release(&mut self, ticket: Ticket, service: Option<Duration>) -> Vec<Ticket> {
+    pub(crate) fn release(
+        &mut self,
+        ticket: Ticket,
+        service: Option<Duration>,
+        now: Monotonic,
+    ) -> Vec<Ticket> {
         let Some(client) = self.in_flight.remove(&ticket) else { return Vec::new() };
         if let Some(entry) = self.clients.get_mut(&client) {
             entry.in_flight -= 1;
@@ -185,7 +260,7 @@ impl Admission {
                 self.service_secs + EWMA_WEIGHT * (sample - self.service_secs)
             };
         }
-        self.admit_waiting()
+        self.admit_waiting(now)
     }
 
     /// A waiting request leaves the queue, in whichever line it is. Returns `false` if it was admitted meanwhile: then it
@@ -202,6 +277,9 @@ impl Admission {
         let Some((client, line, place)) = line else { return !self.in_flight.contains_key(&ticket) };
         line.waiting.remove(place);
         self.waiting -= 1;
+        if let Some(budgets) = &mut self.client_budgets {
+            budgets.give_back(&client);
+        }
         if line.waiting.is_empty() {
             self.turn.retain(|other| *other != client);
         }
@@ -209,7 +287,10 @@ impl Admission {
         true
     }
 
-    fn start(&mut self, ticket: Ticket, client: Arc<str>) {
+    fn start(&mut self, ticket: Ticket, client: Arc<str>, now: Monotonic) {
+        if let Some(budget) = &mut self.budget {
+            budget.spend(now);
+        }
         self.clients.entry(client.clone()).or_default().in_flight += 1;
         self.in_flight.insert(ticket, client);
     }
@@ -220,11 +301,16 @@ impl Admission {
         }
     }
 
-    /// Lets clients take turns until the origin is full or everybody who waits is at the client's bound.
-    fn admit_waiting(&mut self) -> Vec<Ticket> {
+    /// Lets clients take turns until the origin is full, the budget is spent, or everybody who waits is at the client's
+    /// bound. Returns the tickets that go now.
+    pub(crate) fn admit_waiting(&mut self, now: Monotonic) -> Vec<Ticket> {
         let mut go = Vec::new();
         let mut passed_over = 0;
-        while self.in_flight.len() < self.limits.in_flight as usize && passed_over < self.turn.len() {
+        let may_go = |this: &Self| this.has_token(now) || planted(Mutant::BudgetOfTheQueueForgotten);
+        while self.in_flight.len() < self.limits.in_flight as usize
+            && passed_over < self.turn.len()
+            && may_go(self)
+        {
             let Some(client) = self.turn.pop_front() else { break };
             let Some(entry) = self.clients.get_mut(&client) else { continue };
             if entry.in_flight >= self.limits.per_client {
@@ -237,33 +323,48 @@ impl Admission {
                 if !entry.waiting.is_empty() {
                     self.turn.push_back(client.clone());
                 }
-                self.start(ticket, client);
+                self.start(ticket, client, now);
                 go.push(ticket);
                 passed_over = 0;
             }
         }
         // Clients that still wait are at their own bounds.
         while self.has_background_place()
+            && may_go(self)
             && let Some((ticket, client)) = self.background.pop_front()
         {
-            self.start(ticket, client);
+            self.start(ticket, client, now);
             go.push(ticket);
         }
         go
     }
 
-    /// How long until a new request of `client` would have its turn, from the measured service time; whole
+    /// How long until a new request of `client` would have its turn, from the measured service time and the budgets; whole
     /// seconds, at least one.
-    pub(crate) fn retry_after(&self, client: &Arc<str>) -> Duration {
+    pub(crate) fn retry_after(&self, client: &Arc<str>, now: Monotonic) -> Duration {
         let before = self.clients.get(client).map_or(0, |own| own.waiting.len());
-        whole_secs(self.turns(client, before) * self.service_secs)
+        let by_turns = whole_secs(self.turns(client, before) * self.service_secs);
+        let by_budgets = self.token_wait(now, self.ahead(client, before)).max(self.client_wait(client, now));
+        by_turns.max(until_budget(by_budgets))
     }
 
     /// How long until a request that waits will have its answer, as [`Admission::retry_after`]; `None` if it
     /// waits no more.
-    pub(crate) fn answered_after(&self, ticket: Ticket, client: &Arc<str>) -> Option<Duration> {
+    pub(crate) fn answered_after(
+        &self,
+        ticket: Ticket,
+        client: &Arc<str>,
+        now: Monotonic,
+    ) -> Option<Duration> {
         let before = self.clients.get(client)?.waiting.iter().position(|t| *t == ticket)?;
-        Some(whole_secs((self.turns(client, before) + 1.0) * self.service_secs))
+        let by_turns = whole_secs((self.turns(client, before) + 1.0) * self.service_secs);
+        let by_budget = self.token_wait(now, self.ahead(client, before)).as_secs_f64() + self.service_secs;
+        let has_budget = self.budget.is_some();
+        Some(if has_budget {
+            by_turns.max(until_budget(Duration::from_secs_f64(by_budget)))
+        } else {
+            by_turns
+        })
     }
 
     /// The mean time of an answer; zero before the first.
@@ -275,24 +376,29 @@ impl Admission {
     /// client in front of it in the queue. Two bounds hold it up, the origin's and the client's own: the later one
     /// counts.
     fn turns(&self, client: &Arc<str>, before: usize) -> f64 {
-        // Clients take turns: of each other one at most as many go first as of this one, and one.
-        let others: usize = self
-            .clients
-            .iter()
-            .filter(|(name, _)| *name != client)
-            .map(|(_, other)| other.waiting.len().min(before + 1))
-            .sum();
-        let ahead = (self.in_flight.len() + before + others) as f64;
+        let ahead = (self.in_flight.len() + self.ahead(client, before)) as f64;
         let own = self.clients.get(client).map_or(0, |own| own.in_flight as usize) + before;
         let by_origin = ahead / f64::from(self.limits.in_flight.max(1));
         let by_client = own as f64 / f64::from(self.limits.per_client.max(1));
         if planted(Mutant::OwnBoundForgotten) { by_origin } else { by_origin.max(by_client) }
     }
 
+    /// How many that wait go before a request of `client` that has `before` others of that client in front of it.
+    fn ahead(&self, client: &Arc<str>, before: usize) -> usize {
+        // Clients take turns: of each other one at most as many go first as of this one, and one.
+        let others = self.clients.iter().filter(|(name, _)| *name != client);
+        before + others.map(|(_, other)| other.waiting.len().min(before + 1)).sum::<usize>()
+    }
+
     /// How many wait.
     pub(crate) fn queue_len(&self) -> u32 {
         self.waiting
     }
+}
+
+/// A budget can be for a day.
+fn until_budget(wait: Duration) -> Duration {
+    Duration::from_secs_f64(wait.as_secs_f64().ceil().clamp(1.0, 86_400.0))
 }
 
 fn whole_secs(secs: f64) -> Duration {
@@ -303,6 +409,16 @@ fn whole_secs(secs: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::core::mutants::caught;
+
+    const NOW: Monotonic = Monotonic(1 << 40);
+
+    fn limits(in_flight: u32, queue: u32, per_client: u32) -> Limits {
+        Limits { in_flight, queue, per_client, budget: None, client_budget: None }
+    }
+
+    fn after(millis: u64) -> Monotonic {
+        NOW.plus(Duration::from_millis(millis))
+    }
 
     fn client(name: &str) -> Arc<str> {
         Arc::from(name)
@@ -324,26 +440,26 @@ mod tests {
 
     #[test]
     fn in_flight_then_queue_then_shed() {
-        let mut a = Admission::new(Limits { in_flight: 1, queue: 2, per_client: 9 });
-        let first = now(a.ask(&client("x")));
-        let second = queued(a.ask(&client("x")));
-        let third = queued(a.ask(&client("y")));
-        assert!(matches!(a.ask(&client("z")), Admitted::Shed(Shed::QueueFull, _)));
-        assert_eq!(a.release(first, Some(Duration::from_secs(2))), vec![second]);
-        assert_eq!(a.release(second, Some(Duration::from_secs(2))), vec![third]);
-        assert!(a.release(third, None).is_empty());
+        let mut a = Admission::new(limits(1, 2, 9));
+        let first = now(a.ask(&client("x"), NOW));
+        let second = queued(a.ask(&client("x"), NOW));
+        let third = queued(a.ask(&client("y"), NOW));
+        assert!(matches!(a.ask(&client("z"), NOW), Admitted::Shed(Shed::QueueFull, _)));
+        assert_eq!(a.release(first, Some(Duration::from_secs(2)), NOW), vec![second]);
+        assert_eq!(a.release(second, Some(Duration::from_secs(2)), NOW), vec![third]);
+        assert!(a.release(third, None, NOW).is_empty());
         assert!(a.clients.is_empty() && a.turn.is_empty() && a.in_flight.is_empty() && a.waiting == 0);
     }
 
     #[test]
     fn clients_take_turns() {
-        let mut a = Admission::new(Limits { in_flight: 1, queue: 100, per_client: 9 });
-        let mut running = now(a.ask(&client("greedy")));
-        let greedy: Vec<_> = (0..20).map(|_| queued(a.ask(&client("greedy")))).collect();
-        let modest = queued(a.ask(&client("modest")));
+        let mut a = Admission::new(limits(1, 100, 9));
+        let mut running = now(a.ask(&client("greedy"), NOW));
+        let greedy: Vec<_> = (0..20).map(|_| queued(a.ask(&client("greedy"), NOW))).collect();
+        let modest = queued(a.ask(&client("modest"), NOW));
         let mut order = Vec::new();
         for _ in 0..3 {
-            running = a.release(running, None)[0];
+            running = a.release(running, None, NOW)[0];
             order.push(running);
         }
         assert_eq!(order, vec![greedy[0], modest, greedy[1]]);
@@ -351,34 +467,34 @@ mod tests {
 
     #[test]
     fn a_client_never_has_more_in_flight_than_its_bound() {
-        let mut a = Admission::new(Limits { in_flight: 4, queue: 8, per_client: 2 });
-        let one = now(a.ask(&client("x")));
-        now(a.ask(&client("x")));
-        let waiting = queued(a.ask(&client("x")));
+        let mut a = Admission::new(limits(4, 8, 2));
+        let one = now(a.ask(&client("x"), NOW));
+        now(a.ask(&client("x"), NOW));
+        let waiting = queued(a.ask(&client("x"), NOW));
         // Others pass the one who waits for itself.
-        let other = now(a.ask(&client("y")));
-        assert!(a.release(other, None).is_empty());
-        assert_eq!(a.release(one, None), vec![waiting]);
+        let other = now(a.ask(&client("y"), NOW));
+        assert!(a.release(other, None, NOW).is_empty());
+        assert_eq!(a.release(one, None, NOW), vec![waiting]);
     }
 
     #[test]
     fn what_nobody_waits_for_comes_last_and_leaves_room() {
         let check = || {
-            let mut a = Admission::new(Limits { in_flight: 4, queue: 4, per_client: 9 });
+            let mut a = Admission::new(limits(4, 4, 9));
             let background = client("background");
-            let running: Vec<_> = (0..3).map(|_| now(a.ask_in_background(&background))).collect();
-            let next = queued(a.ask_in_background(&background));
+            let running: Vec<_> = (0..3).map(|_| now(a.ask_in_background(&background, NOW))).collect();
+            let next = queued(a.ask_in_background(&background, NOW));
             // The last quarter is for clients, and who waits among them goes first.
-            let reader = now(a.ask(&client("x")));
-            let waiting = queued(a.ask(&client("x")));
-            assert_eq!(a.release(running[0], None), vec![waiting]);
+            let reader = now(a.ask(&client("x"), NOW));
+            let waiting = queued(a.ask(&client("x"), NOW));
+            assert_eq!(a.release(running[0], None, NOW), vec![waiting]);
             assert!(
-                a.release(reader, None).is_empty(),
+                a.release(reader, None, NOW).is_empty(),
                 "three are in flight: that is the background's bound"
             );
-            assert_eq!(a.release(waiting, None), vec![next]);
+            assert_eq!(a.release(waiting, None, NOW), vec![next]);
             for ticket in [running[1], running[2], next] {
-                a.release(ticket, None);
+                a.release(ticket, None, NOW);
             }
             assert!(a.clients.is_empty() && a.background.is_empty() && a.in_flight.is_empty());
         };
@@ -388,77 +504,139 @@ mod tests {
 
     #[test]
     fn what_a_client_comes_to_wait_for_takes_its_place_in_the_line() {
-        let mut a = Admission::new(Limits { in_flight: 1, queue: 4, per_client: 9 });
+        let mut a = Admission::new(limits(1, 4, 9));
         let (background, reader) = (client("background"), client("x"));
-        let running = now(a.ask(&client("y")));
-        let first = queued(a.ask_in_background(&background));
-        let second = queued(a.ask_in_background(&background));
-        assert!(a.promote(second, &reader).is_empty());
+        let running = now(a.ask(&client("y"), NOW));
+        let first = queued(a.ask_in_background(&background, NOW));
+        let second = queued(a.ask_in_background(&background, NOW));
+        assert!(a.promote(second, &reader, NOW).is_empty());
         assert_eq!(a.queue_len(), 1);
-        assert!(a.promote(second, &reader).is_empty() && a.queue_len() == 1, "once is enough");
-        assert_eq!(a.release(running, None), vec![second]);
+        assert!(a.promote(second, &reader, NOW).is_empty() && a.queue_len() == 1, "once is enough");
+        assert_eq!(a.release(running, None, NOW), vec![second]);
         assert!(a.leave(first));
-        assert!(a.release(second, None).is_empty() && a.clients.is_empty());
+        assert!(a.release(second, None, NOW).is_empty() && a.clients.is_empty());
     }
 
     #[test]
     fn one_client_cannot_fill_the_queue() {
-        let mut a = Admission::new(Limits { in_flight: 1, queue: 8, per_client: 1 });
-        now(a.ask(&client("x")));
-        queued(a.ask(&client("x")));
-        queued(a.ask(&client("x")));
-        assert!(matches!(a.ask(&client("x")), Admitted::Shed(Shed::ClientShare, _)));
-        queued(a.ask(&client("y")));
+        let mut a = Admission::new(limits(1, 8, 1));
+        now(a.ask(&client("x"), NOW));
+        queued(a.ask(&client("x"), NOW));
+        queued(a.ask(&client("x"), NOW));
+        assert!(matches!(a.ask(&client("x"), NOW), Admitted::Shed(Shed::ClientShare, _)));
+        queued(a.ask(&client("y"), NOW));
     }
 
     #[test]
     fn leaving_the_queue_makes_room_and_a_late_leave_is_told() {
-        let mut a = Admission::new(Limits { in_flight: 1, queue: 1, per_client: 9 });
-        let first = now(a.ask(&client("x")));
-        let second = queued(a.ask(&client("y")));
+        let mut a = Admission::new(limits(1, 1, 9));
+        let first = now(a.ask(&client("x"), NOW));
+        let second = queued(a.ask(&client("y"), NOW));
         assert!(a.leave(second));
-        let third = queued(a.ask(&client("z")));
-        assert_eq!(a.release(first, None), vec![third]);
+        let third = queued(a.ask(&client("z"), NOW));
+        assert_eq!(a.release(first, None, NOW), vec![third]);
         assert!(!a.leave(third), "it was admitted: it must be released");
-        a.release(third, None);
+        a.release(third, None, NOW);
         assert!(a.clients.is_empty() && a.turn.is_empty());
     }
 
     #[test]
     fn retry_after_comes_from_the_measured_rate() {
-        let mut a = Admission::new(Limits { in_flight: 1, queue: 10, per_client: 99 });
-        assert_eq!(a.retry_after(&client("z")), Duration::from_secs(1));
-        let t = now(a.ask(&client("x")));
-        a.release(t, Some(Duration::from_secs(2)));
-        now(a.ask(&client("x")));
+        let mut a = Admission::new(limits(1, 10, 99));
+        assert_eq!(a.retry_after(&client("z"), NOW), Duration::from_secs(1));
+        let t = now(a.ask(&client("x"), NOW));
+        a.release(t, Some(Duration::from_secs(2)), NOW);
+        now(a.ask(&client("x"), NOW));
         for n in 0..4 {
-            queued(a.ask(&client(&format!("c{n}"))));
+            queued(a.ask(&client(&format!("c{n}")), NOW));
         }
         // Five ahead at two seconds each.
-        assert_eq!(a.retry_after(&client("z")), Duration::from_secs(10));
+        assert_eq!(a.retry_after(&client("z"), NOW), Duration::from_secs(10));
     }
 
     /// One client with one request in flight at a time, at an origin that could take four.
     #[test]
     fn retry_after_counts_the_clients_own_bound_and_the_place_in_the_queue() {
         let waits = || {
-            let mut a = Admission::new(Limits { in_flight: 4, queue: 40, per_client: 1 });
+            let mut a = Admission::new(limits(4, 40, 1));
             let (greedy, modest) = (client("greedy"), client("modest"));
-            let t = now(a.ask(&greedy));
-            a.release(t, Some(Duration::from_secs(8)));
-            let running = now(a.ask(&greedy));
-            let waiting: Vec<_> = (0..3).map(|_| queued(a.ask(&greedy))).collect();
+            let t = now(a.ask(&greedy, NOW));
+            a.release(t, Some(Duration::from_secs(8)), NOW);
+            let running = now(a.ask(&greedy, NOW));
+            let waiting: Vec<_> = (0..3).map(|_| queued(a.ask(&greedy, NOW))).collect();
             let secs = |n| Some(Duration::from_secs(n));
             // The one in flight, those in front, and its own eight seconds.
-            assert_eq!(a.answered_after(waiting[0], &greedy), secs(16));
-            assert_eq!(a.answered_after(waiting[2], &greedy), secs(32));
-            assert_eq!(a.retry_after(&greedy), Duration::from_secs(32));
+            assert_eq!(a.answered_after(waiting[0], &greedy, NOW), secs(16));
+            assert_eq!(a.answered_after(waiting[2], &greedy, NOW), secs(32));
+            assert_eq!(a.retry_after(&greedy, NOW), Duration::from_secs(32));
             // Of somebody else's three that wait at most one goes first.
-            assert_eq!(a.retry_after(&modest), Duration::from_secs(4));
-            assert_eq!(a.release(running, None), vec![waiting[0]]);
-            assert_eq!(a.answered_after(waiting[0], &greedy), None, "it waits no more");
+            assert_eq!(a.retry_after(&modest, NOW), Duration::from_secs(4));
+            assert_eq!(a.release(running, None, NOW), vec![waiting[0]]);
+            assert_eq!(a.answered_after(waiting[0], &greedy, NOW), None, "it waits no more");
         };
         waits();
         assert!(caught(Mutant::OwnBoundForgotten, waits));
+    }
+
+    #[test]
+    fn a_client_that_has_spent_its_budget_is_sent_away_and_the_others_are_not() {
+        let check = || {
+            let limits = Limits { client_budget: Some("3/min".parse().unwrap()), ..limits(9, 9, 9) };
+            let mut a = Admission::new(limits);
+            let (greedy, modest) = (client("greedy"), client("modest"));
+            for _ in 0..3 {
+                let ticket = now(a.ask(&greedy, NOW));
+                a.release(ticket, Some(Duration::from_millis(1)), NOW);
+            }
+            let shed = Admitted::Shed(Shed::ClientBudget, Duration::from_secs(20));
+            assert_eq!(a.ask(&greedy, NOW), shed);
+            assert_eq!(a.retry_after(&greedy, NOW), Duration::from_secs(20));
+            now(a.ask(&modest, NOW));
+            now(a.ask(&greedy, after(20_000)));
+        };
+        check();
+        assert!(caught(Mutant::ClientBudgetForgotten, check));
+    }
+
+    #[test]
+    fn who_waits_for_the_budget_takes_turns_and_who_leaves_has_not_spent_it() {
+        let check = || {
+            let budget = |text: &str| Some(text.parse().unwrap());
+            let limits =
+                Limits { budget: budget("2/s"), client_budget: budget("9/day"), ..limits(99, 99, 99) };
+            let mut a = Admission::new(limits);
+            let (greedy, modest) = (client("greedy"), client("modest"));
+            now(a.ask(&greedy, NOW));
+            now(a.ask(&greedy, NOW));
+            let waiting: Vec<_> = (0..7).map(|_| queued(a.ask(&greedy, NOW))).collect();
+            let one = queued(a.ask(&modest, NOW));
+            assert_eq!(a.budget_wait(waiting[0], &greedy, NOW), Some(Duration::from_millis(1000)));
+            assert_eq!(a.budget_wait(one, &modest, NOW), Some(Duration::from_millis(1000)));
+            assert!(a.admit_waiting(after(499)).is_empty());
+            assert_eq!(a.admit_waiting(after(500)), vec![waiting[0]]);
+            assert!(a.leave(waiting[6]));
+            assert_eq!(a.admit_waiting(after(1000)), vec![one]);
+            assert_eq!(a.admit_waiting(after(2000)), vec![waiting[1], waiting[2]]);
+            assert!(a.leave(waiting[5]) && a.leave(waiting[4]) && a.leave(waiting[3]));
+            // Of nine in a day five were not given back.
+            let spent =
+                (0..).take_while(|_| !matches!(a.ask(&greedy, after(9000)), Admitted::Shed(..))).count();
+            assert_eq!(spent, 4);
+        };
+        check();
+        assert!(caught(Mutant::BudgetOfTheQueueForgotten, check));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_budget_that_comes_back_tomorrow() {
+        let limits = Limits { budget: Some("24/day".parse().unwrap()), ..limits(99, 99, 99) };
+        let mut a = Admission::new(limits);
+        for n in 0..24 {
+            now(a.ask(&client(&format!("c{n}")), NOW));
+        }
+        let shed = Admitted::Shed(Shed::Budget, Duration::from_secs(3600));
+        assert_eq!(a.ask(&client("late"), NOW), shed);
+        let background = queued(a.ask_in_background(&client("background"), NOW));
+        assert_eq!(a.admit_waiting(after(3_600_000)), vec![background]);
     }
 }

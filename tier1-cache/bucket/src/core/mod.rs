@@ -3,6 +3,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod breaker;
+pub(crate) mod budget;
 pub(crate) mod commit;
 pub(crate) mod fills;
 pub(crate) mod keystate;

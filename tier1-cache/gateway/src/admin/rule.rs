@@ -3,6 +3,7 @@
 use fallthrough_bucket::{
     ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
 };
+use fallthrough_object::Rate;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::answer::ApiError;
@@ -78,6 +79,12 @@ pub struct Rule {
     /// Fills in flight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
+    /// Requests to the origin in a stretch of time, such as `100/s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Rate>,
+    /// Of those, the ones that one client may cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_budget: Option<Rate>,
     /// Whether what is written here is written to the origin as well: `off`, `async` or `sync`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_through: Option<WriteThrough>,
@@ -114,6 +121,8 @@ impl Rule {
             seekable: rule.seekable,
             per_client: rule.per_client,
             max_in_flight: rule.max_in_flight,
+            budget: rule.budget,
+            client_budget: rule.client_budget,
             write_through: (rule.write_through != WriteThrough::default()).then_some(rule.write_through),
             delete_through: rule.delete_through.then_some(true),
             write_conflict: (rule.write_conflict != WriteConflict::default()).then_some(rule.write_conflict),
@@ -158,6 +167,8 @@ impl Rule {
         rule.seekable = self.seekable;
         rule.per_client = self.per_client;
         rule.max_in_flight = self.max_in_flight;
+        rule.budget = self.budget;
+        rule.client_budget = self.client_budget;
         rule.write_through = self.write_through.unwrap_or_default();
         rule.delete_through = self.delete_through.unwrap_or_default();
         rule.write_conflict = self.write_conflict.unwrap_or_default();
