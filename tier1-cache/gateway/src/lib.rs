@@ -35,6 +35,7 @@ mod operation;
 mod options;
 mod outgoing;
 mod patience;
+mod peer;
 mod people;
 mod presigned;
 mod put;

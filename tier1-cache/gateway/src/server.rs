@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{SharedTrace, Watched};
 use crate::flow::Flow;
 use crate::options::GatewayOptions;
-use crate::service::{Peer, Service};
+use crate::peer::Peer;
+use crate::service::Service;
 use crate::tls::Tls;
 
 /// What hyper may read ahead of one connection, in bytes; an idle one keeps it after a large body.
@@ -174,8 +175,7 @@ impl Gateway {
         let trace = SharedTrace::new(options.max_head_bytes);
         let flow = Flow::default();
         let socket = Watched::new(socket, trace.clone(), flow.clone(), options.write_timeout);
-        let ip = peer.ip().to_canonical();
-        let peer = Peer { address: Arc::from(ip.to_string()), is_local: ip.is_loopback() };
+        let peer = Peer::of(peer);
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let smuggled =
                 trace.ambiguous() | trace.smuggled(request.headers(), !request.body().is_end_stream());

@@ -32,6 +32,7 @@ use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
 use crate::options::{GatewayOptions, Strangers};
 use crate::outgoing::{Outgoing, Watch};
+use crate::peer::Peer;
 use crate::presigned::with_query_headers;
 use crate::refusal::Refusal;
 use crate::report::{Reported, write};
@@ -81,15 +82,6 @@ pub(crate) struct Service {
     host_id: HeaderValue,
     blocks: Arc<BlockPool>,
     front: S3sFront,
-}
-
-/// The other end of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// Its address without the port: whose share of fills an unsigned request counts against.
-    pub(crate) address: Arc<str>,
-    /// It is on this machine.
-    pub(crate) is_local: bool,
 }
 
 /// What handlers read of a request that says in its query what others say in headers, of either version.
