@@ -202,6 +202,25 @@ fn shadows_are_probed_patched_and_keep_their_secrets() {
     let test = served.ctl(&["shadow", "test", "photos"]);
     assert_eq!(test.code, 4, "{}", test.out);
 
+    let moved = served.ctl(&[
+        "shadow",
+        "set",
+        "photos",
+        "--provider",
+        "tigris",
+        "--secret-key-file",
+        secret,
+        "--no-probe",
+    ]);
+    assert_eq!(moved.code, 0, "{}", moved.err);
+    assert_eq!(
+        moved.out,
+        "+ shadow.0.addressing = virtual-host\n~ shadow.0.endpoint: http://127.0.0.1:9 -> https://t3.storage.dev\n\
+         ~ shadow.0.region: eu-central-1 -> auto\n"
+    );
+    let unsaid =
+        served.ctl(&["shadow", "set", "photos", "--provider", "backblaze", "--secret-key-file", secret]);
+    assert!(unsaid.err.contains("a bucket of backblaze needs its `region`"), "{}", unsaid.err);
     let cleared = served.ctl(&["bucket", "set", "photos", "--clear-shadow"]);
     assert_eq!(cleared.code, 0, "{}", cleared.err);
     assert_eq!(served.json(&["bucket", "info", "photos"])["mode"], "plain");

@@ -183,6 +183,7 @@ async fn the_gateway_understands_what_the_shadow_client_writes() {
         endpoint: server.text("s3").to_owned(),
         bucket: BucketName::parse("old").unwrap(),
         region: "us-east-1".to_owned(),
+        addressing: Default::default(),
         credentials: Some(Credentials::new(server.text("access_key"), server.text("secret_key"))),
     };
     let shadow = S3Shadow::new(settings, &outbound, clock.clone()).unwrap();

@@ -136,6 +136,7 @@ impl Origins {
                 endpoint: "http://origin.test".to_owned(),
                 name: format!("o{origin}"),
                 region: "us-east-1".to_owned(),
+                addressing: Default::default(),
                 credentials: None,
             })
         };

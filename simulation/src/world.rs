@@ -173,6 +173,8 @@ impl World {
             max_in_flight: 3,
             max_queue: 4,
             per_client: 2,
+            budget: None,
+            client_budget: None,
             negative_ttl: Duration::from_secs(3),
             default_ttl: Duration::from_secs(5),
             max_fills: 64,

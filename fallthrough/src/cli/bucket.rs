@@ -79,7 +79,7 @@ pub(crate) struct SetArgs {
     #[command(flatten)]
     flags: BucketFlags,
     /// Remove the shadow; what was copied stays, and the bucket becomes plain
-    #[arg(long, conflicts_with_all = ["shadow_way", "shadow_name", "shadow_region", "shadow_access_key"])]
+    #[arg(long, conflicts_with_all = ["shadow_way", "shadow_provider", "shadow_name", "shadow_region", "shadow_access_key"])]
     clear_shadow: bool,
 }
 

@@ -13,12 +13,18 @@ use crate::settings::{Secret, credentials_of_profile, parse_duration};
 /// A variable that a shadow's secret may be handed in with.
 const SECRET_VARIABLE: &str = "FALLTHROUGH_SHADOW_SECRET_KEY";
 
+/// The words of `--provider`.
+const PROVIDERS: [&str; 7] = ["aws", "gcs", "r2", "minio", "backblaze", "wasabi", "tigris"];
+
 /// `fallthrough shadow set`: every field of a rule.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ShadowFlags {
     /// A declared origin
     #[arg(long, value_name = "NAME", group = "way")]
     origin: Option<String>,
+    /// An S3 provider by name: gives endpoint, region and addressing where they are known and not given
+    #[arg(long, value_parser = PROVIDERS, conflicts_with_all = ["origin", "url"])]
+    provider: Option<String>,
     /// An S3 provider: http(s)://HOST or http(s)://HOST:PORT
     #[arg(long, value_name = "URL", group = "way")]
     endpoint: Option<String>,
@@ -31,6 +37,9 @@ pub(crate) struct ShadowFlags {
     /// The region to sign for
     #[arg(long)]
     region: Option<String>,
+    /// How the bucket is named in URLs
+    #[arg(long, value_parser = ["path", "virtual-host"])]
+    addressing: Option<String>,
     /// The access key to sign with
     #[arg(long, value_name = "ID")]
     access_key: Option<String>,
@@ -116,6 +125,8 @@ impl ShadowFlags {
             ("url", &self.url),
             ("name", &self.name),
             ("region", &self.region),
+            ("provider", &self.provider),
+            ("addressing", &self.addressing),
             ("prefix", &self.prefix),
             ("suffix", &self.suffix),
             ("matches", &self.matches),
@@ -199,6 +210,9 @@ pub(crate) struct PrefixedShadowFlags {
     /// A declared origin
     #[arg(long, value_name = "NAME", group = "shadow_way")]
     shadow_origin: Option<String>,
+    /// An S3 provider by name: gives endpoint, region and addressing where they are known and not given
+    #[arg(long, value_parser = PROVIDERS, conflicts_with_all = ["shadow_origin", "shadow_url"])]
+    shadow_provider: Option<String>,
     /// An S3 provider: http(s)://HOST or http(s)://HOST:PORT
     #[arg(long, value_name = "URL", group = "shadow_way")]
     shadow_endpoint: Option<String>,
@@ -246,6 +260,7 @@ impl PrefixedShadowFlags {
     pub(crate) fn patch(&self, globals: &Globals) -> Result<Map<String, Value>, Failure> {
         ShadowFlags {
             origin: self.shadow_origin.clone(),
+            provider: self.shadow_provider.clone(),
             endpoint: self.shadow_endpoint.clone(),
             url: self.shadow_url.clone(),
             name: self.shadow_name.clone(),

@@ -12,6 +12,7 @@ use fallthrough_object::BucketName;
 
 use crate::settings::credentials;
 use crate::settings::origin::OriginSettings;
+use crate::settings::s3_place;
 use crate::settings::section::Section;
 
 /// A bucket declared in the settings.
@@ -151,7 +152,7 @@ fn read_target(
     environment: &[(OsString, OsString)],
 ) -> Option<ShadowTarget> {
     let ways: Vec<&str> =
-        ["origin", "endpoint", "url"].into_iter().filter(|name| section.is_set(name)).collect();
+        ["origin", "endpoint", "provider", "url"].into_iter().filter(|name| section.is_set(name)).collect();
     match ways.as_slice() {
         ["origin"] => {
             let origin = section.text("origin")?;
@@ -167,13 +168,16 @@ fn read_target(
             }
             Some(ShadowTarget::Origin { origin })
         }
-        ["endpoint"] => {
-            section.required("name");
-            let (endpoint, credentials) = (section.url("endpoint"), credentials::read(section, environment));
+        ["endpoint"] | ["provider"] | ["endpoint", "provider"] => {
+            let name = section.required("name");
+            let place = s3_place::read(section, name.as_deref().unwrap_or_default());
+            let credentials = credentials::read(section, environment);
+            let place = place?;
             Some(ShadowTarget::S3 {
-                endpoint: plain_endpoint(&endpoint?),
-                name: section.text("name")?,
-                region: section.text("region")?,
+                endpoint: place.endpoint,
+                name: name?,
+                region: place.region,
+                addressing: place.addressing,
                 credentials: credentials?,
             })
         }
@@ -182,7 +186,7 @@ fn read_target(
             section.problem(
                 "",
                 format!("{} leads nowhere", section.path),
-                "add origin = \"NAME\", endpoint = \"https://…\" with name = \"BUCKET\", or url = \"https://…\"",
+                "add origin = \"NAME\", endpoint = \"https://…\" or provider = \"…\" with name = \"BUCKET\", or url = \"https://…\"",
             );
             None
         }
@@ -192,11 +196,6 @@ fn read_target(
             None
         }
     }
-}
-
-/// Scheme, host and port without the slash that a parsed URL ends with.
-fn plain_endpoint(url: &url::Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Seconds, rounded up, so that no positive duration becomes "not at all".

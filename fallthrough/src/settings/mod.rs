@@ -13,6 +13,7 @@ mod problem;
 mod quantity;
 pub(crate) mod reference;
 mod route;
+mod s3_place;
 mod schema;
 mod secret;
 mod section;

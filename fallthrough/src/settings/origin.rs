@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use fallthrough_bucket::ShadowCredentials;
+use fallthrough_object::Addressing;
 use url::Url;
 
 use crate::settings::credentials;
 use crate::settings::model::ModelSettings;
+use crate::settings::s3_place;
 use crate::settings::section::Section;
 
 /// An origin that buckets fall through to by its name.
@@ -42,6 +44,8 @@ pub(crate) enum OriginKind {
         name: String,
         /// Region to sign for.
         region: String,
+        /// How the bucket is named in URLs.
+        addressing: Addressing,
         /// What to sign with.
         credentials: Option<ShadowCredentials>,
         /// A program that makes objects from keys, not a provider: its 400 means that a key can never exist.
@@ -83,9 +87,9 @@ fn read(
     let taken: &[&str] = match kind.as_str() {
         "avatar" => &["model", "url", "name", "region", "credentials"],
         "http" => &["url"],
-        _ => &["endpoint", "name", "region", "credentials"],
+        _ => &["provider", "endpoint", "name", "region", "addressing", "credentials"],
     };
-    for name in ["model", "url", "endpoint", "name", "region", "credentials"] {
+    for name in ["model", "url", "provider", "endpoint", "name", "region", "addressing", "credentials"] {
         if section.is_set(name) && !taken.contains(&name) {
             let message = format!("{}: kind {kind:?} takes no {name:?}", section.path);
             section.problem(name, message, format!("take it out; this kind takes {}", taken.join(", ")));
@@ -101,7 +105,8 @@ fn read(
             OriginKind::S3 {
                 endpoint: section.url("url")?,
                 name: section.text("name").unwrap_or_else(|| "avatar".to_owned()),
-                region: section.text("region")?,
+                region: section.text("region").unwrap_or_else(|| "us-east-1".to_owned()),
+                addressing: Addressing::Path,
                 credentials: credentials()?,
                 program: true,
             }
@@ -112,12 +117,14 @@ fn read(
             OriginKind::Http { url: section.url("url")? }
         }
         _ => {
-            let (endpoint, name) = (section.required("endpoint"), section.required("name"));
-            endpoint?;
+            let name = section.required("name");
+            let place = s3_place::read(section, name.as_deref().unwrap_or_default());
+            let (name, place) = (name?, place?);
             OriginKind::S3 {
-                endpoint: section.url("endpoint")?,
-                name: name?,
-                region: section.text("region")?,
+                endpoint: Url::parse(&place.endpoint).ok()?,
+                name,
+                region: place.region,
+                addressing: place.addressing,
                 credentials: credentials()?,
                 program: false,
             }

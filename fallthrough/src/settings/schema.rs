@@ -420,18 +420,40 @@ const ORIGIN: &[Key] = &[
         "`avatar`: the model to draw with; without one, and without `url`, the painter.",
     ),
     Key::value("url", "URL", "", "`http`: the server. `avatar`: an avatar origin that runs elsewhere."),
-    Key::value("endpoint", "URL", "", "`s3`: `http(s)://host[:port]`."),
+    PROVIDER,
+    Key::value("endpoint", "URL", "", "`s3`: `http(s)://host[:port]`; from `provider` if not given."),
     Key::value(
         "name",
         "text",
         "",
         "`s3`: the bucket there. `avatar` with `url`: the same, `avatar` if not given.",
     ),
-    Key::value("region", "text", "us-east-1", "`s3`: the region to sign for."),
+    Key::value(
+        "region",
+        "text",
+        "",
+        "`s3`: the region to sign for; from `provider`, or `us-east-1`, if not given.",
+    ),
+    ADDRESSING,
     Key::value("credentials", "reference", "", CREDENTIALS),
     Key::value("per-client", "count", "", "Fills in flight per client; `fill.per-client` if not given."),
     Key::value("max-in-flight", "count", "", "Fills in flight; `fill.max-in-flight` if not given."),
 ];
+
+const PROVIDER: Key = Key::choice(
+    "provider",
+    &["aws", "gcs", "r2", "minio", "backblaze", "wasabi", "tigris"],
+    "",
+    "An S3 provider by name: gives `endpoint`, `region` and `addressing` where they are known and not given. `r2` and \
+     `minio` need the endpoint, `backblaze` the region.",
+);
+
+const ADDRESSING: Key = Key::choice(
+    "addressing",
+    &["path", "virtual-host"],
+    "",
+    "Whether the bucket is named in the path or in the host's name; from `provider`, or `path`, if not given.",
+);
 
 const CREDENTIALS: &str = "What to sign with: `profile:NAME` (a profile of the AWS credentials file), `env:PREFIX_` \
      (the variables `PREFIX_ACCESS_KEY_ID` and `PREFIX_SECRET_ACCESS_KEY`) or `file:PATH` (a file of that format, \
@@ -465,9 +487,21 @@ const BUCKET: &[Key] = &[
 /// The keys of one shadow rule.
 pub(crate) const SHADOW: &[Key] = &[
     Key::value("origin", "name", "", "A declared origin."),
-    Key::value("endpoint", "URL", "", "An S3 provider: `http(s)://host[:port]`."),
+    PROVIDER,
+    Key::value(
+        "endpoint",
+        "URL",
+        "",
+        "An S3 provider: `http(s)://host[:port]`; from `provider` if not given.",
+    ),
     Key::value("name", "text", "", "The bucket at the S3 provider."),
-    Key::value("region", "text", "us-east-1", "The region to sign for."),
+    Key::value(
+        "region",
+        "text",
+        "",
+        "The region to sign for; from `provider`, or `us-east-1`, if not given.",
+    ),
+    ADDRESSING,
     Key::value("credentials", "reference", "", CREDENTIALS),
     Key::value("url", "URL", "", "An HTTP server: the key is appended."),
     Key::value("prefix", "text", "", "Only keys with this prefix."),

@@ -91,7 +91,8 @@ fn show_origin(kind: &OriginKind) -> Value {
     match kind {
         OriginKind::Avatar { model } => json!({ "kind": "avatar", "model": model }),
         OriginKind::Http { url } => json!({ "kind": "http", "url": url.to_string() }),
-        OriginKind::S3 { endpoint, name, region, credentials, program } => json!({
+        OriginKind::S3 { endpoint, name, region, addressing, credentials, program } => json!({
+            "addressing": addressing,
             "kind": if *program { "avatar" } else { "s3" },
             "endpoint": endpoint.to_string(),
             "name": name,

@@ -63,7 +63,7 @@ fn the_documented_example_is_accepted() {
     let photos = &settings.buckets[&name("photos")];
     assert_eq!(photos.shadow[0].list, Some(ListFrom::Merged));
     match &photos.shadow[0].target {
-        ShadowTarget::S3 { endpoint, name, region, credentials } => {
+        ShadowTarget::S3 { endpoint, name, region, credentials, addressing: _ } => {
             assert_eq!(endpoint, "https://s3.eu-central-1.example");
             assert_eq!((name.as_str(), region.as_str()), ("old-photos", "eu-central-1"));
             assert_eq!(credentials.as_ref().unwrap().access_key, "AK");
@@ -194,6 +194,14 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             "[admin]\ntoken = \"short\"\n",
             "f.toml:2:9: the admin token must be at least 16 visible ASCII characters",
+        ),
+        (
+            "[bucket.abc]\nmode = \"migrate\"\nshadow = { provider = \"backblaze\", name = \"old\" }\n",
+            "f.toml:3:1: bucket.abc.shadow: a bucket of backblaze needs its `region`",
+        ),
+        (
+            "[origin.old]\nkind = \"s3\"\nprovider = \"amazon\"\nname = \"old\"\n",
+            "f.toml:3:12: origin.old.provider: \"amazon\" is not one of aws, gcs, r2, minio, backblaze, wasabi, tigris",
         ),
         (
             "[store]\nold-sealing-key = \"hunter2\"\n",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::ShadowCredentials;
+use fallthrough_object::Addressing;
 use fallthrough_origin::{Origin, OriginService, serve};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +101,7 @@ impl RunningAvatar {
             endpoint,
             name: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),
+            addressing: Addressing::Path,
             credentials,
             program: true,
         };

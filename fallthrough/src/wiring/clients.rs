@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fallthrough_bucket::{ShadowCredentials, ShadowRefused};
-use fallthrough_object::{BucketName, Clock};
+use fallthrough_object::{Addressing, BucketName, Clock};
 use fallthrough_shadow::{
     HttpSettings, HttpShadow, NetworkPolicy, Outbound, Probed, S3Settings, S3Shadow, Shadow,
 };
@@ -78,12 +78,14 @@ pub(crate) fn s3_settings(
     endpoint: &str,
     name: &str,
     region: &str,
+    addressing: Addressing,
     credentials: Option<&ShadowCredentials>,
 ) -> Result<S3Settings, ShadowRefused> {
     Ok(S3Settings {
         endpoint: endpoint.to_owned(),
         bucket: BucketName::parse(name).map_err(|invalid| ShadowRefused(invalid.to_string()))?,
         region: region.to_owned(),
+        addressing,
         credentials: credentials.map(|credentials| {
             Credentials::new(credentials.access_key.as_str(), credentials.secret_key.as_str())
         }),

@@ -143,8 +143,8 @@ impl DeclaredOrigins {
     /// It names an origin that is not declared.
     pub(crate) fn destination<'a>(&'a self, rule: &'a ShadowRule) -> Result<Destination<'a>, ShadowRefused> {
         match &rule.target {
-            ShadowTarget::S3 { endpoint, name, region, credentials } => {
-                s3_settings(endpoint, name, region, credentials.as_ref()).map(Destination::S3)
+            ShadowTarget::S3 { endpoint, name, region, addressing, credentials } => {
+                s3_settings(endpoint, name, region, *addressing, credentials.as_ref()).map(Destination::S3)
             }
             ShadowTarget::Http { url } => Ok(Destination::Http { url }),
             ShadowTarget::Origin { origin } => {
@@ -154,8 +154,9 @@ impl DeclaredOrigins {
                     ))
                 })?;
                 Ok(match &declared.kind {
-                    settings::OriginKind::S3 { endpoint, name, region, credentials, program } => {
-                        let settings = s3_settings(plain(endpoint), name, region, credentials.as_ref())?;
+                    settings::OriginKind::S3 { endpoint, name, region, addressing, credentials, program } => {
+                        let credentials = credentials.as_ref();
+                        let settings = s3_settings(plain(endpoint), name, region, *addressing, credentials)?;
                         if *program { Destination::Program(settings) } else { Destination::S3(settings) }
                     }
                     settings::OriginKind::Http { url } => Destination::Http { url: url.as_str() },

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use fallthrough_object::BucketName;
 use fallthrough_wire::uri;
 use http::Uri;
 use http::uri::{Authority, Scheme};
@@ -81,6 +82,26 @@ impl Endpoint {
             policy.check(address).map_err(|why| SettingsError::Forbidden { reason: why.to_string() })?;
         }
         Ok(endpoint)
+    }
+
+    /// The endpoint of a bucket that is named in the host's name.
+    ///
+    /// # Errors
+    /// [`SettingsError::Endpoint`]: no name can stand before this host, or none with dots in it.
+    pub(crate) fn below(&self, bucket: &BucketName) -> Result<Self, SettingsError> {
+        let unusable = |reason: &str| SettingsError::Endpoint { reason: reason.to_owned() };
+        if self.literal().is_some() {
+            return Err(unusable("an address has no names below it; use addressing = \"path\""));
+        }
+        if self.is_tls() && bucket.as_str().contains('.') {
+            // A wildcard in a certificate stands for one label (RFC 6125, section 6.4.3).
+            return Err(unusable(
+                "no certificate holds for a bucket with dots in its name; use addressing = \"path\"",
+            ));
+        }
+        let authority = format!("{bucket}.{}", self.authority).parse();
+        let authority = authority.map_err(|_| unusable("the bucket's name cannot stand before its host"))?;
+        Ok(Self { authority, ..self.clone() })
     }
 
     /// The host, where it is an address and not a name: nobody resolves it, so it is checked here.

@@ -1,10 +1,10 @@
-//! A bucket at some S3 provider as a shadow: path style, signed or anonymous.
+//! A bucket at some S3 provider as a shadow, signed or anonymous.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fallthrough_object::{Body, BucketName, Clock};
+use fallthrough_object::{Addressing, Body, BucketName, Clock};
 use fallthrough_wire::payload::PayloadMode;
 use fallthrough_wire::sigv4::{Credentials, Signer};
 use fallthrough_wire::{uri, xml};
@@ -35,6 +35,8 @@ pub struct S3Settings {
     pub bucket: BucketName,
     /// Its region, as signatures name it.
     pub region: String,
+    /// How the bucket is named in URLs.
+    pub addressing: Addressing,
     /// Access key and secret; `None` asks anonymously.
     pub credentials: Option<Credentials>,
 }
@@ -44,7 +46,8 @@ pub struct S3Settings {
 pub struct S3Shadow {
     outbound: Outbound,
     endpoint: Endpoint,
-    bucket: BucketName,
+    /// What stands before a key in a path: the bucket, or nothing where it is in the host's name.
+    folder: String,
     signer: Option<Arc<Signer>>,
     clock: Arc<dyn Clock>,
 }
@@ -60,9 +63,13 @@ impl S3Shadow {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SettingsError> {
         let endpoint = Endpoint::parse(&settings.endpoint, outbound.policy())?;
+        let (endpoint, folder) = match settings.addressing {
+            Addressing::Path => (endpoint, format!("{}/", settings.bucket)),
+            Addressing::VirtualHost => (endpoint.below(&settings.bucket)?, String::new()),
+        };
         let region = settings.region;
         let signer = settings.credentials.map(|credentials| Arc::new(Signer::new(credentials, region)));
-        let shadow = Self { outbound: outbound.clone(), endpoint, bucket: settings.bucket, signer, clock };
+        let shadow = Self { outbound: outbound.clone(), endpoint, folder, signer, clock };
         let mut headers = base_headers(&shadow.endpoint).unwrap_or_default();
         shadow.sign(Method::Head, "/", None, &mut headers).map_err(|_| SettingsError::Credentials {
             reason: "access key and region must be plain text without spaces and line ends".into(),
@@ -110,7 +117,7 @@ impl S3Shadow {
         token: Option<&str>,
         left: Duration,
     ) -> Result<xml::ListPage, ShadowError> {
-        let path = self.endpoint.raw_path(self.bucket.as_str());
+        let path = self.endpoint.raw_path(self.folder.trim_end_matches('/'));
         let raw_query = list_query(query, token);
         let mut headers = asking_headers(&self.endpoint, query.hops, &query.request_id, query.trace)?;
         self.sign(Method::Get, &path, Some(&raw_query), &mut headers)?;
@@ -205,7 +212,7 @@ impl Shadow for S3Shadow {
     async fn fetch(&self, request: Request) -> Result<RawAnswer, ShadowError> {
         let mut headers = request_headers(&self.endpoint, &request)?;
         headers.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
-        let path = self.endpoint.raw_path(&format!("{}/{}", self.bucket, request.key));
+        let path = self.endpoint.raw_path(&format!("{}{}", self.folder, request.key));
         let query = request.part.map(|number| format!("partNumber={number}"));
         self.sign(request.method, &path, query.as_deref(), &mut headers)?;
         let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
@@ -225,7 +232,7 @@ impl Shadow for S3Shadow {
         let mut headers = asking_headers(&self.endpoint, request.hops, &request.request_id, None)?;
         request.guard.write(&mut headers)?;
         let sent = request.write.into_parts(&mut headers)?;
-        let path = self.endpoint.raw_path(&format!("{}/{}", self.bucket, request.key));
+        let path = self.endpoint.raw_path(&format!("{}{}", self.folder, request.key));
         let payload = match &sent.body {
             Body::Bytes(bytes) => PayloadMode::of_bytes(bytes),
             Body::Stream(_) | Body::File(_) => PayloadMode::Unsigned,
@@ -248,5 +255,53 @@ impl Shadow for S3Shadow {
         self.outbound
             .send_body(&self.endpoint, sent.method, &path_and_query, headers, body, request.stall)
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fallthrough_object::SystemClock;
+
+    use super::*;
+    use crate::network::NetworkPolicy;
+
+    fn shadow(endpoint: &str, bucket: &str, addressing: Addressing) -> Result<S3Shadow, SettingsError> {
+        let settings = S3Settings {
+            endpoint: endpoint.to_owned(),
+            bucket: BucketName::parse(bucket).expect("a name"),
+            region: "auto".to_owned(),
+            addressing,
+            credentials: Some(Credentials::new("AK", "hunter2")),
+        };
+        let outbound = Outbound::new(NetworkPolicy { allow_private: true })?;
+        S3Shadow::new(settings, &outbound, Arc::new(SystemClock::new()))
+    }
+
+    #[test]
+    fn a_bucket_is_named_in_the_path_or_in_the_host() {
+        let at = |addressing| {
+            let shadow = shadow("https://s3.example:8443/base", "old", addressing).expect("it can be used");
+            let host = asking_headers(&shadow.endpoint, 0, "r", None).expect("plain")["host"].clone();
+            let object = shadow.endpoint.raw_path(&format!("{}{}", shadow.folder, "a b/c"));
+            let list = shadow.endpoint.raw_path(shadow.folder.trim_end_matches('/'));
+            (host.to_str().expect("text").to_owned(), object, list)
+        };
+        let text = str::to_owned;
+        let (path, host) = (at(Addressing::Path), at(Addressing::VirtualHost));
+        assert_eq!(path, (text("s3.example:8443"), text("/base/old/a%20b/c"), text("/base/old")));
+        assert_eq!(host, (text("old.s3.example:8443"), text("/base/a%20b/c"), text("/base/")));
+    }
+
+    #[test]
+    fn a_host_that_has_no_names_below_it_is_refused_with_the_mend() {
+        let refused = |endpoint, bucket| {
+            let refused = shadow(endpoint, bucket, Addressing::VirtualHost).expect_err("it cannot be used");
+            assert!(refused.to_string().contains("addressing = \"path\""), "{refused}");
+        };
+        refused("http://127.0.0.1:9900", "old");
+        refused("http://[::1]:9900", "old");
+        refused("https://s3.example", "www.example.com");
+        // Without a certificate there is nothing to match.
+        assert!(shadow("http://s3.example", "www.example.com", Addressing::VirtualHost).is_ok());
     }
 }

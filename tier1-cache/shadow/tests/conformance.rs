@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use fallthrough_object::{BodyError, BucketName, Clock, ETag, Key, RangeSpec, SystemClock};
+use fallthrough_object::{Addressing, BodyError, BucketName, Clock, ETag, Key, RangeSpec, SystemClock};
 use fallthrough_shadow::{
     HttpSettings, HttpShadow, ListQuery, Method, NetworkPolicy, Outbound, RawAnswer, Request, S3Settings,
     S3Shadow, Shadow, ShadowError,
@@ -39,6 +39,7 @@ fn s3(origin: &FaultyOrigin, credentials: Option<Credentials>) -> S3Shadow {
         endpoint: origin.url(),
         bucket: BucketName::parse("photos").expect("a name"),
         region: "eu-1".into(),
+        addressing: Addressing::Path,
         credentials,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

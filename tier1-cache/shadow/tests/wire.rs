@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, Clock, Key, SystemClock, Timestamp, TraceParent};
+use fallthrough_object::{Addressing, BucketName, Clock, Key, SystemClock, Timestamp, TraceParent};
 use fallthrough_shadow::{
     HttpSettings, HttpShadow, ListQuery, Method, NetworkPolicy, Outbound, ProbeLine, ProbeResult, Probed,
     Request, S3Settings, S3Shadow, SettingsError, Shadow, ShadowError, probe,
@@ -26,7 +26,7 @@ fn http(base_url: String) -> HttpShadow {
 fn s3_settings(endpoint: String) -> S3Settings {
     let credentials = Some(Credentials::new("AK", "hunter2"));
     let bucket = BucketName::parse("photos").expect("a name");
-    S3Settings { endpoint, bucket, region: "eu-1".into(), credentials }
+    S3Settings { endpoint, bucket, region: "eu-1".into(), addressing: Addressing::Path, credentials }
 }
 
 fn get(key: &str) -> Request {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketConfiguration, BucketName, Rate, Timestamp};
+use fallthrough_object::{Addressing, BucketConfiguration, BucketName, Rate, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::rule_text::FlatRule;
@@ -265,6 +265,9 @@ pub enum ShadowTarget {
         name: String,
         /// Region to sign for.
         region: String,
+        /// How the bucket is named in URLs.
+        #[serde(default, skip_serializing_if = "Addressing::is_path")]
+        addressing: Addressing,
         /// What to sign with; anonymous if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         credentials: Option<ShadowCredentials>,

@@ -2,7 +2,7 @@
 //! that is not known, or not known for this kind of target, is an error. (`serde` cannot refuse unknown fields
 //! of a flattened enum.)
 
-use fallthrough_object::Rate;
+use fallthrough_object::{Addressing, Rate};
 use serde::Deserialize;
 
 use crate::bucket_row::{
@@ -18,6 +18,7 @@ pub(crate) struct FlatRule {
     endpoint: Option<String>,
     name: Option<String>,
     region: Option<String>,
+    addressing: Option<Addressing>,
     credentials: Option<ShadowCredentials>,
     url: Option<String>,
     prefix: Option<String>,
@@ -76,6 +77,7 @@ impl TryFrom<FlatRule> for ShadowRule {
                 endpoint: needed(flat.endpoint.clone(), "endpoint")?,
                 name: needed(flat.name.clone(), "name")?,
                 region: needed(flat.region.clone(), "region")?,
+                addressing: flat.addressing.unwrap_or_default(),
                 credentials: flat.credentials.clone(),
             },
             Kind::Http => ShadowTarget::Http { url: needed(flat.url.clone(), "url")? },
@@ -90,6 +92,7 @@ impl TryFrom<FlatRule> for ShadowRule {
             ("endpoint", flat.endpoint.is_some() && !s3),
             ("name", flat.name.is_some() && !s3),
             ("region", flat.region.is_some() && !s3),
+            ("addressing", flat.addressing.is_some() && !s3),
             ("credentials", flat.credentials.is_some() && !s3),
             ("url", flat.url.is_some() && !http),
         ];
@@ -131,6 +134,7 @@ mod tests {
             endpoint: text("http://e"),
             name: text("n"),
             region: text("r"),
+            addressing: Addressing::VirtualHost,
             credentials,
         };
         [

@@ -300,6 +300,7 @@ pub(super) fn rule_to(name: &str) -> ShadowRule {
         endpoint: "http://origin.test".into(),
         name: name.into(),
         region: "us-east-1".into(),
+        addressing: Default::default(),
         credentials: None,
     })
 }

@@ -5,10 +5,12 @@ use serde_json::Value;
 use crate::admin::view::Difference;
 
 /// Fields that say where a rule leads: naming one way forgets the others.
-const WAYS: [(&str, &[&str]); 3] = [
-    ("origin", &["endpoint", "name", "region", "access_key", "secret_key", "url"]),
+const WAYS: [(&str, &[&str]); 4] = [
+    ("origin", &["endpoint", "name", "region", "addressing", "access_key", "secret_key", "url"]),
     ("endpoint", &["origin", "url"]),
-    ("url", &["origin", "endpoint", "name", "region", "access_key", "secret_key"]),
+    // Another provider is elsewhere: what is not said anew follows from it.
+    ("provider", &["origin", "url", "endpoint", "region", "addressing"]),
+    ("url", &["origin", "endpoint", "name", "region", "addressing", "access_key", "secret_key"]),
 ];
 
 /// Lays `patch` over `rule`: `null` removes a field, anything else replaces it.
@@ -88,6 +90,14 @@ mod tests {
         let mut rule = json!({"endpoint": "https://a", "name": "n", "region": "r", "edition": "v1"});
         merge(&mut rule, &json!({"origin": "avatar"}));
         assert_eq!(rule, json!({"origin": "avatar", "edition": "v1"}));
+    }
+
+    #[test]
+    fn another_provider_forgets_where_the_old_one_was() {
+        let mut rule =
+            json!({"endpoint": "https://a", "name": "n", "region": "r", "addressing": "virtual-host"});
+        merge(&mut rule, &json!({"provider": "wasabi", "region": "eu-west-1"}));
+        assert_eq!(rule, json!({"provider": "wasabi", "name": "n", "region": "eu-west-1"}));
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use fallthrough_bucket::{
     ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
 };
-use fallthrough_object::Rate;
+use fallthrough_object::{Addressing, Provider, Rate, S3Place};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::answer::ApiError;
 
 /// A shadow rule as JSON: the words of the configuration file with underscores, durations in seconds.
 ///
-/// It leads to one of: `origin`; `endpoint` with `name`; `url`. Going out, `secret_key` is never there and
+/// It leads to one of: `origin`; `endpoint` or `provider` with `name`; `url`. Going out, what `provider` stands for is shown
+/// instead of it, `secret_key` is never there and
 /// `secret_key_set` says whether there is one. Coming in, `secret_key_set` is ignored, and a secret that is not
 /// given stays as it is if endpoint and access key do.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Rule {
     /// Name of a declared origin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// An S3 provider by name, for what of `endpoint`, `region` and `addressing` is not given. Only ever comes in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
     /// `http(s)://host[:port]` of an S3 provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
@@ -28,6 +32,9 @@ pub struct Rule {
     /// Region to sign for; `us-east-1` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// How the bucket is named in URLs: `path` or `virtual-host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addressing: Option<Addressing>,
     /// Id of the key to sign with; anonymous if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key: Option<String>,
@@ -130,10 +137,11 @@ impl Rule {
         };
         match &rule.target {
             ShadowTarget::Origin { origin } => shown.origin = Some(origin.clone()),
-            ShadowTarget::S3 { endpoint, name, region, credentials } => {
+            ShadowTarget::S3 { endpoint, name, region, addressing, credentials } => {
                 shown.endpoint = Some(endpoint.clone());
                 shown.name = Some(name.clone());
                 shown.region = Some(region.clone());
+                shown.addressing = (!addressing.is_path()).then_some(*addressing);
                 shown.access_key = credentials.as_ref().map(|credentials| credentials.access_key.clone());
                 shown.secret_key_set = Some(credentials.is_some());
             }
@@ -179,39 +187,51 @@ impl Rule {
         let s3_only = [
             ("name", self.name.is_some()),
             ("region", self.region.is_some()),
+            ("addressing", self.addressing.is_some()),
             ("access_key", self.access_key.is_some()),
             ("secret_key", self.secret_key.is_some()),
         ];
-        if let (None, Some((field, _))) = (&self.endpoint, s3_only.iter().find(|(_, given)| *given)) {
-            return Err(invalid(format!("`{field}` belongs to an S3 shadow"), "give its `endpoint` as well"));
+        let is_s3 = self.endpoint.is_some() || self.provider.is_some();
+        if let (false, Some((field, _))) = (is_s3, s3_only.iter().find(|(_, given)| *given)) {
+            return Err(invalid(
+                format!("`{field}` belongs to an S3 shadow"),
+                "give its `endpoint` or `provider` as well",
+            ));
         }
-        match (&self.origin, &self.endpoint, &self.url) {
-            (Some(origin), None, None) => Ok(ShadowTarget::Origin { origin: origin.clone() }),
-            (None, Some(endpoint), None) => Ok(ShadowTarget::S3 {
-                endpoint: http_url(endpoint)?.trim_end_matches('/').to_owned(),
-                name: self.name.clone().ok_or_else(|| {
+        match (&self.origin, is_s3, &self.url) {
+            (Some(origin), false, None) => Ok(ShadowTarget::Origin { origin: origin.clone() }),
+            (None, true, None) => {
+                let name = self.name.clone().ok_or_else(|| {
                     invalid(
                         "an S3 shadow needs the `name` of the bucket there",
                         "add it (--name, --shadow-name)",
                     )
-                })?,
-                region: self.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
-                credentials: self.credentials(before)?,
-            }),
-            (None, None, Some(url)) => Ok(ShadowTarget::Http { url: http_url(url)?.to_owned() }),
-            (None, None, None) => Err(invalid(
+                })?;
+                let (endpoint, region) = (self.endpoint.as_deref(), self.region.as_deref());
+                let place = S3Place::of(self.provider, &name, endpoint, region, self.addressing);
+                let S3Place { endpoint, region, addressing } =
+                    place.map_err(|missing| invalid(missing, "add it"))?;
+                http_url(&endpoint)?;
+                let credentials = self.credentials(&endpoint, before)?;
+                Ok(ShadowTarget::S3 { endpoint, name, region, addressing, credentials })
+            }
+            (None, false, Some(url)) => Ok(ShadowTarget::Http { url: http_url(url)?.to_owned() }),
+            (None, false, None) => Err(invalid(
                 "the rule leads nowhere",
-                "give one of: `origin` (a declared one), `endpoint` with `name` (S3), `url` (HTTP)",
+                "give one of: `origin` (a declared one), `endpoint` or `provider` with `name` (S3), `url` (HTTP)",
             )),
             _ => Err(invalid("the rule leads to several places", "keep one of `origin`, `endpoint`, `url`")),
         }
     }
 
-    fn credentials(&self, before: Option<&ShadowRule>) -> Result<Option<ShadowCredentials>, ApiError> {
+    fn credentials(
+        &self,
+        endpoint: &str,
+        before: Option<&ShadowRule>,
+    ) -> Result<Option<ShadowCredentials>, ApiError> {
         let kept = || match before.map(|rule| &rule.target) {
-            Some(ShadowTarget::S3 { endpoint, credentials: Some(old), .. })
-                if Some(&old.access_key) == self.access_key.as_ref()
-                    && self.endpoint.as_deref().map(|new| new.trim_end_matches('/')) == Some(endpoint) =>
+            Some(ShadowTarget::S3 { endpoint: known, credentials: Some(old), .. })
+                if Some(&old.access_key) == self.access_key.as_ref() && known == endpoint =>
             {
                 Some(old.secret_key.clone())
             }

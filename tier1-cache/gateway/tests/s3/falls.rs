@@ -159,6 +159,7 @@ async fn the_trace_of_a_request_reaches_the_origin() {
         endpoint: origin.url(),
         name: "old".to_owned(),
         region: "us-east-1".to_owned(),
+        addressing: Default::default(),
         credentials: None,
     };
     world.falling_bucket("cold", BucketMode::Migrate, target).await;

@@ -10,6 +10,7 @@ fn target(behind: &World) -> ShadowTarget {
         endpoint: format!("http://{}", behind.address),
         name: "old".to_owned(),
         region: "us-east-1".to_owned(),
+        addressing: Default::default(),
         credentials: None,
     }
 }

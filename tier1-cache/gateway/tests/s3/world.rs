@@ -32,13 +32,14 @@ struct Factory(Arc<Script>);
 impl ShadowFactory for Factory {
     /// S3 targets are asked over a socket; whatever else is named is the scripted origin.
     fn shadow(&self, _: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
-        let ShadowTarget::S3 { endpoint, name, region, .. } = &rule.target else {
+        let ShadowTarget::S3 { endpoint, name, region, addressing, .. } = &rule.target else {
             return Ok(Arc::new(ScriptedShadow::of(Arc::clone(&self.0))));
         };
         let settings = S3Settings {
             endpoint: endpoint.clone(),
             bucket: BucketName::parse(name).unwrap(),
             region: region.clone(),
+            addressing: *addressing,
             credentials: None,
         };
         let outbound = Outbound::new(NetworkPolicy { allow_private: true }).unwrap();

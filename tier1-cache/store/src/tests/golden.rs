@@ -35,6 +35,7 @@ fn settings() -> BucketSettings {
         endpoint: "https://s3.example".to_owned(),
         name: "old".to_owned(),
         region: "eu-1".to_owned(),
+        addressing: Default::default(),
         credentials: None,
     };
     let rule = ShadowRule { prefix: Some("p/".to_owned()), ttl_secs: Some(60), ..ShadowRule::to(target) };

@@ -336,6 +336,7 @@ async fn what_waits_keeps_its_bucket_and_where_it_leads() {
             endpoint: "http://behind".to_owned(),
             name: name.to_owned(),
             region: "r".to_owned(),
+            addressing: Default::default(),
             credentials: None,
         };
         let rule =

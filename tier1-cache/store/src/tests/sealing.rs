@@ -31,6 +31,7 @@ fn settings() -> BucketSettings {
         endpoint: "https://s3.example".to_owned(),
         name: "old".to_owned(),
         region: "eu-1".to_owned(),
+        addressing: Default::default(),
         credentials: Some(ShadowCredentials { access_key: "ID".to_owned(), secret_key: BEHIND.to_owned() }),
     };
     BucketSettings { shadow: vec![ShadowRule::to(target)], ..BucketSettings::default() }

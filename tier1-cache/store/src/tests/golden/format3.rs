@@ -111,6 +111,7 @@ fn all_settings() -> BucketSettings {
         endpoint: "https://s3.example".to_owned(),
         name: "old".to_owned(),
         region: "eu-1".to_owned(),
+        addressing: Default::default(),
         credentials: Some(ShadowCredentials {
             access_key: "SHADOW".to_owned(),
             secret_key: "shadow-secret".to_owned(),
