@@ -52,6 +52,10 @@ pub(crate) enum Mutant {
     OutboxUnbounded,
     /// What waits for an origin does not keep its bytes.
     IntentUnpinned,
+    /// What an object held that was replaced or is gone still counts.
+    ReplacedStillCounted,
+    /// What is held is not counted again when a row was given up that nobody could read.
+    GivenUpStillCounted,
 }
 
 #[cfg(fallthrough_mutants)]

@@ -31,6 +31,7 @@ mod quarantine;
 mod rot;
 mod scrub;
 mod uploads;
+mod usage;
 
 /// Small limits, so that small bodies take every path.
 fn options() -> StoreOptions {

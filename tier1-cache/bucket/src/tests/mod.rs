@@ -1,5 +1,6 @@
 //! The engine against a scripted origin, without sockets, under virtual time.
 
+mod eviction;
 mod failures;
 mod fills;
 mod lifecycle;

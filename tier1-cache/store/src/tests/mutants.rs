@@ -72,6 +72,8 @@ fn each_planted_bug_is_caught() {
         ("tombstone outlives", caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared()))),
         ("outbox unbounded", caught(Mutant::OutboxUnbounded, || model::run(outbox::bounded()))),
         ("intent unpinned", caught(Mutant::IntentUnpinned, || model::run(outbox::pinned()))),
+        ("replaced still counted", by_model(Mutant::ReplacedStillCounted)),
+        ("given up still counted", caught(Mutant::GivenUpStillCounted, || model::run(usage::given_up()))),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
