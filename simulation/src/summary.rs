@@ -47,6 +47,8 @@ const FAULTS: &[&str] = &[
     "slow",
     "list fault",
     "disk fault",
+    "evictions",
+    "copies not kept",
 ];
 
 /// In a line: how much was played, what went wrong in it, and what came of it.

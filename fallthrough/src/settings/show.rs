@@ -30,6 +30,7 @@ impl Settings {
             "store": {
                 "data": self.store.data.display().to_string(),
                 "low-space-stop-fills": self.store.low_space_bytes,
+                "cache-limit": self.store.cache_limit_bytes,
             },
             "fill": {
                 "client-wait": show_duration(self.fill.client_wait),
@@ -63,6 +64,8 @@ impl Settings {
                 "mode": bucket.mode,
                 "public": bucket.public,
                 "public-fill": bucket.public_fill,
+                "cache-limit": bucket.cache_limit_bytes,
+                "quota": bucket.quota_bytes,
                 "shadow": bucket.shadow.iter().map(show_rule).collect::<Vec<_>>(),
             }))).collect::<serde_json::Map<_, _>>(),
         })

@@ -262,10 +262,6 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
     let shadow = "[bucket.abc]\nmode = \"migrate\"\nshadow = { endpoint = \"https://x\", name = \"n\"";
     for (text, expected) in [
         (
-            "[store]\nmax-size = \"200GiB\"\n".to_owned(),
-            "f.toml:2:1: store.max-size = \"200GiB\" is understood, but not offered yet",
-        ),
-        (
             "[store]\nmetadata = \"postgres://x\"\n".to_owned(),
             "f.toml:2:1: store.metadata = \"postgres://x\" is understood, but not offered yet",
         ),

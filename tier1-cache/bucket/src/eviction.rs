@@ -540,6 +540,42 @@ impl Engine {
         Ok(self.inner.store.usage(bucket.id).await?)
     }
 
+    /// Sets the gauges of what buckets hold: of all that can be evicted together, and of each bucket that has a limit or a
+    /// quota.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancellation
+    /// Some may have been set.
+    pub async fn measure_usage(&self) -> Result<(), BucketError> {
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+        let float = |number: u64| number as f64;
+        let status = self.copies_status().await?;
+        metrics::gauge!("fallthrough_cache_held_bytes").set(float(status.charged_bytes));
+        metrics::gauge!("fallthrough_cache_objects").set(float(status.objects));
+        metrics::gauge!("fallthrough_cache_limit_bytes").set(float(status.limit_bytes.unwrap_or(0)));
+        for bucket in self.buckets(None, BUCKETS).await? {
+            let (limit, quota) = (bucket.settings.cache_limit_bytes, bucket.settings.quota_bytes);
+            if limit.is_none() && quota.is_none() {
+                continue;
+            }
+            let usage = self.inner.store.usage(bucket.id).await?;
+            let name = || bucket.name.as_str().to_owned();
+            if let Some(limit) = limit {
+                metrics::gauge!("fallthrough_bucket_cache_held_bytes", "bucket" => name())
+                    .set(float(usage.copies_charge()));
+                metrics::gauge!("fallthrough_bucket_cache_limit_bytes", "bucket" => name()).set(float(limit));
+            }
+            if let Some(quota) = quota {
+                metrics::gauge!("fallthrough_bucket_written_bytes", "bucket" => name())
+                    .set(float(usage.written.bytes));
+                metrics::gauge!("fallthrough_bucket_quota_bytes", "bucket" => name()).set(float(quota));
+            }
+        }
+        Ok(())
+    }
+
     /// What all copies hold that can be evicted, against the limit of the whole store.
     ///
     /// # Errors

@@ -4,35 +4,33 @@
 //! with a few bits of use for each, that keeps some that nobody asked for, and evicts none that somebody did. Nothing of
 //! it outlives the process.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::core::mutants::{Mutant, planted};
 
-/// Counters, a byte each.
+/// Counters, a byte each: 4 MiB.
 const COUNTERS: usize = 1 << 22;
+/// Those that come into being together, when one of them is used first.
+const AT_ONCE: usize = 1 << 12;
 /// A counter goes no further: what was used much and then no more is not kept for its past.
 const USES_MAX: u8 = 3;
 
 /// The counters. Used by every reader at once, without a lock: a use that is lost in a race was one of many.
 #[derive(Debug)]
-pub(crate) struct Uses(Box<[AtomicU8]>);
+pub(crate) struct Uses(Box<[OnceLock<Box<[AtomicU8]>>]>);
 
 impl Default for Uses {
     fn default() -> Self {
-        Self::of(COUNTERS)
+        Self((0..COUNTERS / AT_ONCE).map(|_| OnceLock::new()).collect())
     }
 }
 
 impl Uses {
-    /// With so many counters, which must be a power of two.
-    pub(crate) fn of(counters: usize) -> Self {
-        assert!(counters.is_power_of_two(), "a counter is found by the lower bits of a hash");
-        Self((0..counters).map(|_| AtomicU8::new(0)).collect())
-    }
-
     fn at(&self, hash: u64) -> &AtomicU8 {
-        &self.0
-            [usize::try_from(hash & (self.0.len() as u64 - 1)).expect("it is below the number of counters")]
+        let number = usize::try_from(hash % COUNTERS as u64).expect("it is below the number of counters");
+        let some = self.0[number / AT_ONCE].get_or_init(|| (0..AT_ONCE).map(|_| AtomicU8::new(0)).collect());
+        &some[number % AT_ONCE]
     }
 
     /// Somebody was served the copy.
@@ -54,7 +52,9 @@ impl Uses {
     pub(crate) fn take_one(&self, hash: u64) -> bool {
         let counter = self.at(hash);
         let uses = counter.load(Ordering::Relaxed);
-        counter.store(uses.saturating_sub(1), Ordering::Relaxed);
+        if uses > 0 {
+            counter.store(uses - 1, Ordering::Relaxed);
+        }
         uses > 0
     }
 

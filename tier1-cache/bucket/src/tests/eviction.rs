@@ -512,7 +512,7 @@ async fn history(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_copies_stay_within_their_limit() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         history(seed).await;
     }
 }
