@@ -12,15 +12,16 @@ use metrics::{
 #[derive(Debug, Default)]
 pub(crate) struct Gauges(Mutex<BTreeMap<String, Arc<Value>>>, Sums);
 
-/// What is worth telling of a run and happens out of sight: counters by their names, and what they are called.
+/// What is worth telling of a run and happens out of sight: counters by their names and reasons, and what they are called.
 #[derive(Debug)]
-struct Sums([(&'static str, &'static str, Arc<Sum>); 2]);
+struct Sums([(&'static str, Option<&'static str>, &'static str, Arc<Sum>); 3]);
 
 impl Default for Sums {
     fn default() -> Self {
         Self([
-            ("fallthrough_cache_evictions_total", "evictions", Arc::default()),
-            ("fallthrough_cache_not_kept_total", "copies not kept", Arc::default()),
+            ("fallthrough_cache_evictions_total", None, "evictions", Arc::default()),
+            ("fallthrough_cache_not_kept_total", Some("no-room"), "copies without room", Arc::default()),
+            ("fallthrough_cache_not_kept_total", Some("too-large"), "copies too large", Arc::default()),
         ])
     }
 }
@@ -64,7 +65,7 @@ impl GaugeFn for Value {
 impl Gauges {
     /// The sums that are not zero, by what they are called.
     pub(crate) fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let sums = self.1.0.iter().map(|(_, called, sum)| (*called, sum.0.load(Ordering::Relaxed)));
+        let sums = self.1.0.iter().map(|(.., called, sum)| (*called, sum.0.load(Ordering::Relaxed)));
         sums.filter(|(_, sum)| *sum > 0)
     }
 
@@ -89,7 +90,9 @@ impl Recorder for Gauges {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let sum = self.1.0.iter().find(|(name, ..)| *name == key.name());
+        let is_reason = |reason: &str| key.labels().any(|label| label.value() == reason);
+        let sum =
+            self.1.0.iter().find(|(name, reason, ..)| *name == key.name() && reason.is_none_or(is_reason));
         sum.map_or_else(Counter::noop, |(.., sum)| Counter::from_arc(sum.clone()))
     }
 

@@ -48,7 +48,8 @@ const FAULTS: &[&str] = &[
     "list fault",
     "disk fault",
     "evictions",
-    "copies not kept",
+    "copies without room",
+    "copies too large",
 ];
 
 /// In a line: how much was played, what went wrong in it, and what came of it.

@@ -74,7 +74,7 @@ pub(crate) struct RunningBucketTier {
     living: JoinHandle<()>,
     migrating: JoinHandle<()>,
     sending: JoinHandle<()>,
-    evicting: tokio::task::JoinHandle<()>,
+    evicting: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
     scrubbing: JoinHandle<()>,
 }
