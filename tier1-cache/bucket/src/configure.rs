@@ -25,7 +25,7 @@ impl Engine {
         self.check(name, &settings)?;
         Ok(match self.inner.store.create_configured(name, settings, configuration).await? {
             Created::New(bucket) => {
-                self.inner.eviction.buckets_changed();
+                self.limits_changed(None, Some(&bucket));
                 NewBucket::Created(bucket)
             }
             Created::Exists(bucket) => NewBucket::Exists(bucket),

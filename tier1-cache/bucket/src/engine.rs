@@ -335,7 +335,7 @@ impl Engine {
         match changed {
             Ok(changed) => {
                 if changed.settings != before.settings || changed.gate_version != before.gate_version {
-                    self.inner.eviction.buckets_changed();
+                    self.limits_changed(Some(before), Some(&changed));
                 }
                 if changed.gate_version != before.gate_version {
                     // The gate has moved already, so no old fill can commit; this lets new readers
@@ -374,7 +374,7 @@ impl Engine {
         // Who hangs up now ends the wait, not the removal.
         let _forgotten = ForgetsBehind(self, bucket.id);
         self.inner.store.remove_bucket(closed).await?;
-        self.inner.eviction.buckets_changed();
+        self.limits_changed(Some(&bucket), None);
         Ok(())
     }
 

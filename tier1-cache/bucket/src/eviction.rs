@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fallthrough_object::{Entropy, Key};
-use fallthrough_store::{Bucket, BucketId, Entry, EntryState, Erased};
+use fallthrough_store::{Bucket, BucketId, Entry, EntryState, Erased, Usage};
 use futures::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::core::mutants::{Mutant, planted};
 use crate::core::uses::Uses;
 use crate::engine::Engine;
 use crate::ledger::{Change, Found, Order};
-use crate::room::{Kind, Room, charge_of, high_mark, is_evictable};
+use crate::room::{Kind, Place, charge_of, high_mark, is_evictable};
 
 /// Copies that are evicted at once: their commits share a sync.
 const BATCH: usize = 64;
@@ -142,10 +142,13 @@ impl Eviction {
         hasher.finish()
     }
 
-    /// A bucket came, went or was changed: limits may be others.
-    pub(crate) fn buckets_changed(&self) {
-        self.look_again();
-        self.wake.notify_one();
+    /// Somebody waits for room from now on.
+    fn want(&self, bucket: BucketId, bytes: u64) -> Want<'_> {
+        let mut state = self.lock();
+        state.next += 1;
+        let number = state.next;
+        state.wanted.insert(number, (bucket, bytes));
+        Want(self, number)
     }
 }
 
@@ -174,16 +177,16 @@ impl Engine {
         }
     }
 
-    /// Room for a copy of so many bytes, once others have made place for it; `None`: it is not kept. `replaced`: the copy
-    /// that it takes the place of.
-    pub(crate) async fn room_for(
+    /// Finds a place for a copy of so many bytes, once others have made room for it. `replaced`: the copy that it takes the
+    /// place of.
+    pub(crate) async fn place_for(
         &self,
         bucket: &Bucket,
         size_bytes: u64,
         replaced: Option<&Entry>,
-    ) -> Option<Option<Room>> {
+    ) -> Place {
         if !self.is_limited(bucket) {
-            return Some(None);
+            return Place::Unbounded;
         }
         let before = match replaced.map(|entry| &entry.state) {
             Some(EntryState::Filled(stored, _)) => charge_of(stored.info.size_bytes),
@@ -196,26 +199,18 @@ impl Engine {
         for left in (0..=PATIENCE).rev() {
             rounds.borrow_and_update();
             match self.keep_room(bucket, charge).await {
-                Ok(Some(room)) => return Some(Some(room)),
+                Ok(Some(room)) => return Place::Kept(room),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "it is not known what copies hold"
-                    );
-                    return None;
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "it is not known what copies hold");
+                    break;
                 }
             }
             if left == 0 || !self.could_keep(bucket, size_bytes) {
                 break;
             }
-            want.get_or_insert_with(|| {
-                let mut state = eviction.lock();
-                state.next += 1;
-                let number = state.next;
-                state.wanted.insert(number, (bucket.id, charge));
-                Want(eviction, number)
-            });
+            want.get_or_insert_with(|| eviction.want(bucket.id, charge));
             eviction.wake.notify_one();
             // A round that had begun before may not have known of it: the next one does.
             let round = tokio::time::timeout(WAIT, rounds.changed()).await;
@@ -224,11 +219,11 @@ impl Engine {
             }
         }
         metrics::counter!("fallthrough_cache_not_kept_total", "reason" => "no-room").increment(1);
-        None
+        Place::None
     }
 
-    /// A copy was committed, for which this room was kept.
-    pub(crate) fn copy_stored(&self, bucket: &Bucket, key: &Key, entry: &Entry, room: Option<Room>) {
+    /// A copy was committed in this place.
+    pub(crate) fn copy_stored(&self, bucket: &Bucket, key: &Key, entry: &Entry, place: &Place) {
         let EntryState::Filled(stored, _) = &entry.state else { return };
         if !self.is_limited(bucket) {
             return;
@@ -246,8 +241,18 @@ impl Engine {
         let copies = state.copies;
         state.policy.stored(copy, eviction.uses(), copies);
         drop(state);
-        if room.is_some_and(|room| room.is_last_but_a_few()) {
+        if let Place::Kept(room) = place
+            && room.is_last_but_a_few()
+        {
             eviction.wake.notify_one();
+        }
+    }
+
+    /// A bucket came, went or was changed; `before` and now: limits may be others.
+    pub(crate) fn limits_changed(&self, before: Option<&Bucket>, now: Option<&Bucket>) {
+        self.inner.eviction.look_again();
+        if before.into_iter().chain(now).any(|bucket| self.is_limited(bucket)) {
+            self.inner.eviction.wake.notify_one();
         }
     }
 
@@ -404,8 +409,10 @@ impl Engine {
     ) -> Result<Vec<Candidate>, BucketError> {
         let eviction = &self.inner.eviction;
         let mut chosen = Chosen { copies: Vec::new(), need };
+        let usages = self.inner.store.usages().await?;
         {
             let mut state = eviction.lock();
+            state.copies = usages.values().map(|usage| usage.filled.objects).sum();
             while chosen.wants_more()
                 && let Some(copy) = state.policy.newcomer(ids, limit, eviction.uses())
             {
@@ -414,7 +421,7 @@ impl Engine {
         }
         // As long as newcomers hold more than their share, they go before others.
         if chosen.copies.is_empty() {
-            self.go_round(buckets, &mut chosen).await?;
+            self.go_round(buckets, &usages, &mut chosen).await?;
         }
         if chosen.copies.is_empty() {
             let mut state = eviction.lock();
@@ -428,12 +435,15 @@ impl Engine {
     }
 
     /// Moves the hand on over the copies of these buckets, until it has found enough.
-    async fn go_round(&self, buckets: &[Arc<Bucket>], chosen: &mut Chosen) -> Result<(), BucketError> {
+    async fn go_round(
+        &self,
+        buckets: &[Arc<Bucket>],
+        usages: &BTreeMap<BucketId, Usage>,
+        chosen: &mut Chosen,
+    ) -> Result<(), BucketError> {
         let eviction = &self.inner.eviction;
-        let usages = self.inner.store.usages().await?;
         let has_some = |bucket: &&Arc<Bucket>| usages.get(&bucket.id).is_some_and(|u| u.filled.objects > 0);
         let buckets: Vec<&Arc<Bucket>> = buckets.iter().filter(has_some).collect();
-        eviction.lock().copies = usages.values().map(|usage| usage.filled.objects).sum();
         let mut ends = 0;
         for _ in 0..PAGES {
             if buckets.is_empty() || ends >= ROUNDS * buckets.len() || !chosen.wants_more() {
@@ -536,7 +546,7 @@ impl Engine {
     ///
     /// # Cancellation
     /// Safe.
-    pub async fn usage(&self, bucket: &Bucket) -> Result<fallthrough_store::Usage, BucketError> {
+    pub async fn usage(&self, bucket: &Bucket) -> Result<Usage, BucketError> {
         Ok(self.inner.store.usage(bucket.id).await?)
     }
 

@@ -52,6 +52,17 @@ pub(crate) struct Room {
     is_last_but_a_few: bool,
 }
 
+/// Where a copy is to go.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Nothing limits it.
+    Unbounded,
+    /// Room is kept for it.
+    Kept(Room),
+    /// Nowhere: it is not kept.
+    None,
+}
+
 impl Room {
     fn keep(engine: &Engine, bucket: BucketId, kind: Kind, bytes: u64) -> Self {
         let is_raced = match kind {

@@ -92,6 +92,15 @@ async fn suite(kv: &dyn Kv) {
     let zeroed = end_of(kv, Commit { writes: vec![count("n", -2)], ..Commit::default() }).await.unwrap();
     assert_eq!(zeroed.zeroed, [b"n".to_vec()]);
     assert_eq!(get(kv, "n").await, None);
+    // Tallies refuse nothing, and what cannot be read counts as zeros.
+    let tally = |by| Write::Tally { key: b"t".to_vec(), by };
+    let stands = async || kv.get(Table::Rows, b"t").await.unwrap().map(|row| tally_of(&row.value).unwrap());
+    end_of(kv, Commit { writes: vec![put("t", "no tally"), tally([1, -2, 0, 4])], ..Commit::default() })
+        .await
+        .unwrap();
+    assert_eq!(stands().await, Some([1, -2, 0, 4]));
+    end_of(kv, Commit { writes: vec![tally([-1, 2, 0, -4])], ..Commit::default() }).await.unwrap();
+    assert_eq!(stands().await, None);
     // Ranges are bytewise, bounded, limited.
     for key in ["k1", "k2", "k3"] {
         end_of(kv, Commit { writes: vec![put(key, "v")], ..Commit::default() }).await.unwrap();
