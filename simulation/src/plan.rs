@@ -68,7 +68,7 @@ impl Plan {
             pause: Duration::from_millis(dice.pick(&[2, 20, 200, 2000])),
             commit_wait: Duration::from_micros(dice.pick(&[0, 500, 3_000, 30_000])),
             // The last: a seed's other choices are what they were.
-            cache_limit: dice.pick(&[None, Some(12_000), Some(40_000), Some(90_000)]),
+            cache_limit: dice.pick(&[None, Some(30_000), Some(60_000), Some(90_000)]),
         }
     }
 
