@@ -128,6 +128,29 @@ fn buckets_are_made_changed_and_deleted() {
 
     let changed = served.ctl(&["bucket", "set", "photos", "--public", "none"]);
     assert_eq!((changed.code, changed.out.as_str()), (0, "~ public: read -> none\n"));
+    let limits = ["bucket", "set", "photos", "--quota", "10MiB", "--cache-limit", "1GiB"];
+    let limited = served.ctl(&limits);
+    assert_eq!(
+        limited.out, "+ cache_limit_bytes = 1073741824\n+ quota_bytes = 10485760\n",
+        "{}",
+        limited.err
+    );
+    let info = served.ctl(&["bucket", "info", "photos"]);
+    let shown = |name: &str, value: &str| {
+        info.out.lines().any(|line| line.starts_with(name) && line.ends_with(value))
+    };
+    assert!(
+        shown("copies", "0 objects, 0 B of 1 GiB") && shown("written", "0 objects, 0 B of 10 MiB"),
+        "{}",
+        info.out
+    );
+    let unlimited = served.ctl(&["bucket", "set", "photos", "--cache-limit", "none"]);
+    assert_eq!(unlimited.out, "- cache_limit_bytes = 1073741824\n", "{}", unlimited.err);
+    let left = served.json(&["bucket", "info", "photos"]);
+    assert_eq!((&left["quota_bytes"], left.get("cache_limit_bytes")), (&10_485_760.into(), None));
+    assert_eq!(left["usage"]["written"]["objects"], 0);
+    let wrong = served.ctl(&["bucket", "set", "photos", "--quota", "much"]);
+    assert!(wrong.code == 2 && wrong.err.contains("is not a size such as"), "{}", wrong.err);
     let none = served.ctl(&["bucket", "set", "photos"]);
     assert_eq!(none.code, 2, "{}", none.err);
     let mode = served.ctl(&["bucket", "set", "photos", "--mode", "cache"]);

@@ -56,11 +56,11 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
         assert_eq!(status(&client, &get, "/photos/only-second"), 404, "the first does not have it");
 
         // What is wrong is told with its place, and nothing of the rest is taken.
-        config(&second, SECRET, "[bucket.news]\nmode = \"plain\"\nquota = 3\n");
+        config(&second, SECRET, "[bucket.news]\nmode = \"plain\"\nquoat = 3\n");
         let refused = served.ctl(&["config", "reload"]);
         assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
         assert!(
-            refused.err.contains("fallthrough.toml:24:1") && refused.err.contains("quota"),
+            refused.err.contains("fallthrough.toml:24:1") && refused.err.contains("quoat"),
             "{}",
             refused.err
         );
@@ -75,7 +75,7 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
 
         // An origin, a bucket and a secret, all at once. What the first origin did not have is not believed of the
         // second, and the old secret is not believed any more.
-        config(&second, "another-secret-for-main", "[bucket.news]\nmode = \"plain\"\n");
+        config(&second, "another-secret-for-main", "[bucket.news]\nmode = \"plain\"\nquota = 10\n");
         let taken = served.json(&["config", "reload"]);
         let lines: Vec<&str> =
             taken["changed"].as_array().unwrap().iter().filter_map(|line| line.as_str()).collect();
@@ -88,6 +88,11 @@ async fn a_changed_configuration_is_taken_as_a_whole_or_not_at_all() {
         assert!(client.send(&get, "/photos/only-second", b"").unwrap() == (200, other.to_vec()));
         assert_eq!(status(&client, &get, "/photos/both"), 200, "what was copied stays");
         assert_eq!(status(&client, &Method::HEAD, "/news"), 200);
+        assert_eq!(client.send(&Method::PUT, "/news/k", b"ten  bytes").unwrap().0, 200);
+        let (refused, why) = client.send(&Method::PUT, "/news/l", b"x").unwrap();
+        let why = String::from_utf8(why).unwrap();
+        assert!(refused == 403 && why.contains("<Code>QuotaExceeded</Code>"), "{refused} {why}");
+        assert_eq!(client.send(&Method::DELETE, "/news/k", b"").unwrap().0, 204);
         let managed = served.ctl(&["bucket", "delete", "news"]);
         assert!(managed.code != 0 && managed.err.contains("declared"), "{}", managed.err);
 

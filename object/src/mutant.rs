@@ -210,6 +210,19 @@ mutants! {
     /// An object that was overwritten since it was seen to be due expires.
     ExpiresOverwritten in bucket,
 
+    /// That a copy was used is not noticed.
+    UsesUnnoticed in bucket,
+    /// A copy that left and is asked for again soon is a newcomer like any other.
+    GhostsForgotten in bucket,
+    /// What a client wrote is evicted.
+    WrittenEvicted in bucket,
+    /// A copy is evicted that was filled anew since it was chosen.
+    NewerEvicted in bucket,
+    /// A copy is committed without room being kept for it.
+    RoomNotKept in bucket,
+    /// What clients write at the same time does not count against the quota.
+    QuotaRaced in bucket,
+
     /// A change that takes the place of one that was sent forgets that it was.
     CollapseForgetsSent in bucket,
     /// Writes to an origin have no condition.

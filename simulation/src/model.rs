@@ -45,6 +45,8 @@ pub struct Model {
     pub mode: Mode,
     /// How long a copy may be older than the origin's object, in nanoseconds.
     pub staleness: u64,
+    /// Whether copies may go at any time, so that the origin's object is to be seen again.
+    pub evicts: bool,
     /// Sizes of versions in bytes.
     pub sizes: BTreeMap<VersionId, u64>,
     /// For each origin, what it had under this key since when (nanoseconds), in order; before the first: nothing.
@@ -107,6 +109,12 @@ impl Model {
                 let mut seen = vec![(Some(Object::of(version)), state)];
                 if let (Mode::Cache, Some(origin)) = (self.mode, attached) {
                     seen.extend(of_origin(origin));
+                }
+                if let (Mode::Compute, true, Some(origin)) = (self.mode, self.evicts, attached) {
+                    seen.extend(of_origin(origin));
+                    if in_list {
+                        seen.push((None, with(Local::Open(0, 0))));
+                    }
                 }
                 seen
             }

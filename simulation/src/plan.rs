@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) operator: bool,
     /// Whether the operator sets lifecycle rules, and days pass.
     pub(crate) lifecycle: bool,
+    /// The most that copies may hold, in bytes: so little that there is always something to evict.
+    pub(crate) cache_limit: Option<u64>,
     /// Crashes and restarts.
     pub(crate) crashes: u64,
     /// Whether the disk fails now and then.
@@ -65,6 +67,8 @@ impl Plan {
             disk_faults: dice.chance(25),
             pause: Duration::from_millis(dice.pick(&[2, 20, 200, 2000])),
             commit_wait: Duration::from_micros(dice.pick(&[0, 500, 3_000, 30_000])),
+            // The last: a seed's other choices are what they were.
+            cache_limit: dice.pick(&[None, Some(30_000), Some(60_000), Some(90_000)]),
         }
     }
 

@@ -76,6 +76,7 @@ fn play(seed: u64, lines: bool) -> Outcome {
         outcome.violations.push(format!("{tasks} tasks are left"));
     }
     drop(runtime);
+    outcome.counts.extend(gauges.counted());
     for (name, value) in gauges.left() {
         outcome.violations.push(format!("the gauge {name} stands at {value}"));
     }
@@ -162,6 +163,7 @@ fn judge(seed: u64, world: &World) -> Outcome {
             } else {
                 0
             },
+            evicts: world.plan.cache_limit.is_some(),
             sizes: copies.sizes(key),
             origins: world.origins.timelines(key),
             start: None,

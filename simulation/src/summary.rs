@@ -47,6 +47,9 @@ const FAULTS: &[&str] = &[
     "slow",
     "list fault",
     "disk fault",
+    "evictions",
+    "copies without room",
+    "copies too large",
 ];
 
 /// In a line: how much was played, what went wrong in it, and what came of it.

@@ -179,6 +179,7 @@ impl World {
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
             part_bytes_min: 1,
+            cache_limit_bytes: self.plan.cache_limit,
         };
         let factory = Arc::new(Factory(self.origins.clone()));
         let engine = Engine::new(store.clone(), factory, options, clock.clone(), self.entropy.clone());
@@ -200,6 +201,8 @@ impl World {
         });
         let (expiring, until_stopped) = (engine.clone(), stopped.clone());
         tasks.spawn(async move { expiring.run_expiry(until_stopped).await });
+        let (evicting, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { evicting.run_eviction(until_stopped).await });
         let gateway = Gateway::new(engine.clone(), GatewayOptions::default(), clock, &self.entropy);
         Ok(Running { engine, gateway, store, shutdown, stopped, tasks })
     }
@@ -258,6 +261,15 @@ impl World {
         store.close().await;
     }
 
+    /// What buckets are said to hold must be what is there, after all crashes and failures.
+    async fn compare_usage(&self, store: &Store) {
+        match store.recount().await {
+            Ok(0) => {}
+            Ok(wrong) => self.journal.violation(format!("what {wrong} buckets hold is counted wrong")),
+            Err(error) => self.journal.violation(format!("what buckets hold cannot be counted: {error:?}")),
+        }
+    }
+
     /// Shuts down for good, and looks at what is left.
     pub(crate) async fn finish(&self) {
         let _turn = self.turning.lock().await;
@@ -265,6 +277,7 @@ impl World {
         if running.engine.fills_in_flight() > 0 {
             self.journal.violation(format!("{} fills are still running", running.engine.fills_in_flight()));
         }
+        self.compare_usage(&running.store).await;
         drop(running);
         self.stop().await;
         if self.origins.in_flight() > 0 {

@@ -122,6 +122,7 @@ codes! {
     RequestTimeTooSkewed "RequestTimeTooSkewed" 403 "The difference between the request time and the server's time is too large.";
     RequestTimeout "RequestTimeout" 400 "Your socket connection to the server was not read from or written to within the timeout period.";
     ServerSideEncryptionConfigurationNotFound "ServerSideEncryptionConfigurationNotFoundError" 404 "The server side encryption configuration was not found";
+    QuotaExceeded "QuotaExceeded" 403 "The bucket's quota does not allow so much to be written.";
     ServiceUnavailable "ServiceUnavailable" 503 "Service is unable to handle request.";
     SignatureDoesNotMatch "SignatureDoesNotMatch" 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown "SlowDown" 503 "Please reduce your request rate.";

@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 use fallthrough_bucket::{BucketMode, PublicAccess, PublicFill};
-use fallthrough_gateway::admin::{BucketChange, BucketPage, BucketView, NewBucketBody, Rule, ShadowAnswer};
+use fallthrough_gateway::admin::{
+    BucketChange, BucketPage, BucketView, HeldView, NewBucketBody, Rule, ShadowAnswer,
+};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,6 +13,7 @@ use crate::admin_client::AdminClient;
 use crate::cli::shadow_flags::PrefixedShadowFlags;
 use crate::cli::{Globals, admin, output};
 use crate::failure::{Exit, Failure};
+use crate::settings::{parse_size, show_size};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -49,11 +52,28 @@ pub(crate) struct BucketFlags {
     /// Who may cause fills on a public bucket
     #[arg(long, value_parser = ["budget", "signed", "open"])]
     public_fill: Option<String>,
+    /// The most that its copies may hold, such as 50GiB (in cache and compute); none takes the limit away
+    #[arg(long, value_name = "SIZE", value_parser = size_or_none)]
+    cache_limit: Option<Limit>,
+    /// The most that clients may write, such as 50GiB; none takes the quota away
+    #[arg(long, value_name = "SIZE", value_parser = size_or_none)]
+    quota: Option<Limit>,
     /// Only tell what would change
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     shadow: PrefixedShadowFlags,
+}
+
+/// A size in bytes, or that there shall be no limit.
+#[derive(Clone, Copy, Debug)]
+struct Limit(Option<u64>);
+
+fn size_or_none(text: &str) -> Result<Limit, String> {
+    if text == "none" {
+        return Ok(Limit(None));
+    }
+    parse_size(text).map(|bytes| Limit(Some(bytes)))
 }
 
 /// What `create` can be told.
@@ -105,6 +125,8 @@ async fn create(client: &AdminClient, args: CreateArgs, globals: &Globals) -> Re
         public: args.flags.public.map(of_word::<PublicAccess>),
         public_fill: args.flags.public_fill.map(of_word::<PublicFill>),
         shadow: rule.into_iter().collect(),
+        cache_limit_bytes: args.flags.cache_limit.and_then(|limit| limit.0),
+        quota_bytes: args.flags.quota.and_then(|limit| limit.0),
     };
     let (probe, dry_run) = (yes_no(!args.flags.shadow.no_probe), yes_no(args.flags.dry_run));
     let query = [("probe", probe), ("dry_run", dry_run)];
@@ -186,8 +208,16 @@ async fn info(client: &AdminClient, bucket: &str, globals: &Globals) -> Result<(
             },
         ),
         ("falls through to", admin::falls_through_to(&view)),
+        ("copies", view.usage.map_or_else(String::new, |usage| held(usage.copies, view.cache_limit_bytes))),
+        ("written", view.usage.map_or_else(String::new, |usage| held(usage.written, view.quota_bytes))),
     ]);
     Ok(())
+}
+
+/// How much there is of how much there may be.
+fn held(held: HeldView, limit_bytes: Option<u64>) -> String {
+    let of = limit_bytes.map(|limit| format!(" of {}", show_size(limit))).unwrap_or_default();
+    format!("{} objects, {}{of}", held.objects, show_size(held.charged_bytes.unwrap_or(held.bytes)))
 }
 
 async fn set(client: &AdminClient, args: SetArgs, globals: &Globals) -> Result<(), Failure> {
@@ -198,6 +228,8 @@ async fn set(client: &AdminClient, args: SetArgs, globals: &Globals) -> Result<(
         mode: args.flags.mode.clone().map(of_word::<BucketMode>),
         public: args.flags.public.map(of_word::<PublicAccess>),
         public_fill: args.flags.public_fill.map(of_word::<PublicFill>),
+        cache_limit_bytes: args.flags.cache_limit.map(|limit| limit.0),
+        quota_bytes: args.flags.quota.map(|limit| limit.0),
     };
     let touches_shadow = args.clear_shadow || !patch.is_empty();
     // The mode goes with the shadow if that changes as well: one without the other may not fit.

@@ -43,6 +43,14 @@ pub(crate) async fn run(_args: &StatusArgs, globals: &Globals) -> Result<(), Fai
                     .map(|waiting| format!("{} pending, {} dead", waiting.pending, waiting.dead))
                     .unwrap_or_default(),
             ),
+            (
+                "copies",
+                status.copies.map_or_else(String::new, |copies| {
+                    let of = copies.limit_bytes.map(|limit| format!(" of {}", show_size(limit)));
+                    let held = show_size(copies.charged_bytes);
+                    format!("{} objects, {held}{}", copies.objects, of.unwrap_or_default())
+                }),
+            ),
             ("free", status.store_free_bytes.map(show_size).unwrap_or_default()),
         ]);
     }

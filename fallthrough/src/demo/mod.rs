@@ -224,6 +224,8 @@ fn declare(settings: &mut Settings, third: &Third, avatar: &RunningAvatar) -> Re
             public: PublicAccess::Read,
             public_fill: PublicFill::Budget,
             shadow: vec![rule],
+            cache_limit_bytes: None,
+            quota_bytes: None,
         },
     );
     settings.buckets.entry(name(SCRATCH)?).or_insert_with(|| BucketDeclaration {
@@ -231,6 +233,8 @@ fn declare(settings: &mut Settings, third: &Third, avatar: &RunningAvatar) -> Re
         public: PublicAccess::None,
         public_fill: PublicFill::default(),
         shadow: Vec::new(),
+        cache_limit_bytes: None,
+        quota_bytes: None,
     });
     Ok(())
 }

@@ -26,6 +26,10 @@ pub(crate) struct BucketDeclaration {
     pub(crate) public_fill: PublicFill,
     /// The rules in order.
     pub(crate) shadow: Vec<ShadowRule>,
+    /// The most that its copies may hold, in bytes.
+    pub(crate) cache_limit_bytes: Option<u64>,
+    /// The most that clients may write, in bytes.
+    pub(crate) quota_bytes: Option<u64>,
 }
 
 /// Reads all buckets.
@@ -91,7 +95,15 @@ fn read(
         "open" => PublicFill::Open,
         _ => PublicFill::Budget,
     };
-    Some(BucketDeclaration { mode, public, public_fill, shadow })
+    let (cache_limit_bytes, quota_bytes) = (section.size("cache-limit"), section.size("quota"));
+    if cache_limit_bytes.is_some() && matches!(mode, BucketMode::Plain | BucketMode::Migrate) {
+        section.problem(
+            "cache-limit",
+            format!("{}.cache-limit: nothing that this mode keeps is ever evicted", section.path),
+            "write mode = \"cache\" or \"compute\", or take it out",
+        );
+    }
+    Some(BucketDeclaration { mode, public, public_fill, shadow, cache_limit_bytes, quota_bytes })
 }
 
 fn read_rule(

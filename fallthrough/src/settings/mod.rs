@@ -126,6 +126,8 @@ pub(crate) struct StoreSettings {
     pub(crate) sealing: Sealing,
     /// Free space below which nothing new is kept, in bytes; 0: no such limit.
     pub(crate) low_space_bytes: u64,
+    /// The most that copies may hold, in bytes; `None`: no such limit.
+    pub(crate) cache_limit_bytes: Option<u64>,
     /// Bytes per second that the scrubber reads; 0: only when it is told to, as fast as the disk.
     pub(crate) scrub_bytes_per_second: u64,
     /// From the start of one pass of the scrubber to the next.
@@ -313,6 +315,7 @@ impl StoreSettings {
             data: data?,
             sealing,
             low_space_bytes: low_space_bytes?,
+            cache_limit_bytes: section.size("cache-limit"),
             scrub_bytes_per_second: scrub_rate?,
             scrub_every: scrub_every?,
         })

@@ -241,13 +241,14 @@ const STORE: &[Key] = &[
     Key::value("metadata", "text", "embedded", "The engine of the metadata; `embedded` needs nothing else.")
         .only(&["embedded"], "leave it at \"embedded\""),
     Key::value(
-        "max-size",
+        "cache-limit",
         "size",
         "",
-        "Evict above this size, only objects that can be filled again. Not offered yet: watch \
-         `fallthrough_store_free_bytes`, and purge.",
-    )
-    .only(&[], "watch the metric fallthrough_store_free_bytes and use `fallthrough object purge`"),
+        "The most that copies may hold together, of all buckets in the modes `cache` and `compute`. Above it those are \
+         evicted that were used least; they are fetched again when somebody asks for them. Each counts 512 bytes \
+         besides its own. What clients wrote, and what `migrate` has copied, is never evicted and does not count. \
+         Without it, copies are kept as long as the disk has space: see `low-space-stop-fills`.",
+    ),
     Key::value(
         "low-space-stop-fills",
         "size",
@@ -474,8 +475,20 @@ const BUCKET: &[Key] = &[
         "budget",
         "Who may cause fills on a public bucket: anyone within a budget, only signed requests, or anyone.",
     ),
-    Key::value("max-size", "size", "", "Evict above this size. Not offered yet.")
-        .only(&[], "watch the metric fallthrough_store_free_bytes and use `fallthrough object purge`"),
+    Key::value(
+        "cache-limit",
+        "size",
+        "",
+        "The most that this bucket's copies may hold, in the modes `cache` and `compute`, within the store's \
+         `cache-limit`. `0` keeps none.",
+    ),
+    Key::value(
+        "quota",
+        "size",
+        "",
+        "The most that clients may write to this bucket; a write above it is refused with 403 QuotaExceeded. Copies of \
+         what is at the origin do not count, nor do parts of uploads that are not complete.",
+    ),
     Key::section(
         "shadow",
         Shape::TableOrList(SHADOW),

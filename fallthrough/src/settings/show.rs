@@ -32,6 +32,7 @@ impl Settings {
                 "sealing-key": self.store.sealing.current.as_ref().map(|_| "(set)"),
                 "old-sealing-key": self.store.sealing.old.as_ref().map(|_| "(set)"),
                 "low-space-stop-fills": self.store.low_space_bytes,
+                "cache-limit": self.store.cache_limit_bytes,
             },
             "fill": {
                 "client-wait": show_duration(self.fill.client_wait),
@@ -67,6 +68,8 @@ impl Settings {
                 "mode": bucket.mode,
                 "public": bucket.public,
                 "public-fill": bucket.public_fill,
+                "cache-limit": bucket.cache_limit_bytes,
+                "quota": bucket.quota_bytes,
                 "shadow": bucket.shadow.iter().map(show_rule).collect::<Vec<_>>(),
             }))).collect::<serde_json::Map<_, _>>(),
         })

@@ -44,7 +44,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.s3.listen.to_string(), "0.0.0.0:9900");
     assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:9901");
     assert_eq!(settings.store.data, PathBuf::from("fallthrough-data"));
-    assert_eq!(settings.store.low_space_bytes, 1 << 30);
+    assert_eq!((settings.store.low_space_bytes, settings.store.cache_limit_bytes), (1 << 30, None));
     assert_eq!(settings.fill.client_wait, Duration::from_secs(25));
     assert_eq!(settings.fill.negative_ttl, Duration::from_secs(30));
     assert_eq!((settings.fill.max_in_flight, settings.fill.queue, settings.fill.per_client), (256, 1024, 64));
@@ -270,13 +270,24 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
+fn limits_are_sizes_and_fit_the_mode() {
+    let shadow = "shadow = { url = \"https://x\" }\n";
+    let text = format!(
+        "[store]\ncache-limit = \"50GiB\"\n[bucket.abc]\nmode = \"cache\"\n{shadow}cache-limit = \"1GB\"\nquota = 7\n"
+    );
+    let settings = load(&text, &[]).unwrap();
+    assert_eq!(settings.store.cache_limit_bytes, Some(50 << 30));
+    let bucket = settings.buckets.values().next().unwrap();
+    assert_eq!((bucket.cache_limit_bytes, bucket.quota_bytes), (Some(1_000_000_000), Some(7)));
+    let told = messages(&format!("[bucket.abc]\nmode = \"migrate\"\n{shadow}cache-limit = \"1GB\"\n"), &[]);
+    let expected = "f.toml:4:15: bucket.abc.cache-limit: nothing that this mode keeps is ever evicted";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn what_is_not_offered_yet_is_refused_not_ignored() {
     let shadow = "[bucket.abc]\nmode = \"migrate\"\nshadow = { endpoint = \"https://x\", name = \"n\"";
     for (text, expected) in [
-        (
-            "[store]\nmax-size = \"200GiB\"\n".to_owned(),
-            "f.toml:2:1: store.max-size = \"200GiB\" is understood, but not offered yet",
-        ),
         (
             "[store]\nmetadata = \"postgres://x\"\n".to_owned(),
             "f.toml:2:1: store.metadata = \"postgres://x\" is understood, but not offered yet",

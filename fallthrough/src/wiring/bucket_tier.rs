@@ -74,6 +74,7 @@ pub(crate) struct RunningBucketTier {
     living: JoinHandle<()>,
     migrating: JoinHandle<()>,
     sending: JoinHandle<()>,
+    evicting: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
     scrubbing: JoinHandle<()>,
 }
@@ -200,6 +201,10 @@ impl BucketTierPlan {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_outbox(stop).await })
         };
+        let evicting = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_eviction(stop).await })
+        };
         let secure = certificate.is_some();
         let watching = certificate
             .zip(known)
@@ -225,6 +230,7 @@ impl BucketTierPlan {
             living,
             migrating,
             sending,
+            evicting,
             watching,
             scrubbing,
         })
@@ -275,6 +281,9 @@ impl RunningBucketTier {
         }
         if self.sending.await.is_err() {
             tracing::error!("the worker that brings changes to origins panicked");
+        }
+        if self.evicting.await.is_err() {
+            tracing::error!("the worker that evicts copies panicked");
         }
         if let Some(watching) = self.watching
             && watching.await.is_err()
@@ -358,6 +367,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         budget: settings.fill.budget,
         client_budget: settings.fill.client_budget,
         negative_ttl: settings.fill.negative_ttl,
+        cache_limit_bytes: settings.store.cache_limit_bytes,
         ..EngineOptions::default()
     }
 }

@@ -292,6 +292,8 @@ fn settings_of(declared: &BucketDeclaration, owner: &str) -> BucketSettings {
         public_fill: declared.public_fill,
         shadow: declared.shadow.clone(),
         managed: true,
+        cache_limit_bytes: declared.cache_limit_bytes,
+        quota_bytes: declared.quota_bytes,
     }
 }
 

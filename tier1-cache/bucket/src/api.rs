@@ -471,6 +471,18 @@ pub enum BucketError {
         /// How many.
         waiting: u64,
     },
+    /// Clients may not write so much to this bucket.
+    #[error(
+        "{written_bytes} bytes are written, {more_bytes} more would be above the quota of {quota_bytes} bytes"
+    )]
+    QuotaExceeded {
+        /// What they may.
+        quota_bytes: u64,
+        /// What they have written, and are writing.
+        written_bytes: u64,
+        /// What this would add.
+        more_bytes: u64,
+    },
     /// The disk is full.
     #[error("the disk is full")]
     Full,

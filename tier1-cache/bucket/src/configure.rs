@@ -24,7 +24,10 @@ impl Engine {
     ) -> Result<NewBucket, BucketError> {
         self.check(name, &settings)?;
         Ok(match self.inner.store.create_configured(name, settings, configuration).await? {
-            Created::New(bucket) => NewBucket::Created(bucket),
+            Created::New(bucket) => {
+                self.limits_changed(None, Some(&bucket));
+                NewBucket::Created(bucket)
+            }
             Created::Exists(bucket) => NewBucket::Exists(bucket),
         })
     }
@@ -103,6 +106,7 @@ impl Engine {
             if admission.cold {
                 self.have_here(bucket, caller, key, admission).await?;
             }
+            let _room = self.quota_of_copy(bucket, key).await?;
             let changed = self
                 .change(bucket, key, caller.hops, |bucket, row| {
                     let Some(stored) = row.and_then(|row| row.state.stored()) else {

@@ -127,6 +127,7 @@ impl Engine {
                 let of = Source { bucket: source.bucket.id, key: source.key.clone(), entry: entry.clone() };
                 Some(Change::Copy(Box::new(info.clone()), of))
             };
+            let _room = self.keep_quota(bucket, &request.key, info.size_bytes).await?;
             let committed = guard
                 .change(early.take(), |_, row| match &change {
                     Some(change) => Ok(change.clone()),

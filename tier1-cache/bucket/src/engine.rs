@@ -57,6 +57,9 @@ pub struct EngineOptions {
     pub max_fills: usize,
     /// The smallest part of an upload that is not its last, in bytes.
     pub part_bytes_min: u64,
+    /// The most that the copies of all buckets in `cache` and `compute` may hold, in bytes, each with
+    /// [`fallthrough_store::COPY_ROW_BYTES`] besides; `None`: as much as there is space for.
+    pub cache_limit_bytes: Option<u64>,
 }
 
 impl Default for EngineOptions {
@@ -75,6 +78,7 @@ impl Default for EngineOptions {
             default_ttl: Duration::from_secs(3600),
             max_fills: 16 * 1024,
             part_bytes_min: PART_BYTES_MIN,
+            cache_limit_bytes: None,
         }
     }
 }
@@ -179,6 +183,8 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) memory: Mutex<crate::memory::FillMemory>,
     pub(crate) scrub: crate::scrub::ScrubControl,
+    pub(crate) eviction: crate::eviction::Eviction,
+    pub(crate) rooms: crate::room::Rooms,
     pub(crate) outgoing: crate::outbox::Outgoing,
     pub(crate) migrations: crate::migrate::Migrations,
     pub(crate) shadows: Arc<dyn ShadowFactory>,
@@ -198,6 +204,7 @@ impl Engine {
     ) -> Self {
         let fills = Mutex::new(FillTable::new(options.max_fills));
         let heads = Mutex::new(FillTable::new(options.max_fills));
+        let eviction = crate::eviction::Eviction::new(&*entropy);
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -210,6 +217,8 @@ impl Engine {
                 stop: CancellationToken::new(),
                 memory: Mutex::default(),
                 scrub: crate::scrub::ScrubControl::default(),
+                eviction,
+                rooms: crate::room::Rooms::default(),
                 migrations: crate::migrate::Migrations::default(),
                 outgoing: crate::outbox::Outgoing::default(),
                 shadows,
@@ -331,6 +340,9 @@ impl Engine {
     ) -> Result<Option<Arc<Bucket>>, BucketError> {
         match changed {
             Ok(changed) => {
+                if changed.settings != before.settings || changed.gate_version != before.gate_version {
+                    self.limits_changed(Some(before), Some(&changed));
+                }
                 if changed.gate_version != before.gate_version {
                     // The gate has moved already, so no old fill can commit; this lets new readers
                     // start afresh at once.
@@ -368,6 +380,7 @@ impl Engine {
         // Who hangs up now ends the wait, not the removal.
         let _forgotten = ForgetsBehind(self, bucket.id);
         self.inner.store.remove_bucket(closed).await?;
+        self.limits_changed(Some(&bucket), None);
         Ok(())
     }
 

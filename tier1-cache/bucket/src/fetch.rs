@@ -373,6 +373,12 @@ impl<'a> Fetch<'a> {
         });
         // In `migrate` an object's own Cache-Control is its metadata, not a word to us.
         let kept = self.order.bucket.settings.mode == BucketMode::Migrate || !found.freshness.do_not_keep;
+        // Larger than all that copies may hold together.
+        let fits = self.engine.could_keep(&self.order.bucket, size_bytes.unwrap_or(0));
+        if kept && !fits {
+            metrics::counter!("fallthrough_cache_not_kept_total", "reason" => "too-large").increment(1);
+        }
+        let kept = kept && fits;
         let (kept, staging) = self.stage(kept, size_bytes)?;
         let wanted = found
             .expected

@@ -25,6 +25,7 @@ use crate::fetch::{Fetch, Fetched};
 use crate::get::OVERTAKEN;
 use crate::ledger::Change;
 use crate::reader::{Progress, Stage};
+use crate::room::Place;
 use crate::standing::Standing;
 use crate::telling::Teller;
 
@@ -347,11 +348,20 @@ impl FillRun {
     async fn commit(&self, state: NewState, sealed: Sealed) -> &'static str {
         let inner = &self.engine.inner;
         let order = &self.order;
+        let place = self.engine.place_for(&order.bucket, sealed.len(), order.entry.as_deref()).await;
+        if matches!(place, Place::None) {
+            return "no-room";
+        }
         let change = Change::Publish(state, sealed);
         match commit_fill(&inner.store, &inner.fills, &order.bucket, &order.slot, self.fill.id, change.into())
             .await
         {
-            Ok(FillCommit::Stored(_)) => "stored",
+            Ok(FillCommit::Stored(entry)) => {
+                if let Some(entry) = entry {
+                    self.engine.copy_stored(&order.bucket, &order.slot.key, &entry, &place);
+                }
+                "stored"
+            }
             Ok(FillCommit::Superseded) => "superseded",
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a fill could not be committed");

@@ -156,6 +156,7 @@ impl Read<'_> {
             (Decision::Serve, Some(stored), _) => self.serve_filled(stored, situation).await,
             (Decision::ServeStaleRevalidate, Some(stored), Some(cold)) => {
                 self.revalidate_behind(cold);
+                self.note_use();
                 self.serve(stored, CacheWord::Stale, "revalidating").await
             }
             (Decision::Revalidate { stale_if_error }, Some(stored), Some(cold)) => {
@@ -196,11 +197,19 @@ impl Read<'_> {
     }
 
     async fn serve_filled(&self, stored: &Stored, situation: Situation<'_>) -> Answer<Object> {
+        self.note_use();
         let mut answer = self.serve(stored, CacheWord::Hit, "filled").await;
         if let Some(EntryState::Filled(_, provenance)) = self.entry.as_ref().map(|entry| &entry.state) {
             answer.report.ttl = provenance.fresh_until.map(|until| until.since(situation.now));
         }
         answer
+    }
+
+    /// A copy is used. What only looks at it does not keep it here.
+    fn note_use(&self) {
+        if !self.request.head {
+            self.engine.note_use(self.bucket, &self.request.key);
+        }
     }
 
     /// Serves what is stored here; a filled object whose bytes are damaged is filled again.

@@ -16,6 +16,7 @@ mod core;
 mod delete;
 mod deliver;
 mod engine;
+mod eviction;
 mod explain;
 mod fetch;
 mod fill;
@@ -41,6 +42,7 @@ mod parts;
 mod pass;
 mod put;
 mod reader;
+mod room;
 mod scrub;
 mod standing;
 mod survivors;
@@ -60,12 +62,13 @@ pub use copy::{COPY_BYTES_MAX, CopyRequest, CopySource};
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
+pub use eviction::{CopiesStatus, EvictionTally};
 pub use fallthrough_store::{
-    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, ListFrom,
-    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, OutboxStatus, Part,
-    PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally,
-    ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk, WriteConflict,
-    WriteThrough,
+    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, Held,
+    ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo,
+    OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
+    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Usage, Walk,
+    WriteConflict, WriteThrough,
 };
 pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};

@@ -179,6 +179,8 @@ impl Engine {
     /// Dropping it before the commit was ordered leaves nothing; after that the part stands.
     pub async fn put_part(&self, bucket: &Arc<Bucket>, request: PutPart) -> Result<NewPart, BucketError> {
         let upload = self.upload(bucket, &request.key, request.upload).await?;
+        // Parts count when they are an object. One that could never be part of any is not taken.
+        drop(self.keep_quota(bucket, &request.key, request.length_bytes.unwrap_or(0)).await?);
         let mut staging = self.inner.store.stage(request.length_bytes)?;
         let md5 = receive(&self.inner.store, &mut staging, request.body, request.length_bytes).await?;
         if request.content_md5.is_some_and(|promised| promised != md5) {
@@ -276,6 +278,7 @@ impl Engine {
             let info = self.assembled(&upload, &parts, request)?;
             let early = guard.judge_now().await?;
             let (upload, parts) = (Arc::new(upload), Arc::new(parts));
+            let _room = self.keep_quota(bucket, &request.key, info.size_bytes).await?;
             let change = Change::Join(Box::new(info), upload.clone(), parts);
             match guard.change(early, |_, _| Ok(change.clone())).await {
                 Ok(entry) => {

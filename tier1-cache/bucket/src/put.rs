@@ -18,7 +18,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`BucketError::BadBody`] if the body broke off or a promise about it was not kept;
-    /// [`BucketError::PreconditionFailed`], [`BucketError::NoSuchKey`]; what the shadow says where only it can judge
+    /// [`BucketError::PreconditionFailed`], [`BucketError::NoSuchKey`]; [`BucketError::QuotaExceeded`]; what the shadow says where only it can judge
     /// the conditions; the store's. Nothing is stored then.
     ///
     /// # Cancellation
@@ -33,6 +33,7 @@ impl Engine {
         // Judged before the body is read, so that a refused PUT costs nothing; the commit judges again.
         let early = guard.judge_now().await?;
         self.outbox_takes(bucket, &request.key)?;
+        let promised = self.keep_quota(bucket, &request.key, request.length_bytes.unwrap_or(0)).await?;
         let _announced = self.inner.store.announce();
         let mut staging = self.inner.store.stage(request.length_bytes)?;
         let md5 = receive(&self.inner.store, &mut staging, request.body, request.length_bytes).await?;
@@ -51,6 +52,10 @@ impl Engine {
             acl: request.attributes.acl,
             website_redirect: request.attributes.website_redirect,
             ..ObjectInfo::default()
+        };
+        let _room = match request.length_bytes {
+            Some(_) => promised,
+            None => self.keep_quota(bucket, &request.key, info.size_bytes).await?,
         };
         let sealed = staging.seal().await?;
         let shown = Arc::new(info.clone());

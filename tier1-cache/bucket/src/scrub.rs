@@ -378,9 +378,27 @@ impl Scrubber {
             healed = tally.healed,
             "everything that is kept was compared with its checksums"
         );
+        self.recount().await;
         self.keep().await;
         self.engine.inner.scrub.status.send_modify(|status| status.passes += 1);
         self.show();
+    }
+
+    /// Compares what buckets hold with what is said of it.
+    async fn recount(&self) {
+        match self.store.recount().await {
+            Ok(0) => {}
+            Ok(mended) => {
+                tracing::warn!(buckets = mended, "what buckets hold was counted wrong, and is right again");
+                metrics::counter!("fallthrough_store_usage_mended_total").increment(mended);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what buckets hold cannot be counted"
+                );
+            }
+        }
     }
 
     /// Checks one object, and mends it.

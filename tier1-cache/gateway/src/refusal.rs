@@ -219,6 +219,13 @@ fn answer(error: BucketError) -> S3Error {
             S3Code::BucketNotEmpty,
             format!("{waiting} changes of this bucket have not reached its origin yet."),
         ),
+        BucketError::QuotaExceeded { quota_bytes, written_bytes, more_bytes } => S3Error::with_message(
+            S3Code::QuotaExceeded,
+            format!(
+                "Nothing was stored: {written_bytes} bytes are written to this bucket, {more_bytes} more are asked for, \
+                 and its quota is {quota_bytes} bytes. Delete objects, or have the quota raised."
+            ),
+        ),
         BucketError::Full => S3Error::with_message(
             S3Code::ServiceUnavailable,
             "The server's disk is full; nothing was stored.",
@@ -281,6 +288,11 @@ mod tests {
             (BucketError::NotOffered { what: "x" }, 501, "NotImplemented"),
             (BucketError::Damaged, 500, "InternalError"),
             (BucketError::Full, 503, "ServiceUnavailable"),
+            (
+                BucketError::QuotaExceeded { quota_bytes: 1, written_bytes: 1, more_bytes: 1 },
+                403,
+                "QuotaExceeded",
+            ),
             (BucketError::OutboxFull { rows: 1, bytes: 2 }, 503, "SlowDown"),
             (BucketError::NotDelivered { waiting: 1 }, 409, "BucketNotEmpty"),
             (BucketError::BadBody(Arc::new(BodyError::Incomplete)), 400, "IncompleteBody"),

@@ -50,6 +50,13 @@ pub struct BucketSettings {
     pub shadow: Vec<ShadowRule>,
     /// Declared in the configuration file: read-only elsewhere.
     pub managed: bool,
+    /// The most that its copies may hold, in bytes, [`crate::COPY_ROW_BYTES`] for each of them included; in `cache` and
+    /// `compute`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_limit_bytes: Option<u64>,
+    /// The most that clients may write, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
 }
 
 impl BucketSettings {

@@ -81,7 +81,19 @@ pub(crate) enum Write {
         /// What is added.
         by: i64,
     },
+    /// Adds to the tally in a row of [`Table::Rows`] (four numbers of 8 bytes, little-endian and with a sign; no row
+    /// counts as zeros) and removes the row when all of them become 0. It refuses nothing: a tally may be below
+    /// zero until it is mended, and one that cannot be read counts as zeros.
+    Tally {
+        /// The row's key.
+        key: Vec<u8>,
+        /// What is added.
+        by: Tally,
+    },
 }
+
+/// What a tally's row counts: see [`crate::usage`].
+pub(crate) type Tally = [i64; 4];
 
 /// A list of changes that happen together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +112,7 @@ impl Commit {
     pub(crate) fn weight(&self) -> usize {
         let of = |write: &Write| match write {
             Write::Put { key, value, .. } => key.len() + value.len(),
-            Write::Remove { key, .. } | Write::Count { key, .. } => key.len(),
+            Write::Remove { key, .. } | Write::Count { key, .. } | Write::Tally { key, .. } => key.len(),
         };
         256 + self.writes.iter().map(of).sum::<usize>()
     }
@@ -132,6 +144,9 @@ pub(crate) enum Refused {
     },
 }
 
+/// Takes rows one by one; says whether it wants another.
+pub(crate) type EachRow = Box<dyn FnMut(&[u8], Result<Row, StoreError>) -> bool + Send>;
+
 /// Told the end of a commit, once: after it is durable and visible to every later read, or after it failed.
 /// Called in the order of the commits. Must not block; a slow one delays everybody's commits.
 pub(crate) type Done = Box<dyn FnOnce(Result<Committed, Refused>) + Send>;
@@ -155,6 +170,10 @@ pub(crate) trait Kv: Send + Sync + fmt::Debug + 'static {
     /// Up to `limit` rows of [`Table::Rows`] from a bound on, in order. One that cannot be read does not hide the
     /// others.
     fn inspect(&self, from: Bound<Vec<u8>>, limit: usize) -> BoxFuture<'_, Result<Inspected, StoreError>>;
+
+    /// Hands every row of [`Table::Rows`] from a bound on to `each`, in order and as one snapshot, as far as each can be
+    /// read; until `each` says that it has enough.
+    fn fold(&self, from: Bound<Vec<u8>>, each: EachRow) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Reads everything from the disk, and says what is wrong with it.
     /// `spent` is told of the bytes that were read, and says whether to go on; it may block where the engine has
@@ -203,6 +222,25 @@ pub(crate) struct KvStatus {
     pub(crate) groups: u64,
     /// Syncs that it took.
     pub(crate) syncs: u64,
+}
+
+/// The row of a tally after something was added to it; `None`: nothing is left, and the row goes.
+pub(crate) fn add_to_tally(before: Option<&[u8]>, by: &Tally) -> Option<Bytes> {
+    let before = before.and_then(|value| tally_of(value).ok()).unwrap_or_default();
+    let after: Vec<i64> = before.iter().zip(by).map(|(before, by)| before.saturating_add(*by)).collect();
+    let is_empty = after.iter().all(|number| *number == 0);
+    (!is_empty).then(|| after.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>().into())
+}
+
+/// Reads the value of a tally's row.
+pub(crate) fn tally_of(value: &[u8]) -> Result<Tally, StoreError> {
+    let bytes: &[u8; 32] =
+        value.try_into().map_err(|_| StoreError::corrupt("a tally is not 32 bytes long"))?;
+    let mut tally = Tally::default();
+    for (number, bytes) in tally.iter_mut().zip(bytes.chunks_exact(8)) {
+        *number = i64::from_le_bytes(bytes.try_into().expect("chunks of 8"));
+    }
+    Ok(tally)
 }
 
 /// Reads the value of a counter row.

@@ -45,6 +45,7 @@ mod staging;
 mod store;
 mod sweep;
 mod uploads;
+mod usage;
 
 pub use blob::{BlobId, BlobRef, PartBlob};
 pub use bucket_row::{
@@ -70,6 +71,7 @@ pub use staging::{Sealed, Staging, StagingReader};
 pub use store::{Announced, FORMAT_VERSION, Store, StoreStatus};
 pub use sweep::SweepReport;
 pub use uploads::{NewPart, Part, Upload, UploadId, UploadRow, UploadedParts};
+pub use usage::{COPY_ROW_BYTES, Held, Usage};
 
 #[cfg(test)]
 mod tests;

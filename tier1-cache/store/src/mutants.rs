@@ -58,6 +58,10 @@ pub(crate) enum Mutant {
     SealOfAnyPlace,
     /// Rows that were sealed with an old key, or not at all, stay so.
     OldSealsStay,
+    /// What an object held that was replaced or is gone still counts.
+    ReplacedStillCounted,
+    /// What is held is not counted again when a row was given up that nobody could read.
+    GivenUpStillCounted,
 }
 
 #[cfg(fallthrough_mutants)]

@@ -19,7 +19,7 @@ use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
 use crate::entry_code;
 use crate::error::{CommitError, StoreError};
 use crate::intent::{self, Intent, Seen};
-use crate::kv::{Commit, Committed, Refused, Table, Write};
+use crate::kv::{Commit, Committed, Refused, Table, Tally, Write};
 use crate::lane::{Lane, Through};
 use crate::mutants::{Mutant, planted};
 use crate::options::Step;
@@ -28,6 +28,7 @@ use crate::rows;
 use crate::staging::{Sealed, SealedBody};
 use crate::store::{Inner, Store, put, remove, when};
 use crate::uploads::{Part, Upload, UploadedParts};
+use crate::usage;
 
 /// What [`Store::publish`] makes of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,7 +309,12 @@ impl Store {
         // The row's own condition cannot be judged.
         change.commit.conditions.truncate(1);
         change.write(remove(row));
+        // Nor can what it held be told: all that is held is counted anew.
+        if !planted(Mutant::GivenUpStillCounted) {
+            change.write(remove(rows::USAGE_KNOWN.to_vec()));
+        }
         change.order_any(inner, None, None, None, None).await?;
+        self.inner.left_over.notify_one();
         Ok(true)
     }
 
@@ -366,6 +372,8 @@ pub(crate) struct Change {
     pub(crate) delivered: Option<Seen>,
     /// The third condition is on the row of the outbox.
     in_lane: bool,
+    /// What the bucket holds more, or less, by this commit.
+    tally: Tally,
     /// What the commit leaves in the outbox, if it changes anything there.
     noted: Option<Option<Noted>>,
     released: BlobRef,
@@ -395,6 +403,7 @@ impl Change {
             old,
             delivered: None,
             in_lane: expected.is_some(),
+            tally: usage::taken(previous.map(|previous| &previous.state)),
             noted: None,
             released: BlobRef::Empty,
             unquarantined: None,
@@ -442,6 +451,7 @@ impl Change {
     }
 
     pub(crate) fn state(&mut self, state: &EntryState, revision: Option<Revision>) {
+        usage::add(&mut self.tally, usage::held(Some(state)));
         let row = rows::entry(self.bucket, self.key.as_str());
         let value = entry_code::encode_delivered(state, revision, self.delivered.as_ref());
         self.write(put(row, value));
@@ -495,7 +505,10 @@ impl Change {
         small: Small,
         body: Option<Sealed>,
     ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
-        let Self { bucket, key, commit, delivered, in_lane, noted, released, unquarantined, .. } = self;
+        let Self {
+            bucket, key, mut commit, delivered, in_lane, tally, noted, released, unquarantined, ..
+        } = self;
+        commit.writes.extend(usage::write(bucket, tally));
         let (effects, given) = (inner.clone(), body.clone());
         let effect = move |end: Result<Committed, Refused>| match end {
             Ok(committed) => {

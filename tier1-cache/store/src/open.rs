@@ -184,10 +184,14 @@ async fn raise_epoch(kv: &dyn Kv) -> Result<u64, StoreError> {
     };
     let epoch = last + 1;
     let mut commit = Commit {
-        conditions: vec![when(rows::EPOCH.to_vec(), row.map(|row| row.version))],
+        conditions: vec![when(rows::EPOCH.to_vec(), row.as_ref().map(|row| row.version))],
         writes: vec![put(rows::EPOCH.to_vec(), Bytes::copy_from_slice(&epoch.to_le_bytes()))],
         ..Commit::default()
     };
+    if row.is_none() {
+        // A new index: what buckets hold is counted from the first commit on.
+        commit.writes.push(put(rows::USAGE_KNOWN.to_vec(), Bytes::new()));
+    }
     check_format_row(kv, &mut commit).await?;
     let (tell, end) = tokio::sync::oneshot::channel();
     kv.commit(

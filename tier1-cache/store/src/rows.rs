@@ -22,6 +22,8 @@ pub(crate) const FORMAT: &[u8] = b"m/format";
 pub(crate) const SCRUB: &[u8] = b"m/scrub";
 /// Which keys rows with secrets may be sealed with: JSON. Absent: with none.
 pub(crate) const SEALED_WITH: &[u8] = b"m/sealed-with";
+/// Tallies are right: they were kept from the beginning, or were counted.
+pub(crate) const USAGE_KNOWN: &[u8] = b"m/usage";
 /// The newest commit of the embedded engine: 8 bytes, little-endian.
 pub(crate) const SEQUENCE: &[u8] = b"m/sequence";
 
@@ -37,6 +39,7 @@ const ACCESS_KEY: u8 = b'k';
 const INTENT: u8 = b'o';
 const PART: u8 = b'p';
 const QUARANTINE: u8 = b'q';
+const USAGE: u8 = b't';
 const UPLOAD: u8 = b'u';
 const WAITING: u8 = b'w';
 const REMOVED: u8 = b'x';
@@ -95,6 +98,28 @@ pub(crate) fn cleared(id: BucketId) -> Vec<u8> {
 /// All buckets whose shadow was cleared, and which are not swept yet.
 pub(crate) fn all_cleared() -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     family(CLEARED, None)
+}
+
+/// What a bucket holds: a tally.
+pub(crate) fn usage(id: BucketId) -> Vec<u8> {
+    of_id(USAGE, id)
+}
+
+/// What all buckets hold, behind `after`.
+pub(crate) fn usages(after: Option<BucketId>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let from = after.map_or(Bound::Included(vec![USAGE]), |after| Bound::Excluded(usage(after)));
+    (from, Bound::Excluded(vec![USAGE + 1]))
+}
+
+/// Whether a row comes after all tallies.
+pub(crate) fn is_behind_usages(row: &[u8]) -> bool {
+    row.first().is_some_and(|family| *family > USAGE)
+}
+
+/// The bucket in the key of a tally; `None` for rows of other families.
+pub(crate) fn usage_of(row: &[u8]) -> Option<BucketId> {
+    let (family, id) = row.split_first()?;
+    (*family == USAGE).then_some(BucketId(u64::from_be_bytes(id.try_into().ok()?)))
 }
 
 /// Before the first of all entries.

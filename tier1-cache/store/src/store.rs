@@ -69,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) closing: Mutex<BTreeMap<BucketId, usize>>,
     /// Something is left over of a removed bucket or a shadow that was cleared.
     pub(crate) left_over: Notify,
+    /// What is held was counted anew.
+    pub(crate) counted: Notify,
     pub(crate) negatives: Negatives,
     /// Negative answers of earlier starts have been found.
     pub(crate) absents_swept: AtomicBool,
@@ -180,6 +182,7 @@ impl Store {
             buckets_touched: Mutex::new(0),
             closing: Mutex::default(),
             left_over: Notify::new(),
+            counted: Notify::new(),
             negatives: Negatives::default(),
             absents_swept: AtomicBool::new(false),
             quarantine: Remembered::default(),

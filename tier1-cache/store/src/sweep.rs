@@ -10,10 +10,11 @@ use crate::bucket_row::BucketId;
 use crate::entry::{Entry, EntryState};
 use crate::entry_code;
 use crate::error::StoreError;
-use crate::kv::{Commit, Refused, Table};
+use crate::kv::{Commit, Refused, Table, Tally};
 use crate::objects::give_up;
 use crate::rows;
 use crate::store::{Store, remove, when};
+use crate::usage;
 
 /// Rows of a removed bucket that one commit removes.
 const ROWS_PER_COMMIT: usize = 128;
@@ -68,6 +69,7 @@ impl Store {
         self.sweep_quarantine(&mut report).await?;
         self.sweep_files(&mut report).await?;
         self.sweep_absents(&mut report).await?;
+        self.count_if_unknown().await?;
         Ok(report)
     }
 
@@ -147,7 +149,7 @@ impl Store {
                 self.sweep_bucket(rows::swept_id(&key)?, report).await?;
                 let commit = Commit {
                     conditions: vec![when(key.clone(), Some(row.version))],
-                    writes: vec![remove(key)],
+                    writes: vec![remove(rows::usage(rows::swept_id(&key)?)), remove(key)],
                     ..Commit::default()
                 };
                 if self.inner.commit(commit).await?.is_ok() {
@@ -260,6 +262,7 @@ impl Store {
                 return Ok(());
             }
             let mut commit = Commit::default();
+            let mut tally = Tally::default();
             let rows = found.len() as u64;
             for (key, row) in found {
                 let entry = entry_code::decode(&row.value, row.version)?;
@@ -267,7 +270,9 @@ impl Store {
                 commit.conditions.push(when(key.clone(), Some(row.version)));
                 commit.writes.push(remove(key));
                 commit.writes.extend(give_up(blob));
+                usage::add(&mut tally, usage::taken(Some(&entry.state)));
             }
+            commit.writes.extend(usage::write(id, tally));
             let effects = self.inner.clone();
             let end =
                 self.inner.order(commit, move |end| end.map(|committed| effects.forget_all(&committed)));

@@ -32,6 +32,7 @@ mod rot;
 mod scrub;
 mod sealing;
 mod uploads;
+mod usage;
 
 /// Small limits, so that small bodies take every path.
 fn options() -> StoreOptions {

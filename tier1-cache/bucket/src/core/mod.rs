@@ -5,6 +5,7 @@ pub(crate) mod admission;
 pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod commit;
+pub(crate) mod eviction;
 pub(crate) mod fills;
 pub(crate) mod keystate;
 pub(crate) mod mutants;
@@ -12,6 +13,7 @@ pub(crate) mod outgoing;
 pub(crate) mod rest;
 pub(crate) mod rule;
 pub(crate) mod sighting;
+pub(crate) mod uses;
 
 #[cfg(test)]
 mod schedules;

@@ -151,6 +151,11 @@ impl From<BucketError> for ApiError {
             BucketError::OutboxFull { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", "try again when some are delivered")
             }
+            BucketError::QuotaExceeded { .. } => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "quota_exceeded",
+                "delete objects, or raise the quota (`fallthrough bucket set --quota`)",
+            ),
             BucketError::Full => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_full", "make room on the disk of the store")
             }

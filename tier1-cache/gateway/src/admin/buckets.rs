@@ -15,7 +15,7 @@ use crate::admin::answer::{ApiError, parse_body, parse_bucket};
 use crate::admin::patch::differences;
 use crate::admin::probe::ProbeReport;
 use crate::admin::shadow::{ShadowAnswer, probe_all};
-use crate::admin::view::{BucketChange, BucketPage, BucketView, NewBucketBody};
+use crate::admin::view::{BucketChange, BucketPage, BucketView, NewBucketBody, UsageView};
 
 /// Where a list goes on and how long a page is.
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +84,8 @@ pub(crate) async fn create(
         public_fill: new.public_fill.unwrap_or_default(),
         shadow,
         managed: false,
+        cache_limit_bytes: new.cache_limit_bytes,
+        quota_bytes: new.quota_bytes,
     };
     let probe = probe_if(&api, how, &name, &settings.shadow).await?;
     if how.dry_run {
@@ -117,7 +119,8 @@ pub(crate) async fn info(
     Path(name): Path<String>,
 ) -> Result<Json<BucketView>, ApiError> {
     let bucket = api.parts.engine.bucket(&parse_bucket(&name)?).await?;
-    Ok(Json(BucketView::of(&bucket)))
+    let usage = UsageView::of(api.parts.engine.usage(&bucket).await?);
+    Ok(Json(BucketView { usage: Some(usage), ..BucketView::of(&bucket) }))
 }
 
 pub(crate) async fn change(
@@ -138,6 +141,8 @@ pub(crate) async fn change(
     }
     settings.public = change.public.unwrap_or(settings.public);
     settings.public_fill = change.public_fill.unwrap_or(settings.public_fill);
+    settings.cache_limit_bytes = change.cache_limit_bytes.unwrap_or(settings.cache_limit_bytes);
+    settings.quota_bytes = change.quota_bytes.unwrap_or(settings.quota_bytes);
     save(&api, &bucket, settings, how, None).await.map(Json)
 }
 

@@ -8,7 +8,7 @@ use http::{StatusCode, header};
 use crate::admin::AdminApi;
 use crate::admin::answer::ApiError;
 use crate::admin::outbox::WaitingView;
-use crate::admin::view::Status;
+use crate::admin::view::{CopiesView, Status};
 
 /// The description of the API.
 pub(crate) const OPENAPI: &str = include_str!("openapi.json");
@@ -30,6 +30,10 @@ pub(crate) async fn readyz(State(api): State<AdminApi>) -> (StatusCode, &'static
 }
 
 pub(crate) async fn metrics(State(api): State<AdminApi>) -> impl IntoResponse {
+    if let Err(error) = api.parts.engine.measure_usage().await {
+        // What else there is to tell is told.
+        tracing::warn!(error = &error as &dyn std::error::Error, "what buckets hold cannot be read");
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (api.parts.metrics)())
 }
 
@@ -47,6 +51,7 @@ pub(crate) async fn status(State(api): State<AdminApi>) -> Result<Json<Status>, 
         buckets: api.parts.engine.buckets(None, 1000).await?.len(),
         store_free_bytes: (api.parts.free_bytes)(),
         quarantined: api.parts.engine.quarantined_count(),
+        copies: Some(CopiesView::of(api.parts.engine.copies_status().await?)),
         waiting: (waiting.waiting() > 0).then(|| WaitingView::of(waiting)),
     }))
 }

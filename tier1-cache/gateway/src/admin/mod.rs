@@ -54,7 +54,9 @@ pub use scrub::{QuarantinePage, QuarantinedView, ScrubCount, ScrubView};
 pub(crate) use scrub::{name as blob_name, parse_blob};
 pub use shadow::{ShadowAnswer, ShadowBody};
 pub use token::AdminToken;
-pub use view::{BucketChange, BucketPage, BucketView, Difference, NewBucketBody, Status};
+pub use view::{
+    BucketChange, BucketPage, BucketView, CopiesView, Difference, HeldView, NewBucketBody, Status, UsageView,
+};
 
 /// Told of the id of every access key that was added or removed, after the change is durable and before it is
 /// acknowledged, so that nobody goes on believing an old row; also if the change failed, when it may stand all the same,

@@ -1,8 +1,10 @@
 //! What the admin API says of buckets and of the server.
 
-use fallthrough_bucket::{Bucket, BucketMode, BucketSettings, PublicAccess, PublicFill};
+use fallthrough_bucket::{
+    Bucket, BucketMode, BucketSettings, CopiesStatus, Held, PublicAccess, PublicFill, Usage,
+};
 use fallthrough_wire::date;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::admin::rule::Rule;
@@ -26,6 +28,44 @@ pub struct BucketView {
     pub managed: bool,
     /// The rules by which it falls through, in order.
     pub shadow: Vec<Rule>,
+    /// The most that its copies may hold, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_limit_bytes: Option<u64>,
+    /// The most that clients may write, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// What it holds, where one bucket is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
+}
+
+/// What a bucket holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageView {
+    /// Copies of what its origin has.
+    pub copies: HeldView,
+    /// What clients wrote.
+    pub written: HeldView,
+}
+
+/// Objects of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldView {
+    /// How many there are.
+    pub objects: u64,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+    /// What they count against `cache_limit_bytes`, if they are copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged_bytes: Option<u64>,
+}
+
+impl UsageView {
+    pub(crate) fn of(usage: Usage) -> Self {
+        let held =
+            |held: Held, charged_bytes| HeldView { objects: held.objects, bytes: held.bytes, charged_bytes };
+        Self { copies: held(usage.filled, Some(usage.copies_charge())), written: held(usage.written, None) }
+    }
 }
 
 impl BucketView {
@@ -44,6 +84,9 @@ impl BucketView {
             public_fill: settings.public_fill,
             managed: settings.managed,
             shadow: settings.shadow.iter().map(Rule::shown).collect(),
+            cache_limit_bytes: settings.cache_limit_bytes,
+            quota_bytes: settings.quota_bytes,
+            usage: None,
         }
     }
 }
@@ -79,6 +122,12 @@ pub struct NewBucketBody {
     /// Shadow rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shadow: Vec<Rule>,
+    /// The most that its copies may hold, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_limit_bytes: Option<u64>,
+    /// The most that clients may write, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
 }
 
 /// What to change about a bucket; what is not named stays.
@@ -97,6 +146,17 @@ pub struct BucketChange {
     /// Who may cause fills.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_fill: Option<PublicFill>,
+    /// The most that its copies may hold, in bytes; `null` takes the limit away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub cache_limit_bytes: Option<Option<u64>>,
+    /// The most that clients may write, in bytes; `null` takes the quota away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub quota_bytes: Option<Option<u64>>,
+}
+
+/// A field that was named, be it with `null`.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 /// One field that a change changes.
@@ -129,7 +189,31 @@ pub struct Status {
     /// Damaged blobs in quarantine.
     #[serde(default)]
     pub quarantined: u64,
+    /// What copies hold that can be evicted, of all buckets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopiesView>,
     /// Changes that wait for their delivery to origins, of all buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<crate::admin::outbox::WaitingView>,
+}
+
+/// What copies hold that can be evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiesView {
+    /// How many there are.
+    pub objects: u64,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+    /// What they count against limits, in bytes.
+    pub charged_bytes: u64,
+    /// The store's limit, in bytes, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+}
+
+impl CopiesView {
+    pub(crate) fn of(status: CopiesStatus) -> Self {
+        let CopiesStatus { objects, bytes, charged_bytes, limit_bytes } = status;
+        Self { objects, bytes, charged_bytes, limit_bytes }
+    }
 }

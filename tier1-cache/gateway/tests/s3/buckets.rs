@@ -5,6 +5,25 @@ use fallthrough_bucket::BucketSettings;
 use crate::world::World;
 
 #[tokio::test]
+async fn a_write_above_the_quota_is_refused_with_what_there_is() {
+    let world = World::new().await;
+    let quota = Some(1000);
+    let settings =
+        BucketSettings { owner: "main".to_owned(), quota_bytes: quota, ..BucketSettings::default() };
+    world.bucket_of("small", settings).await;
+    let client = world.main();
+    assert_eq!(client.put("/small/a", &[1; 900]).await.status, 200);
+    let refused = client.put("/small/b", &[1; 101]).await;
+    assert_eq!((refused.status, refused.code().as_str()), (403, "QuotaExceeded"));
+    let text = refused.text();
+    assert!(["900 bytes", "101 more", "1000 bytes"].iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!(client.get("/small/b").await.status, 404);
+    let copied = client.call("PUT", "/small/c").header("x-amz-copy-source", "/small/a").send().await;
+    assert_eq!((copied.status, copied.code().as_str()), (403, "QuotaExceeded"));
+    assert_eq!(client.put("/small/b", &[1; 100]).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_bucket_lives_from_create_to_delete() {
     let world = World::new().await;
     let (client, other) = (world.main(), world.client(crate::world::ALT));

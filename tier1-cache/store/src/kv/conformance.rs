@@ -92,6 +92,15 @@ async fn suite(kv: &dyn Kv) {
     let zeroed = end_of(kv, Commit { writes: vec![count("n", -2)], ..Commit::default() }).await.unwrap();
     assert_eq!(zeroed.zeroed, [b"n".to_vec()]);
     assert_eq!(get(kv, "n").await, None);
+    // Tallies refuse nothing, and what cannot be read counts as zeros.
+    let tally = |by| Write::Tally { key: b"t".to_vec(), by };
+    let stands = async || kv.get(Table::Rows, b"t").await.unwrap().map(|row| tally_of(&row.value).unwrap());
+    end_of(kv, Commit { writes: vec![put("t", "no tally"), tally([1, -2, 0, 4])], ..Commit::default() })
+        .await
+        .unwrap();
+    assert_eq!(stands().await, Some([1, -2, 0, 4]));
+    end_of(kv, Commit { writes: vec![tally([-1, 2, 0, -4])], ..Commit::default() }).await.unwrap();
+    assert_eq!(stands().await, None);
     // Ranges are bytewise, bounded, limited.
     for key in ["k1", "k2", "k3"] {
         end_of(kv, Commit { writes: vec![put(key, "v")], ..Commit::default() }).await.unwrap();
@@ -231,6 +240,7 @@ pub(crate) enum Op {
     /// Writes and removals under conditions; `Some(true)` names the present version, `Some(false)` a wrong one.
     Commit(Vec<(u8, Option<bool>)>, Vec<(u8, Option<u16>)>),
     Count(u8, i8),
+    Tally(u8, i8),
     /// Of the table of small bodies.
     Body(u8, Option<u16>),
     /// A range from one key to another, of at most so many rows.
@@ -244,6 +254,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => (conditions, writes).prop_map(|(conditions, writes)| Op::Commit(conditions, writes)),
         2 => (0u8..3, -1i8..3).prop_map(|(key, by)| Op::Count(key, by)),
+        2 => (0u8..2, -1i8..2).prop_map(|(key, by)| Op::Tally(key, by)),
         1 => (0u8..3, prop::option::weighted(0.7, any::<u16>())).prop_map(|(key, len)| Op::Body(key, len)),
         1 => (0u8..7, 0u8..7, 0usize..5).prop_map(|(from, to, limit)| Op::Range(from, to, limit)),
         1 => any::<u64>().prop_map(Op::Crash),
@@ -256,6 +267,14 @@ async fn contents(kv: &dyn Kv) -> BTreeMap<Vec<u8>, Row> {
     let inspected = kv.inspect(Bound::Unbounded, usize::MAX).await.unwrap();
     let same: Keyed = inspected.into_iter().map(|(key, row)| (key, row.unwrap())).collect();
     assert_eq!(all, same, "two ways to read everything");
+    let folded: Arc<Mutex<Keyed>> = Arc::default();
+    let rows = folded.clone();
+    let each = move |key: &[u8], row: Result<Row, StoreError>| {
+        rows.lock().unwrap().push((key.to_vec(), row.unwrap()));
+        true
+    };
+    kv.fold(Bound::Unbounded, Box::new(each)).await.unwrap();
+    assert_eq!(all, *folded.lock().unwrap(), "a third");
     // Where an engine keeps its sequence is its own business.
     all.into_iter().filter(|(key, _)| key != rows::SEQUENCE).collect()
 }
@@ -285,6 +304,17 @@ impl Plain {
                     [&mut rows, &mut bodies][table(*t)].insert(key.clone(), (version, value.to_vec()));
                 }
                 Write::Remove { table: t, key } => drop([&mut rows, &mut bodies][table(*t)].remove(key)),
+                Write::Tally { key, by } => {
+                    let was = rows.get(key).map_or([0; 4], |(_, tally)| tally_of(tally).unwrap());
+                    let now: Vec<i64> = was.iter().zip(by).map(|(was, by)| was + by).collect();
+                    match now.iter().all(|number| *number == 0) {
+                        true => drop(rows.remove(key)),
+                        false => {
+                            let value = now.iter().flat_map(|number| number.to_le_bytes()).collect();
+                            rows.insert(key.clone(), (version, value));
+                        }
+                    }
+                }
                 Write::Count { key, by } => {
                     let was = rows
                         .get(key)
@@ -330,6 +360,13 @@ pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
             }
             Op::Count(key, by) => {
                 let writes = vec![count(&format!("n{key}"), i64::from(*by))];
+                Commit { writes, ..Commit::default() }
+            }
+            Op::Tally(key, by) => {
+                // Twice, and one of them with a row: a tally sees what stands before it in its commit.
+                let by = [i64::from(*by), 0, -i64::from(*by), 1];
+                let tally = |by| Write::Tally { key: format!("t{key}").into_bytes(), by };
+                let writes = vec![tally(by), put("k0", "t"), tally([0, 0, 0, -1])];
                 Commit { writes, ..Commit::default() }
             }
             Op::Body(key, len) => {

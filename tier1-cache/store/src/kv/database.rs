@@ -17,7 +17,9 @@ use redb::{
 
 use super::backend::{Backend, Link};
 use super::books;
-use super::{Commit, Committed, Inspected, Keyed, Refused, Row, Table, Write, count_of};
+use super::{
+    Commit, Committed, EachRow, Inspected, Keyed, Refused, Row, Table, Write, add_to_tally, count_of,
+};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::mutants::{Mutant, planted};
@@ -385,6 +387,24 @@ impl OpenDatabase {
         })
     }
 
+    /// Hands the rows from a bound on to `each`, until that has enough.
+    pub(crate) fn fold(
+        &self,
+        from: &Bound<Vec<u8>>,
+        mut each: EachRow,
+    ) -> Result<Result<(), StoreError>, Broken> {
+        guarded(|| {
+            let table = self.redb.begin_read()?.open_table(ROWS)?;
+            for pair in table.range::<&[u8]>((from.as_ref().map(Vec::as_slice), Bound::Unbounded))? {
+                let (key, stored) = pair?;
+                if !each(key.value(), self.row(Table::Rows, key.value(), stored.value())) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// The newest commit that the database has.
     pub(crate) fn sequence(&self) -> Result<Result<u64, StoreError>, Broken> {
         if planted(Mutant::RevisionReused) {
@@ -569,6 +589,14 @@ fn write_all(
             Write::Put { table: Table::Bodies, key, value } => put_body(bodies, &key, &value, version)?,
             Write::Remove { table: Table::Rows, key } => drop(rows.remove(key.as_slice())?),
             Write::Remove { table: Table::Bodies, key } => drop(bodies.remove(key.as_slice())?),
+            Write::Tally { key, by } => {
+                let before = rows.get(key.as_slice())?.map(|stored| stored.value().to_vec());
+                let before = before.as_deref().and_then(|stored| parts(&key, stored).ok());
+                match add_to_tally(before.map(|(_, value)| value), &by) {
+                    Some(value) => put(rows, &key, &value, version)?,
+                    None => drop(rows.remove(key.as_slice())?),
+                }
+            }
             Write::Count { .. } => {}
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::database::{Broken, OpenDatabase};
 use super::memory::is_empty;
-use super::{Commit, Done, Inspected, Keyed, Kv, KvStatus, Refused, Row, Table};
+use super::{Commit, Done, EachRow, Inspected, Keyed, Kv, KvStatus, Refused, Row, Table};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::options::StoreOptions;
@@ -495,6 +495,23 @@ impl Kv for EmbeddedKv {
                 Ok(rows) => rows,
                 // Once more here, where a broken database is opened anew.
                 Err(_) => self.read(|database| database.inspect(&from, limit)).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn fold(&self, from: Bound<Vec<u8>>, each: EachRow) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let database = self.database().await?;
+            let on_thread = database.clone();
+            let fold = move || on_thread.fold(&from, each);
+            match crate::blobs::off_thread(self.drive == Drive::Thread, fold).await? {
+                Ok(folded) => folded,
+                // Whoever asked has seen some of the rows: it is theirs to begin anew.
+                Err(broken) => {
+                    self.core.give_up(&database, &broken);
+                    Err(broken.into())
+                }
             }
         }
         .boxed()

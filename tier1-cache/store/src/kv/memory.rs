@@ -8,7 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use super::{Commit, Committed, Done, Inspected, Keyed, Kv, KvStatus, Refused, Row, Table, Write, count_of};
+use super::{
+    Commit, Committed, Done, EachRow, Inspected, Keyed, Kv, KvStatus, Refused, Row, Table, Write,
+    add_to_tally, count_of,
+};
 use crate::error::StoreError;
 
 #[derive(Default)]
@@ -55,6 +58,13 @@ impl State {
                 Write::Remove { table, key } => {
                     if let Some(old) = self.table(table).remove(&key) {
                         self.bytes -= (key.len() + old.value.len()) as u64;
+                    }
+                }
+                Write::Tally { key, by } => {
+                    let before = self.rows.get(&key).map(|row| row.value.clone());
+                    match add_to_tally(before.as_deref(), &by) {
+                        Some(value) => drop(self.rows.insert(key, Row { version, value })),
+                        None => drop(self.rows.remove(&key)),
                     }
                 }
                 Write::Count { .. } => {}
@@ -137,6 +147,16 @@ impl Kv for MemoryKv {
         let state = self.lock();
         let rows = state.rows.range((from, Bound::Unbounded)).take(limit);
         ready(Ok(rows.map(|(key, row)| (key.clone(), Ok(row.clone()))).collect())).boxed()
+    }
+
+    fn fold(&self, from: Bound<Vec<u8>>, mut each: EachRow) -> BoxFuture<'_, Result<(), StoreError>> {
+        let state = self.lock();
+        for (key, row) in state.rows.range((from, Bound::Unbounded)) {
+            if !each(key, Ok(row.clone())) {
+                break;
+            }
+        }
+        ready(Ok(())).boxed()
     }
 
     fn commit(&self, commit: Commit, done: Done) {

@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, FutureExt};
 use super::*;
 use crate::blobs::memory::MemoryBlobs;
 use crate::kv::memory::MemoryKv;
-use crate::kv::{Commit, Done, Inspected, Keyed, Kv, KvStatus, Row, Table};
+use crate::kv::{Commit, Done, EachRow, Inspected, Keyed, Kv, KvStatus, Row, Table};
 
 /// Rows in memory, and how many of them were read.
 #[derive(Debug, Default)]
@@ -66,6 +66,15 @@ impl Kv for CountingKv {
             Ok(found)
         }
         .boxed()
+    }
+
+    fn fold(&self, from: Bound<Vec<u8>>, mut each: EachRow) -> BoxFuture<'_, Result<(), StoreError>> {
+        let rows = self.rows.clone();
+        let counted = move |key: &[u8], row: Result<Row, StoreError>| {
+            rows.fetch_add(1, Ordering::SeqCst);
+            each(key, row)
+        };
+        self.kv.fold(from, Box::new(counted))
     }
 
     fn commit(&self, commit: Commit, done: Done) {

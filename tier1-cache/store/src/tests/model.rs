@@ -6,7 +6,7 @@ use std::ops::Bound;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{CommitError, EntryState, Erased, Observation};
+use crate::{CommitError, EntryState, Erased, Observation, Usage};
 
 const KEYS: [&str; 4] = ["a", "a/b", "b", "é\0"];
 /// Empty, small, in memory while staged, spilled.
@@ -105,7 +105,7 @@ pub(super) async fn check(steps: &[Step]) -> Outcome {
         world.take(step).await.map_err(|difference| format!("step {n}, {step:?}: {difference}"))?;
         world.compare().await.map_err(|difference| format!("after step {n}, {step:?}: {difference}"))?;
     }
-    Ok(())
+    same("tallies to be mended", world.store.recount().await.map_err(|e| e.to_string())?, 0)
 }
 
 impl World {
@@ -272,6 +272,21 @@ impl World {
         same("staging after the sweep", self.disk.names("staging/").len(), 0)
     }
 
+    /// The sum over all objects.
+    fn held(&self) -> Usage {
+        let mut usage = Usage::default();
+        for (entry, body) in self.model.values() {
+            let held = match entry.state {
+                EntryState::Filled(..) => &mut usage.filled,
+                EntryState::Written(_) => &mut usage.written,
+                EntryState::Known(..) | EntryState::Absent { .. } | EntryState::Tombstone => continue,
+            };
+            held.objects += 1;
+            held.bytes += body.len() as u64;
+        }
+        usage
+    }
+
     async fn compare(&self) -> Outcome {
         let bucket = self.store.bucket(&self.bucket.name).await.map_err(|e| e.to_string())?;
         same("bucket", bucket.as_deref(), Some(&*self.bucket))?;
@@ -288,6 +303,8 @@ impl World {
                 }
             }
         }
+        let held = self.store.usage(self.bucket.id).await.map_err(|e| e.to_string())?;
+        same("what is held", held, self.held())?;
         let listed = self.store.quarantined(None, 1000).await.map_err(|e| e.to_string())?;
         let listed: BTreeMap<_, _> = listed.iter().map(|found| (found.blob, found.row.written)).collect();
         same("quarantine", &listed, &self.aside)?;

@@ -75,6 +75,8 @@ fn each_planted_bug_is_caught() {
         ("secrets stay plain", caught(Mutant::SecretsStayPlain, || model::run(sealing::unseen()))),
         ("seal of any place", caught(Mutant::SealOfAnyPlace, || model::run(sealing::fixed()))),
         ("old seals stay", caught(Mutant::OldSealsStay, || model::run(sealing::turned()))),
+        ("replaced still counted", by_model(Mutant::ReplacedStillCounted)),
+        ("given up still counted", caught(Mutant::GivenUpStillCounted, || model::run(usage::given_up()))),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
