@@ -52,6 +52,12 @@ pub(crate) enum Mutant {
     OutboxUnbounded,
     /// What waits for an origin does not keep its bytes.
     IntentUnpinned,
+    /// An inventory says how far it is before its objects are written down.
+    InventoryBeforeItsRows,
+    /// A key that was written here and is forgotten leaves inventories believed that do not know of it.
+    InventoryNotWithdrawn,
+    /// What inventories of a removed bucket have is left.
+    InventoryOutlivesBucket,
 }
 
 #[cfg(fallthrough_mutants)]

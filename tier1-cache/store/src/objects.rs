@@ -19,6 +19,7 @@ use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
 use crate::entry_code;
 use crate::error::{CommitError, StoreError};
 use crate::intent::{self, Intent, Seen};
+use crate::inventory::withdraw;
 use crate::kv::{Commit, Committed, Refused, Table, Write};
 use crate::lane::{Lane, Through};
 use crate::mutants::{Mutant, planted};
@@ -270,7 +271,13 @@ impl Through<'_> {
         let mut change = Change::begin(bucket, key, previous, &self.lane);
         match to {
             Erased::Tombstone => change.state(&EntryState::Tombstone, None),
-            Erased::Unknown => change.write(remove(rows::entry(bucket.id, key.as_str()))),
+            Erased::Unknown => {
+                change.write(remove(rows::entry(bucket.id, key.as_str())));
+                if matches!(previous.map(|p| &p.state), Some(EntryState::Written(_) | EntryState::Tombstone))
+                {
+                    change.commit.writes.extend(withdraw(bucket));
+                }
+            }
         }
         change.release(&inner, &BlobRef::Empty);
         change.intent(&self.lane, &EntryState::Tombstone);
@@ -308,6 +315,7 @@ impl Store {
         // The row's own condition cannot be judged.
         change.commit.conditions.truncate(1);
         change.write(remove(row));
+        change.commit.writes.extend(withdraw(bucket));
         change.order_any(inner, None, None, None, None).await?;
         Ok(true)
     }

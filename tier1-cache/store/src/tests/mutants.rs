@@ -72,6 +72,23 @@ fn each_planted_bug_is_caught() {
         ("tombstone outlives", caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared()))),
         ("outbox unbounded", caught(Mutant::OutboxUnbounded, || model::run(outbox::bounded()))),
         ("intent unpinned", caught(Mutant::IntentUnpinned, || model::run(outbox::pinned()))),
+        (
+            "inventory before its rows",
+            caught(Mutant::InventoryBeforeItsRows, || model::run(inventory::crashes()).map(drop)),
+        ),
+        (
+            "inventory not withdrawn",
+            caught(
+                Mutant::InventoryNotWithdrawn,
+                || model::run(inventory::withdrawn_with_what_was_written()),
+            ),
+        ),
+        (
+            "inventory outlives its bucket",
+            caught(Mutant::InventoryOutlivesBucket, || {
+                model::run(inventory::swept_with_the_bucket()).map(drop)
+            }),
+        ),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
