@@ -21,6 +21,7 @@ use crate::core::fills::{FillTable, Slot};
 use crate::core::rule::settings_fault;
 use crate::fill::Fill;
 use crate::head::Asking;
+use crate::inventory::Sources;
 use crate::multipart::PART_BYTES_MIN;
 use crate::origins::OriginGate;
 
@@ -151,6 +152,10 @@ pub fn check_settings(
                 "write-through and delete-through are for S3 providers: this origin is none".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }
+        if rule.keeps_inventory() && shadows.traits(rule).kind != OriginKind::Provider {
+            let reason = "inventories are of S3 providers: this origin has no list".to_owned();
+            return Err(BucketError::InvalidSettings { reason });
+        }
     }
     Ok(())
 }
@@ -175,6 +180,7 @@ pub(crate) struct Inner {
     pub(crate) scrub: crate::scrub::ScrubControl,
     pub(crate) outgoing: crate::outbox::Outgoing,
     pub(crate) migrations: crate::migrate::Migrations,
+    pub(crate) inventories: crate::inventory::Inventories,
     pub(crate) shadows: Arc<dyn ShadowFactory>,
     pub(crate) behind: Mutex<BehindMap>,
     // Bounded by the number of distinct targets ever set since start.
@@ -205,6 +211,7 @@ impl Engine {
                 memory: Mutex::default(),
                 scrub: crate::scrub::ScrubControl::default(),
                 migrations: crate::migrate::Migrations::default(),
+                inventories: crate::inventory::Inventories::default(),
                 outgoing: crate::outbox::Outgoing::default(),
                 shadows,
                 behind: Mutex::default(),
@@ -330,6 +337,7 @@ impl Engine {
                     // start afresh at once.
                     self.inner.fills.with(|fills| fills.supersede_bucket(before.id));
                     self.inner.heads.with(|heads| heads.supersede_bucket(before.id));
+                    self.inner.inventories.changed(before.id);
                 }
                 Ok(Some(changed))
             }
@@ -371,7 +379,8 @@ impl Engine {
             return Err(BucketError::NotDelivered { waiting });
         }
         let request = ListRequest { max_keys: 1, must_show_one: true, ..ListRequest::default() };
-        let page = self.list_page(bucket, None, &request).await?;
+        // Of the shadows themselves: an inventory may be older than what they have.
+        let page = self.list_page(bucket, None, &request, &Sources::shadows()).await?;
         if page.items.is_empty() { Ok(()) } else { Err(BucketError::BucketNotEmpty) }
     }
 

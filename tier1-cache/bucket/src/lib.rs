@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod get;
 mod guard;
 mod head;
+mod inventory;
 mod lanes;
 mod ledger;
 mod lifecycle;
@@ -61,12 +62,13 @@ pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use fallthrough_store::{
-    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, ListFrom,
-    MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo, OutboxStatus, Part,
-    PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass, ScrubTally,
-    ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Walk, WriteConflict,
-    WriteThrough,
+    AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant,
+    InventoryDrift, InventoryRow, ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow,
+    NewPart, ObjectInfo, OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill,
+    Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, TakenInventory,
+    TakingInventory, Treat403As, Upload, UploadId, Walk, WriteConflict, WriteThrough,
 };
+pub use inventory::InventoryStatus;
 pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
 pub use migrate::{

@@ -2,6 +2,7 @@
 
 mod failures;
 mod fills;
+mod inventory;
 mod lifecycle;
 mod lists;
 mod migrations;
