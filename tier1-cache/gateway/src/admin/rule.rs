@@ -87,6 +87,12 @@ pub struct Rule {
     /// What happens if somebody else has changed the object at the origin: `fail`, `local` or `origin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_conflict: Option<WriteConflict>,
+    /// An inventory of the origin's list is kept, and believed for so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory_secs: Option<u64>,
+    /// What a believed inventory does not have is 404 for who reads, without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory_absent: Option<bool>,
 }
 
 // Written by hand so that a secret on its way in cannot reach a log.
@@ -117,6 +123,8 @@ impl Rule {
             write_through: (rule.write_through != WriteThrough::default()).then_some(rule.write_through),
             delete_through: rule.delete_through.then_some(true),
             write_conflict: (rule.write_conflict != WriteConflict::default()).then_some(rule.write_conflict),
+            inventory_secs: rule.inventory_secs,
+            inventory_absent: rule.inventory_absent.then_some(true),
             ..Self::default()
         };
         match &rule.target {
@@ -161,6 +169,8 @@ impl Rule {
         rule.write_through = self.write_through.unwrap_or_default();
         rule.delete_through = self.delete_through.unwrap_or_default();
         rule.write_conflict = self.write_conflict.unwrap_or_default();
+        rule.inventory_secs = self.inventory_secs;
+        rule.inventory_absent = self.inventory_absent.unwrap_or_default();
         Ok(rule)
     }
 
