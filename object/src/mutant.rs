@@ -158,6 +158,12 @@ mutants! {
     PurgeTakesWritten in bucket,
     /// A page of a list that ends at a deleted key named like a common prefix hides the prefix.
     DeletedKeyHidesPrefix in bucket,
+    /// The ranges of a huge object are put together in the order in which they came.
+    RangesAsTheyCome in bucket,
+    /// The ranges of a huge object may be of different objects.
+    RangesUnpinned in bucket,
+    /// The ranges of a huge object are asked for past the origin's bound.
+    RangesTakeAnyPlace in bucket,
     /// An inventory of a shadow is believed however old it is.
     InventoryForEver in bucket,
     /// An inventory is used that is not complete yet.

@@ -11,6 +11,7 @@ use fallthrough_shadow::Shadow;
 use fallthrough_store::{
     AccessKeyRow, Bucket, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store, StoreError,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,7 @@ use crate::behind::{BehindMap, ForgetsBehind};
 use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
 use crate::core::fills::{FillTable, Slot};
 use crate::core::rule::settings_fault;
+use crate::fetch::SPREAD_MAX;
 use crate::fill::Fill;
 use crate::head::Asking;
 use crate::inventory::Sources;
@@ -54,6 +56,10 @@ pub struct EngineOptions {
     pub max_fills: usize,
     /// The smallest part of an upload that is not its last, in bytes.
     pub part_bytes_min: u64,
+    /// Objects of so many bytes and more that are copied in the background are fetched in several ranges at once.
+    pub ranges_above_bytes: u64,
+    /// The bytes of such a range.
+    pub range_bytes: u64,
 }
 
 impl Default for EngineOptions {
@@ -70,6 +76,8 @@ impl Default for EngineOptions {
             default_ttl: Duration::from_secs(3600),
             max_fills: 16 * 1024,
             part_bytes_min: PART_BYTES_MIN,
+            ranges_above_bytes: 256 << 20,
+            range_bytes: 4 << 20,
         }
     }
 }
@@ -181,6 +189,8 @@ pub(crate) struct Inner {
     pub(crate) outgoing: crate::outbox::Outgoing,
     pub(crate) migrations: crate::migrate::Migrations,
     pub(crate) inventories: crate::inventory::Inventories,
+    /// How many more objects may be fetched in ranges.
+    pub(crate) spread: Arc<Semaphore>,
     pub(crate) shadows: Arc<dyn ShadowFactory>,
     pub(crate) behind: Mutex<BehindMap>,
     // Bounded by the number of distinct targets ever set since start.
@@ -212,6 +222,7 @@ impl Engine {
                 scrub: crate::scrub::ScrubControl::default(),
                 migrations: crate::migrate::Migrations::default(),
                 inventories: crate::inventory::Inventories::default(),
+                spread: Arc::new(Semaphore::new(SPREAD_MAX)),
                 outgoing: crate::outbox::Outgoing::default(),
                 shadows,
                 behind: Mutex::default(),

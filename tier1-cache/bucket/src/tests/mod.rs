@@ -11,6 +11,7 @@ mod modes;
 mod outbox;
 mod protection;
 mod races;
+mod ranges;
 mod rules;
 mod scale;
 mod scrub;
