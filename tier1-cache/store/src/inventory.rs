@@ -5,7 +5,6 @@
 //! in place of the one before, whose rows go afterwards. Nothing here says whether an inventory may be believed: that is
 //! for its reader, who has the moment when it began, the bucket's gate then, and what was withdrawn since.
 
-use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -225,7 +224,7 @@ impl Store {
         prefix: &str,
         limit: usize,
     ) -> Result<Vec<InventoryObject>, StoreError> {
-        let (from, to): (Bound<Vec<u8>>, _) = rows::listed_range(bucket, rule, generation, after, prefix);
+        let (from, to) = rows::listed_range(bucket, rule, generation, after, prefix);
         let found = self.inner.kv.range(from, to, limit).await?;
         self.inner.listed_rows.fetch_add(found.len() as u64, Ordering::Relaxed);
         found.iter().map(|(key, row)| InventoryObject::decode(key, &row.value)).collect()
@@ -293,7 +292,7 @@ impl Store {
         Ok(removed)
     }
 
-    async fn remove_range(&self, (from, to): (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Result<u64, StoreError> {
+    async fn remove_range(&self, (from, to): rows::RowRange) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
             let found = self.inner.kv.range(from.clone(), to.clone(), INVENTORY_ROWS_PER_COMMIT).await?;

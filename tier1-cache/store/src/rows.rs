@@ -332,6 +332,9 @@ pub(crate) fn migration_notes(bucket: BucketId, after: Option<&str>) -> (Bound<V
     (from, after_prefix(&all))
 }
 
+/// Keys of rows, from and to.
+pub(crate) type RowRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// Numbers of rules are smaller: its row says that no inventory of the bucket is believed which began before it.
 const NO_RULE: u16 = u16::MAX;
 
@@ -393,11 +396,7 @@ pub(crate) fn listed_range(
 }
 
 /// Objects of an inventory in all generations but these, which are in order.
-pub(crate) fn listed_besides(
-    bucket: BucketId,
-    rule: u16,
-    generations: &[u64],
-) -> Vec<(Bound<Vec<u8>>, Bound<Vec<u8>>)> {
+pub(crate) fn listed_besides(bucket: BucketId, rule: u16, generations: &[u64]) -> Vec<RowRange> {
     let mut all = of_id(LISTED, bucket);
     all.extend_from_slice(&rule.to_be_bytes());
     let end = after_prefix(&all);
@@ -416,7 +415,7 @@ pub(crate) fn listed_besides(
 }
 
 /// All that inventories of a bucket have, and then the inventories themselves.
-pub(crate) fn all_of_inventories(bucket: BucketId) -> [(Bound<Vec<u8>>, Bound<Vec<u8>>); 2] {
+pub(crate) fn all_of_inventories(bucket: BucketId) -> [RowRange; 2] {
     [LISTED, INVENTORY].map(|family| {
         let all = of_id(family, bucket);
         let end = after_prefix(&all);
@@ -563,9 +562,8 @@ mod tests {
     #[test]
     fn generations_of_an_inventory_keep_apart() {
         let bucket = BucketId(7);
-        let within_any = |ranges: &[(Bound<Vec<u8>>, Bound<Vec<u8>>)], key: &[u8]| {
-            ranges.iter().filter(|range| within(range, key)).count()
-        };
+        let within_any =
+            |ranges: &[RowRange], key: &[u8]| ranges.iter().filter(|range| within(range, key)).count();
         let ranges = listed_besides(bucket, 2, &[3, 5]);
         for (generation, is_besides) in [(0, 1), (2, 1), (3, 0), (4, 1), (5, 0), (6, 1), (u64::MAX, 1)] {
             for name in ["", "a", "\u{10FFFF}"] {
