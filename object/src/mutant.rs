@@ -172,6 +172,24 @@ mutants! {
     PurgeTakesWritten in bucket,
     /// A page of a list that ends at a deleted key named like a common prefix hides the prefix.
     DeletedKeyHidesPrefix in bucket,
+    /// The ranges of a huge object are put together in the order in which they came.
+    RangesAsTheyCome in bucket,
+    /// The ranges of a huge object may be of different objects.
+    RangesUnpinned in bucket,
+    /// The ranges of a huge object are asked for past the origin's bound.
+    RangesTakeAnyPlace in bucket,
+    /// An inventory of a shadow is believed however old it is.
+    InventoryForEver in bucket,
+    /// An inventory is used that is not complete yet.
+    InventoryInPart in bucket,
+    /// The inventory of a shadow that was replaced is used for the one that took its place.
+    InventoryOfAnotherShadow in bucket,
+    /// What went through to a shadow and was forgotten here is not missed in an inventory from before.
+    InventoryKnowsBest in bucket,
+    /// A page of a list goes on with an inventory whose place another one has taken.
+    InventoryGoesUnseen in bucket,
+    /// What an inventory does not have is absent for those who change something, too.
+    InventoryJudgesWrites in bucket,
     /// A body that is shorter than its length is complete.
     ShortFillAccepted in bucket,
     /// A fill goes on with the rest of whatever the origin has by then.

@@ -179,6 +179,9 @@ impl World {
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
             part_bytes_min: 1,
+            // Migrations are not played.
+            ranges_above_bytes: u64::MAX,
+            range_bytes: 1,
             cache_limit_bytes: self.plan.cache_limit,
         };
         let factory = Arc::new(Factory(self.origins.clone()));

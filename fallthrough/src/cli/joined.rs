@@ -4,11 +4,12 @@
 use std::ffi::OsString;
 
 /// Flags that mean something alone, with the words that are their values.
-const OPTIONAL_VALUES: [(&str, &[&str]); 4] = [
+const OPTIONAL_VALUES: [(&str, &[&str]); 5] = [
     ("--public", &["none", "read"]),
     ("--write-through", &["off", "async", "sync"]),
     ("--shadow-write-through", &["off", "async", "sync"]),
     ("--delete-through", &["true", "false"]),
+    ("--inventory-absent", &["true", "false"]),
 ];
 
 /// Joins such a flag and its value by `=`, so that the parser need not guess.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use fallthrough_bucket::Count;
 use fallthrough_gateway::admin::{
-    MigrationBody, MigrationNotePage, MigrationNoteView, MigrationView, WalkView,
+    DriftView, InventoriesView, InventoryView, MigrationBody, MigrationNotePage, MigrationNoteView,
+    MigrationView, WalkView,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
@@ -76,6 +77,14 @@ pub(crate) enum MigrateCommand {
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
     },
+    /// Tell what is kept of the lists of a bucket's shadows: how old, how many objects, what has changed there
+    Inventory {
+        /// The bucket
+        bucket: String,
+        /// Have it taken anew, whatever its age
+        #[arg(long)]
+        again: bool,
+    },
     /// Detach the shadow once everything is here and verified: the bucket becomes plain
     Cutover {
         /// The bucket
@@ -130,6 +139,7 @@ pub(crate) async fn run(command: MigrateCommand, globals: &Globals) -> Result<()
         MigrateCommand::Cutover { bucket, force } => {
             ordered(&client, &bucket, "cutover", force, globals).await
         }
+        MigrateCommand::Inventory { bucket, again } => inventory(&client, &bucket, again, globals).await,
         MigrateCommand::Cancel { bucket } => {
             client.delete(&["buckets", &bucket, "migration"], &[]).await?;
             println!("the migration of {bucket} is cancelled; what was copied stays");
@@ -167,6 +177,58 @@ async fn start(client: &AdminClient, args: StartArgs, globals: &Globals) -> Resu
         println!("`fallthrough migrate status {bucket} --watch` tells how far it is");
     }
     Ok(())
+}
+
+async fn inventory(
+    client: &AdminClient,
+    bucket: &str,
+    again: bool,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let path = ["buckets", bucket, "inventory"];
+    let view: InventoriesView = match again {
+        true => client.call::<(), _>(Method::POST, &path, &[], None).await?,
+        false => client.get(&path, &[]).await?,
+    };
+    if globals.json {
+        output::print_json(&view);
+        return Ok(());
+    }
+    if view.inventories.is_empty() {
+        println!(
+            "no shadow rule of {bucket} keeps one; `fallthrough shadow set {bucket} --inventory 6h` does"
+        );
+    }
+    for one in &view.inventories {
+        output::print_fields(&[
+            ("rule", one.rule.to_string()),
+            ("origin", one.origin.clone()),
+            ("inventory", inventory_line(one)),
+            ("began", one.began.clone().unwrap_or_default()),
+            ("complete", one.ended.clone().unwrap_or_default()),
+            ("next", one.next.clone().unwrap_or_default()),
+        ]);
+    }
+    Ok(())
+}
+
+/// How an inventory is, on one line.
+fn inventory_line(one: &InventoryView) -> String {
+    let mut parts = vec![one.state.clone()];
+    if one.state != "none" {
+        parts.push(format!("{} objects", one.objects));
+        parts.push(show_size(one.bytes));
+    }
+    parts.extend(one.believed_secs.map(|secs| format!("for another {}", time(secs))));
+    if let Some(drift) = one.drift {
+        let DriftView { added, removed, changed } = drift;
+        parts.push(format!("since the one before {added} added, {removed} removed, {changed} changed"));
+    }
+    if one.taking {
+        parts.push(format!("the next one has {} objects so far", one.taking_objects));
+    }
+    parts.extend(one.waiting.as_ref().map(|why| format!("waiting: {why}")));
+    parts.join(", ")
 }
 
 async fn look(client: &AdminClient, bucket: &str) -> Result<MigrationView, Failure> {
@@ -254,10 +316,14 @@ fn line(view: &MigrationView) -> String {
 }
 
 fn left(secs: u64) -> String {
+    format!("{} left", time(secs))
+}
+
+fn time(secs: u64) -> String {
     match secs {
-        3600.. => format!("{} h {} min left", secs / 3600, secs % 3600 / 60),
-        60.. => format!("{} min left", secs / 60),
-        _ => format!("{secs} s left"),
+        3600.. => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
+        60.. => format!("{} min", secs / 60),
+        _ => format!("{secs} s"),
     }
 }
 
@@ -304,6 +370,7 @@ fn show(view: &MigrationView, json: bool) {
         ));
         fields.push(("left", view.left_secs.map(left).unwrap_or_default()));
     }
+    fields.extend(view.inventories.iter().map(|one| ("inventory", inventory_line(one))));
     fields.push(("verified", view.verified_at.clone().unwrap_or_default()));
     fields.push(("cut over", view.cut_over.clone().unwrap_or_default()));
     output::print_fields(&fields);
@@ -381,6 +448,25 @@ mod tests {
             size_bytes: 7,
         };
         assert_eq!(csv(&note), "missing,\"a,\"\"b\"\"\",7,\"it is not here\"");
+    }
+
+    #[test]
+    fn a_line_tells_of_an_inventory_and_of_drift() {
+        let mut one =
+            InventoryView { state: "none".into(), taking: true, taking_objects: 7, ..Default::default() };
+        assert_eq!(inventory_line(&one), "none, the next one has 7 objects so far");
+        one = InventoryView {
+            state: "fresh".into(),
+            objects: 3,
+            bytes: 10,
+            believed_secs: Some(3_700),
+            drift: Some(DriftView { added: 1, removed: 0, changed: 2 }),
+            ..InventoryView::default()
+        };
+        assert_eq!(
+            inventory_line(&one),
+            "fresh, 3 objects, 10 B, for another 1 h 1 min, since the one before 1 added, 0 removed, 2 changed"
+        );
     }
 
     #[test]

@@ -107,6 +107,12 @@ pub(crate) struct ShadowFlags {
     /// What happens to a change if somebody else has changed the object at the shadow
     #[arg(long, value_parser = ["fail", "local", "origin"])]
     write_conflict: Option<String>,
+    /// Keep an inventory of the shadow's list and answer LIST from it for so long, such as 6h
+    #[arg(long, value_name = "DURATION")]
+    inventory: Option<String>,
+    /// Answer 404 to GET and HEAD of keys that the inventory does not have, without asking the shadow
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    inventory_absent: Option<bool>,
     /// Remove a field, such as prefix; may be repeated
     #[arg(long, value_name = "FIELD")]
     unset: Vec<String>,
@@ -141,7 +147,11 @@ impl ShadowFlags {
         for (name, value) in texts {
             patch.extend(value.as_ref().map(|value| (name.to_owned(), json!(value))));
         }
-        for (name, value) in [("seekable", self.seekable), ("delete_through", self.delete_through)] {
+        for (name, value) in [
+            ("seekable", self.seekable),
+            ("delete_through", self.delete_through),
+            ("inventory_absent", self.inventory_absent),
+        ] {
             patch.extend(value.map(|value| (name.to_owned(), json!(value))));
         }
         for (name, value) in [("per_client", self.per_client), ("max_in_flight", self.max_in_flight)] {
@@ -150,9 +160,11 @@ impl ShadowFlags {
         for (name, value) in [("budget", self.budget), ("client_budget", self.client_budget)] {
             patch.extend(value.map(|value| (name.to_owned(), json!(value))));
         }
-        for (flag, name, value) in
-            [("--ttl", "ttl_secs", &self.ttl), ("--negative-ttl", "negative_ttl_secs", &self.negative_ttl)]
-        {
+        for (flag, name, value) in [
+            ("--ttl", "ttl_secs", &self.ttl),
+            ("--negative-ttl", "negative_ttl_secs", &self.negative_ttl),
+            ("--inventory", "inventory_secs", &self.inventory),
+        ] {
             if let Some(text) = value {
                 let duration = parse_duration(text).map_err(|wrong| {
                     Failure::usage(format!("{flag}: {wrong}"), "write a number with a unit")
@@ -165,6 +177,7 @@ impl ShadowFlags {
             let field = match field.replace('-', "_").as_str() {
                 "ttl" => "ttl_secs".to_owned(),
                 "negative_ttl" => "negative_ttl_secs".to_owned(),
+                "inventory" => "inventory_secs".to_owned(),
                 other => other.to_owned(),
             };
             patch.insert(field, Value::Null);

@@ -145,6 +145,8 @@ fn read_rule(
         "origin" => WriteConflict::Origin,
         _ => WriteConflict::Fail,
     };
+    rule.inventory_secs = section.duration("inventory").map(whole_secs);
+    rule.inventory_absent = section.switch("inventory-absent").unwrap_or_default();
     if rule.key.as_ref().is_some_and(|key| !key.contains("{key}") && !key.contains("{rest}")) {
         section.problem(
             "key",

@@ -602,6 +602,21 @@ pub(crate) const SHADOW: &[Key] = &[
         "What happens to a change if somebody else has changed the object at the shadow: it waits for a decision, it \
          overwrites what is there, or it is given up here.",
     ),
+    Key::value(
+        "inventory",
+        "duration",
+        "",
+        "An inventory of the S3 shadow's list is kept here, and LIST is answered from it for so long after it was begun, \
+         also while the shadow is down. It is taken again at half of that. What others change at the shadow is listed with \
+         the next one. At least a minute; none is kept if not given.",
+    ),
+    Key::value(
+        "inventory-absent",
+        "true or false",
+        "false",
+        "GET and HEAD of keys that the inventory does not have are 404 without asking the shadow. Only where nobody else \
+         writes there: a key that is put there is not seen before the next inventory.",
+    ),
 ];
 
 /// A whole example, printed into the documentation and read by a test.

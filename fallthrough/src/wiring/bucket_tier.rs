@@ -73,6 +73,7 @@ pub(crate) struct RunningBucketTier {
     expiring: JoinHandle<()>,
     living: JoinHandle<()>,
     migrating: JoinHandle<()>,
+    listing: JoinHandle<()>,
     sending: JoinHandle<()>,
     evicting: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
@@ -197,6 +198,10 @@ impl BucketTierPlan {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_migrations(stop).await })
         };
+        let listing = {
+            let (engine, stop) = (engine.clone(), stop_s3.clone());
+            TaskTracker::new().spawn(async move { engine.run_inventories(stop).await })
+        };
         let sending = {
             let (engine, stop) = (engine.clone(), stop_s3.clone());
             TaskTracker::new().spawn(async move { engine.run_outbox(stop).await })
@@ -229,6 +234,7 @@ impl BucketTierPlan {
             expiring,
             living,
             migrating,
+            listing,
             sending,
             evicting,
             watching,
@@ -278,6 +284,9 @@ impl RunningBucketTier {
         }
         if self.migrating.await.is_err() {
             tracing::error!("the worker of migrations panicked");
+        }
+        if self.listing.await.is_err() {
+            tracing::error!("the worker of inventories panicked");
         }
         if self.sending.await.is_err() {
             tracing::error!("the worker that brings changes to origins panicked");

@@ -7,6 +7,7 @@ use fallthrough_store::{Bucket, Created, EntryState, ObjectInfo, Stored};
 
 use crate::api::{Admission, BucketError, Caller, GetRequest, NewBucket};
 use crate::core::commit::MAX_CONFLICTS;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::get::not_admitted;
 use crate::ledger::Change;
@@ -26,6 +27,7 @@ impl Engine {
         Ok(match self.inner.store.create_configured(name, settings, configuration).await? {
             Created::New(bucket) => {
                 self.limits_changed(None, Some(&bucket));
+                self.inner.inventories.changed(bucket.id);
                 NewBucket::Created(bucket)
             }
             Created::Exists(bucket) => NewBucket::Exists(bucket),
@@ -153,7 +155,9 @@ impl Engine {
     ) -> Result<Stored, BucketError> {
         for _ in 0..MAX_CONFLICTS {
             let request = GetRequest::of(key.clone());
-            let object = self.get_admitted(bucket, caller, request, admission).await.result?;
+            // Whoever changes something asks the origin, whatever an inventory says.
+            let by_inventory = planted(Mutant::InventoryJudgesWrites);
+            let object = self.get_by(bucket, caller, request, admission, by_inventory).await.result?;
             let here = self.inner.store.lookup(bucket.id, key).await?;
             if let Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) =
                 here.as_ref().map(|entry| &entry.state)

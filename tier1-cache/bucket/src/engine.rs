@@ -11,6 +11,7 @@ use fallthrough_shadow::Shadow;
 use fallthrough_store::{
     AccessKeyRow, Bucket, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store, StoreError,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,8 +20,10 @@ use crate::behind::{BehindMap, ForgetsBehind};
 use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
 use crate::core::fills::{FillTable, Slot};
 use crate::core::rule::settings_fault;
+use crate::fetch::SPREAD_MAX;
 use crate::fill::Fill;
 use crate::head::Asking;
+use crate::inventory::Sources;
 use crate::multipart::PART_BYTES_MIN;
 use crate::origins::OriginGate;
 
@@ -60,6 +63,10 @@ pub struct EngineOptions {
     /// The most that the copies of all buckets in `cache` and `compute` may hold, in bytes, each with
     /// [`fallthrough_store::COPY_ROW_BYTES`] besides; `None`: as much as there is space for.
     pub cache_limit_bytes: Option<u64>,
+    /// Objects of so many bytes and more that are copied in the background are fetched in several ranges at once.
+    pub ranges_above_bytes: u64,
+    /// The bytes of such a range.
+    pub range_bytes: u64,
 }
 
 impl Default for EngineOptions {
@@ -79,6 +86,8 @@ impl Default for EngineOptions {
             max_fills: 16 * 1024,
             part_bytes_min: PART_BYTES_MIN,
             cache_limit_bytes: None,
+            ranges_above_bytes: 256 << 20,
+            range_bytes: 4 << 20,
         }
     }
 }
@@ -161,6 +170,10 @@ pub fn check_settings(
                 "write-through and delete-through are for S3 providers: this origin is none".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }
+        if rule.keeps_inventory() && shadows.traits(rule).kind != OriginKind::Provider {
+            let reason = "inventories are of S3 providers: this origin has no list".to_owned();
+            return Err(BucketError::InvalidSettings { reason });
+        }
     }
     Ok(())
 }
@@ -187,6 +200,9 @@ pub(crate) struct Inner {
     pub(crate) rooms: crate::room::Rooms,
     pub(crate) outgoing: crate::outbox::Outgoing,
     pub(crate) migrations: crate::migrate::Migrations,
+    pub(crate) inventories: crate::inventory::Inventories,
+    /// How many more objects may be fetched in ranges.
+    pub(crate) spread: Arc<Semaphore>,
     pub(crate) shadows: Arc<dyn ShadowFactory>,
     pub(crate) behind: Mutex<BehindMap>,
     // Bounded by the number of distinct targets ever set since start.
@@ -220,6 +236,8 @@ impl Engine {
                 eviction,
                 rooms: crate::room::Rooms::default(),
                 migrations: crate::migrate::Migrations::default(),
+                inventories: crate::inventory::Inventories::default(),
+                spread: Arc::new(Semaphore::new(SPREAD_MAX)),
                 outgoing: crate::outbox::Outgoing::default(),
                 shadows,
                 behind: Mutex::default(),
@@ -348,6 +366,7 @@ impl Engine {
                     // start afresh at once.
                     self.inner.fills.with(|fills| fills.supersede_bucket(before.id));
                     self.inner.heads.with(|heads| heads.supersede_bucket(before.id));
+                    self.inner.inventories.changed(before.id);
                 }
                 Ok(Some(changed))
             }
@@ -390,7 +409,8 @@ impl Engine {
             return Err(BucketError::NotDelivered { waiting });
         }
         let request = ListRequest { max_keys: 1, must_show_one: true, ..ListRequest::default() };
-        let page = self.list_page(bucket, None, &request).await?;
+        // Of the shadows themselves: an inventory may be older than what they have.
+        let page = self.list_page(bucket, None, &request, &Sources::shadows()).await?;
         if page.items.is_empty() { Ok(()) } else { Err(BucketError::BucketNotEmpty) }
     }
 

@@ -7,7 +7,7 @@ use fallthrough_store::{BlobRef, Bucket, EntryState};
 
 use crate::api::{BucketError, Explanation};
 use crate::behind::Fall;
-use crate::core::keystate::{Decision, RuleView, Situation, on_get};
+use crate::core::keystate::{Decision, RuleView, Situation, believed, on_get};
 use crate::engine::Engine;
 use crate::reader::Stage;
 use crate::waiting::WaitingChange;
@@ -65,6 +65,7 @@ impl Engine {
             let memory = self.inner.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             memory.recall(&Self::slot(bucket, key)).map(str::to_owned)
         };
+        let told = entry.as_deref().and_then(|entry| believed(entry, bucket.gate_version));
         let origin = behind.map_or("its origin", |behind| &behind.origin);
         let next_get = match (on_get(state, situation), &fall) {
             (Decision::Serve, _) => "is served from here".to_owned(),
@@ -80,6 +81,11 @@ impl Engine {
             }
             (Decision::Negative { invalid: true }, _) => {
                 format!("answers 400 without asking: {origin} said that this key can never exist")
+            }
+            (Decision::Fill, Fall::Through(cold))
+                if self.is_absent_by_inventory(bucket, cold, told).await =>
+            {
+                format!("answers 404 without asking: the inventory of {origin} does not have it")
             }
             (Decision::Fill, _) => format!("falls through to {origin}"),
             (Decision::NotHere, Fall::Impossible) => {

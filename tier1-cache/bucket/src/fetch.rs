@@ -23,6 +23,10 @@ use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
 use crate::telling::Teller;
 use crate::verify::verify;
 
+mod ranges;
+
+pub(crate) use ranges::SPREAD_MAX;
+
 /// Failures in a row, without progress, that end a fetch.
 const MAX_FAILURES: u32 = 4;
 /// First pause before another attempt; doubles, with jitter.
@@ -67,6 +71,8 @@ pub(crate) struct Fetch<'a> {
     etag_differed: bool,
     /// Until then it may wait for an origin that asked to be left alone.
     patience: Monotonic,
+    /// This origin does not give what ranges ask for.
+    in_one_stream: bool,
 }
 
 struct Partial {
@@ -114,6 +120,7 @@ impl<'a> Fetch<'a> {
             partial: None,
             etag_differed: false,
             patience,
+            in_one_stream: false,
         }
     }
 
@@ -323,6 +330,7 @@ impl<'a> Fetch<'a> {
             Body::File(_) => return done(Fetched::Failed(bad_answer("a body in a file"))),
         };
         let stall = self.engine.inner.options.stall;
+        let mut ranges_from = self.spreads_from();
         loop {
             let piece = match tokio::time::timeout(stall, pieces.next()).await {
                 Ok(Some(Ok(piece))) => piece,
@@ -333,6 +341,10 @@ impl<'a> Fetch<'a> {
             let piece = skip_front(piece, &mut skip);
             if let Err(attempted) = self.take(piece).await {
                 return attempted;
+            }
+            if let Some(spread) = self.spread(&mut ranges_from) {
+                drop(pieces);
+                return self.in_ranges(spread).await;
             }
         }
         drop(pieces);
@@ -475,15 +487,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn broke_off(&self, error: &BodyError) -> Attempted {
-        metrics::counter!("fallthrough_origin_broken_bodies_total", "origin" => self.order.behind.origin.to_string())
-            .increment(1);
-        Attempted::Again(
-            BucketError::OriginFailing {
-                reason: format!("its body broke off: {error}"),
-                retry_after: Duration::from_secs(1),
-            },
-            None,
-        )
+        Attempted::Again(broken(&self.order.behind.origin, error), None)
     }
 
     /// The bytes are not what they were promised to be: fetched anew if nobody has seen one, else given up.
@@ -581,6 +585,15 @@ fn skip_front(mut piece: Bytes, skip: &mut u64) -> Bytes {
     let cut = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
     *skip -= cut as u64;
     piece.split_off(cut)
+}
+
+/// An answer ended before its end.
+fn broken(origin: &str, error: &BodyError) -> BucketError {
+    metrics::counter!("fallthrough_origin_broken_bodies_total", "origin" => origin.to_owned()).increment(1);
+    BucketError::OriginFailing {
+        reason: format!("its body broke off: {error}"),
+        retry_after: Duration::from_secs(1),
+    }
 }
 
 fn bad_answer(reason: &str) -> BucketError {

@@ -33,6 +33,8 @@ pub(crate) struct Read<'a> {
     pub(crate) own_trace: OnceLock<TraceParent>,
     /// What was learnt of the object's parts for this read.
     pub(crate) parts: OnceLock<Parts>,
+    /// Whether what an inventory does not have may be taken for absent.
+    pub(crate) by_inventory: bool,
 }
 
 pub(crate) fn answer<T>(report: CacheReport, result: Result<T, BucketError>) -> Answer<T> {
@@ -66,6 +68,21 @@ impl Engine {
         request: GetRequest,
         admission: Admission<'_>,
     ) -> Answer<Object> {
+        self.get_by(bucket, caller, request, admission, true).await
+    }
+
+    /// As [`Engine::get_admitted`]. `by_inventory`: whether what an inventory does not have may be taken for absent.
+    ///
+    /// # Cancellation
+    /// As [`Engine::get`].
+    pub(crate) async fn get_by(
+        &self,
+        bucket: &Arc<Bucket>,
+        caller: &Caller,
+        request: GetRequest,
+        admission: Admission<'_>,
+        by_inventory: bool,
+    ) -> Answer<Object> {
         let mut answer = failed(CacheWord::Miss, OVERTAKEN, BucketError::Conflict);
         let mut bucket = bucket.clone();
         for _ in 0..MAX_CONFLICTS {
@@ -82,6 +99,7 @@ impl Engine {
                 entry,
                 own_trace: OnceLock::new(),
                 parts: OnceLock::new(),
+                by_inventory,
             };
             answer = read.run().await;
             if answer.report.detail != OVERTAKEN {
@@ -363,6 +381,12 @@ impl Read<'_> {
     /// A key that is not here: HEAD, range or whole.
     async fn cold(&self, cold: &Cold, situation: Situation<'_>) -> Answer<Object> {
         let state = self.state();
+        if self.by_inventory
+            && self.engine.running(self.bucket, &self.request.key).is_none()
+            && self.engine.is_absent_by_inventory(self.bucket, cold, state).await
+        {
+            return failed(CacheWord::Negative, "inventory", BucketError::NoSuchKey);
+        }
         if let Some(number) = self.request.part
             && let Some(answer) = self.part_cold(cold, number, situation).await
         {

@@ -195,6 +195,7 @@ impl<'a> Guard<'a> {
             own_trace: OnceLock::new(),
             parts: OnceLock::new(),
             admission: Admission::ALL,
+            by_inventory: false,
         };
         let (headed, _) = read.ask_head(&cold).await;
         let object = match headed {

@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod get;
 mod guard;
 mod head;
+mod inventory;
 mod lanes;
 mod ledger;
 mod lifecycle;
@@ -65,11 +66,12 @@ pub use engine::{
 pub use eviction::{CopiesStatus, EvictionTally};
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, Held,
-    ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, NewPart, ObjectInfo,
-    OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill, Quarantined, Right, ScrubPass,
-    ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, Upload, UploadId, Usage, Walk,
-    WriteConflict, WriteThrough,
+    InventoryDrift, InventoryRow, ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow,
+    NewPart, ObjectInfo, OutboxStatus, Part, PartChecksums, Provenance, PublicAccess, PublicFill,
+    Quarantined, Right, ScrubPass, ScrubTally, ShadowCredentials, ShadowRule, ShadowTarget, TakenInventory,
+    TakingInventory, Treat403As, Upload, UploadId, Usage, Walk, WriteConflict, WriteThrough,
 };
+pub use inventory::InventoryStatus;
 pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
 pub use migrate::{

@@ -1,4 +1,4 @@
-//! LIST: what is here, or what is here merged with what the shadow lists, in bytewise order.
+//! LIST: what is here, or what is here merged with what the shadow lists, or an inventory of it, in bytewise order.
 //!
 //! Each page merges two sorted streams. The shadow's page is read first and the local snapshot after it, so
 //! that a key that is filled or deleted meanwhile is seen as it is here. The cursor is the last *examined*
@@ -17,11 +17,12 @@ use fallthrough_store::{Bucket, Entry, EntryState};
 use crate::api::{
     Answer, BucketError, CacheReport, CacheWord, Caller, ListCursor, ListItem, ListPage, ListRequest,
 };
-use crate::ask::{ask_page, out_of_order};
+use crate::ask::out_of_order;
 use crate::behind::{Behind, Rules};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::get::answer;
+use crate::inventory::Sources;
 use crate::survivors::{Here, PROBES_MAX, Probe};
 
 /// Names examined for one page before it is cut short; the cursor goes on from there.
@@ -30,7 +31,7 @@ const MAX_EXAMINED: usize = 20_000;
 pub(crate) const SCAN_ROWS: usize = 1_001;
 /// Rows of a local read where a common prefix is likely to come next: the one that shows it, and one more.
 pub(crate) const JUMP_ROWS: usize = 2;
-/// How often a page is read anew because the shadow was replaced meanwhile.
+/// How often a page is read anew because the shadow, or an inventory of it, was replaced meanwhile.
 const MAX_EPOCHS: u32 = 4;
 /// Sorts after everything that begins with the prefix before it, but for names with this very character,
 /// which are dropped on the way.
@@ -50,18 +51,36 @@ impl Engine {
     ) -> Answer<ListPage> {
         let mut bucket = bucket.clone();
         let mut report = CacheReport::of(CacheWord::Hit, "local");
-        for _ in 0..MAX_EPOCHS {
+        for epoch in 1..=MAX_EPOCHS {
+            let mut sources = Sources::shadows();
             if let Ok(rules) = self.behind(&bucket)
                 && let Some(first) = rules.listed().next()
             {
-                report = CacheReport::of(CacheWord::Pass, "merged");
+                // If they do not stand for as long as a page takes, the shadows are asked.
+                if epoch < MAX_EPOCHS {
+                    sources = match self.sources(&bucket, &rules).await {
+                        Ok(sources) => sources,
+                        Err(error) => return answer(report, Err(error)),
+                    };
+                }
+                let left = sources.answer_for(&rules);
+                report = match left {
+                    Some(_) => CacheReport { ttl: left, ..CacheReport::of(CacheWord::Hit, "inventory") },
+                    None => CacheReport::of(CacheWord::Pass, "merged"),
+                };
                 report.origin = Some(first.origin.clone());
             }
             self.verified_are_committed(&bucket, None).await;
-            let page = self.list_page(&bucket, Some(caller), &request).await;
+            let page = self.list_page(&bucket, Some(caller), &request, &sources).await;
             // A shadow that was detached or replaced in between must not bring keys back.
             match self.bucket(&bucket.name).await {
-                Ok(now) if now.gate_version == bucket.gate_version => return answer(report, page),
+                Ok(now) if now.gate_version == bucket.gate_version => {
+                    match sources.stand(self, &bucket).await {
+                        Ok(true) => return answer(report, page),
+                        Ok(false) => {}
+                        Err(error) => return answer(report, Err(error)),
+                    }
+                }
                 Ok(now) if now.id == bucket.id => bucket = now,
                 Ok(_) => return answer(report, Err(BucketError::NoSuchBucket(bucket.name.clone()))),
                 Err(error) => return answer(report, Err(error)),
@@ -70,12 +89,14 @@ impl Engine {
         answer(report, Err(BucketError::Conflict))
     }
 
-    /// One page as the bucket was when `bucket` was read.
+    /// One page as the bucket was when `bucket` was read. Whoever gives inventories as its sources has to look
+    /// afterwards whether they stand.
     pub(crate) async fn list_page(
         &self,
         bucket: &Bucket,
         caller: Option<&Caller>,
         request: &ListRequest,
+        sources: &Sources,
     ) -> Result<ListPage, BucketError> {
         let rules = self.behind(bucket)?;
         let from = match &request.cursor {
@@ -87,6 +108,7 @@ impl Engine {
             bucket,
             caller,
             request,
+            sources,
             examined: from.unwrap_or_default(),
             skip: None,
             walked: None,
@@ -122,6 +144,8 @@ struct Merge<'a> {
     /// Whose request it is; `None`: the server's own.
     caller: Option<&'a Caller>,
     request: &'a ListRequest,
+    /// Where the shadows' lists come from.
+    sources: &'a Sources,
     /// The last name that was looked at, shown or not: everything up to it is done.
     examined: String,
     /// A common prefix that was shown: names under it are done.
@@ -432,8 +456,8 @@ impl Merge<'_> {
         }
         let client = self.client();
         let query = self.asked_as();
-        let (engine, bucket) = (self.engine, self.bucket);
-        let probe = Probe { engine, bucket, rules, prefix, client: &client, query: &query };
+        let (engine, bucket, sources) = (self.engine, self.bucket, self.sources);
+        let probe = Probe { engine, bucket, rules, sources, prefix, client: &client, query: &query };
         match probe.here(next).await {
             Here::Shows => true,
             Here::Deleted(deleted) => {
@@ -485,7 +509,7 @@ impl Merge<'_> {
         behind: &Behind,
     ) -> Result<(Vec<Theirs>, Option<String>), BucketError> {
         let Some(query) = self.query(behind) else { return Ok((Vec::new(), None)) };
-        let page = ask_page(self.engine, behind, query, &self.client()).await?;
+        let page = self.sources.page(self.engine, self.bucket, behind, query, &self.client()).await?;
         let (mut names, bound) = ordered(page, behind, self)?;
         names.retain(|theirs| match theirs {
             Theirs::Object(_, key) => !rules.takes_before(behind, key),

@@ -153,6 +153,25 @@ impl OriginGate {
         Ok(Entrance { gate: self.clone(), client: client.clone(), ticket, asked, woken, taken: false })
     }
 
+    /// A place that is free now and that nobody waits for, for work in the background; without a word to who waits.
+    pub(crate) fn spare(self: &Arc<Self>, client: &Arc<str>) -> Option<Permit> {
+        if self.resting().is_some() {
+            return None;
+        }
+        let mut line = self.line();
+        let ticket = match line.admission.ask_in_background(client, self.clock.monotonic()) {
+            Admitted::Now(ticket) => ticket,
+            Admitted::Queued(ticket) => {
+                line.admission.leave(ticket);
+                return None;
+            }
+            Admitted::Shed(..) => return None,
+        };
+        drop(line);
+        let admitted = self.clock.monotonic();
+        Some(Permit { gate: self.clone(), ticket, admitted, service: None, queued: Duration::ZERO })
+    }
+
     fn release(&self, ticket: Ticket, service: Option<Duration>) {
         let mut line = self.line();
         let woken = line.admission.release(ticket, service, self.clock.monotonic());

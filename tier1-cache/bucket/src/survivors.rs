@@ -11,9 +11,9 @@ use fallthrough_object::Key;
 use fallthrough_shadow::ListQuery;
 use fallthrough_store::{Bucket, Entry, EntryState};
 
-use crate::ask::ask_page;
 use crate::behind::{Behind, Rules};
 use crate::engine::Engine;
+use crate::inventory::Sources;
 use crate::list::JUMP_ROWS;
 
 /// Prefixes that one page of a list asks its shadows about.
@@ -27,6 +27,8 @@ pub(crate) struct Probe<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) bucket: &'a Bucket,
     pub(crate) rules: &'a Rules,
+    /// Where the shadows' lists come from.
+    pub(crate) sources: &'a Sources,
     pub(crate) prefix: &'a str,
     /// Whose share the shadows' requests count against.
     pub(crate) client: &'a Arc<str>,
@@ -109,7 +111,8 @@ impl Probe<'_> {
         let max_keys = max_keys.max(2);
         let query =
             ListQuery { prefix, start_after: String::new(), delimiter: None, max_keys, ..self.query.clone() };
-        let Ok(page) = ask_page(self.engine, behind, query, self.client).await else { return true };
+        let page = self.sources.page(self.engine, self.bucket, behind, query, self.client).await;
+        let Ok(page) = page else { return true };
         let is_live = |name: &str| {
             let key = renaming.ours(name).and_then(|name| Key::parse(&name).ok());
             key.is_some_and(|key| !deleted.contains(&key) && !self.rules.takes_before(behind, &key))

@@ -178,6 +178,12 @@ pub struct ShadowRule {
     /// What happens if somebody else has changed the object at the origin.
     #[serde(default, skip_serializing_if = "WriteConflict::is_fail")]
     pub write_conflict: WriteConflict,
+    /// An inventory of the origin is kept, and believed for so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory_secs: Option<u64>,
+    /// What a believed inventory does not have does not exist, for who reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inventory_absent: bool,
 }
 
 impl ShadowRule {
@@ -203,12 +209,19 @@ impl ShadowRule {
             write_through: WriteThrough::default(),
             delete_through: false,
             write_conflict: WriteConflict::default(),
+            inventory_secs: None,
+            inventory_absent: false,
         }
     }
 
     /// Whether anything that clients do is done at the origin as well.
     pub fn goes_through(&self) -> bool {
         self.write_through != WriteThrough::Off || self.delete_through
+    }
+
+    /// Whether an inventory of the origin is kept.
+    pub fn keeps_inventory(&self) -> bool {
+        self.inventory_secs.is_some()
     }
 
     /// How long the origin's "not found" is believed under this rule.

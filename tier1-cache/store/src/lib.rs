@@ -24,6 +24,7 @@ mod error;
 pub mod fuzzing;
 mod hot;
 mod intent;
+mod inventory;
 mod kv;
 mod lane;
 mod migrations;
@@ -57,6 +58,9 @@ pub use deliveries::Prepared;
 pub use entry::{Entry, EntryState, ObjectInfo, PartChecksums, Provenance, Revision, Stored};
 pub use error::{CommitError, StoreError};
 pub use intent::{Intent, IntentRow, Seen};
+pub use inventory::{
+    INVENTORY_ROWS_PER_COMMIT, InventoryDrift, InventoryObject, InventoryRow, TakenInventory, TakingInventory,
+};
 pub use lane::{Lane, Through};
 pub use migrations::{
     Count, MigrationChange, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow, Walk,

@@ -62,6 +62,12 @@ pub(crate) enum Mutant {
     ReplacedStillCounted,
     /// What is held is not counted again when a row was given up that nobody could read.
     GivenUpStillCounted,
+    /// An inventory says how far it is before its objects are written down.
+    InventoryBeforeItsRows,
+    /// A key that was written here and is forgotten leaves inventories believed that do not know of it.
+    InventoryNotWithdrawn,
+    /// What inventories of a removed bucket have is left.
+    InventoryOutlivesBucket,
 }
 
 #[cfg(fallthrough_mutants)]

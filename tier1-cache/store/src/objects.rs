@@ -19,6 +19,7 @@ use crate::entry::{Entry, EntryState, ObjectInfo, Provenance, Revision, Stored};
 use crate::entry_code;
 use crate::error::{CommitError, StoreError};
 use crate::intent::{self, Intent, Seen};
+use crate::inventory::withdraw;
 use crate::kv::{Commit, Committed, Refused, Table, Tally, Write};
 use crate::lane::{Lane, Through};
 use crate::mutants::{Mutant, planted};
@@ -271,7 +272,13 @@ impl Through<'_> {
         let mut change = Change::begin(bucket, key, previous, &self.lane);
         match to {
             Erased::Tombstone => change.state(&EntryState::Tombstone, None),
-            Erased::Unknown => change.write(remove(rows::entry(bucket.id, key.as_str()))),
+            Erased::Unknown => {
+                change.write(remove(rows::entry(bucket.id, key.as_str())));
+                if matches!(previous.map(|p| &p.state), Some(EntryState::Written(_) | EntryState::Tombstone))
+                {
+                    change.commit.writes.extend(withdraw(bucket));
+                }
+            }
         }
         change.release(&inner, &BlobRef::Empty);
         change.intent(&self.lane, &EntryState::Tombstone);
@@ -313,6 +320,7 @@ impl Store {
         if !planted(Mutant::GivenUpStillCounted) {
             change.write(remove(rows::USAGE_KNOWN.to_vec()));
         }
+        change.commit.writes.extend(withdraw(bucket));
         change.order_any(inner, None, None, None, None).await?;
         self.inner.left_over.notify_one();
         Ok(true)

@@ -1,7 +1,6 @@
 //! The keys of rows, and what they hold besides entries. Drawn byte by byte in `docs/format.md`.
 //!
-//! The first byte of a key names the family of the row. Families not used yet are left free for versions and
-//! inventories.
+//! The first byte of a key names the family of the row. Families not used yet are left free for versions.
 
 use std::ops::Bound;
 
@@ -34,8 +33,10 @@ const ENTRY: u8 = b'e';
 const COUNT: u8 = b'f';
 const GATE: u8 = b'g';
 const NOTE: u8 = b'h';
+const INVENTORY: u8 = b'i';
 const MIGRATION: u8 = b'j';
 const ACCESS_KEY: u8 = b'k';
+const LISTED: u8 = b'n';
 const INTENT: u8 = b'o';
 const PART: u8 = b'p';
 const QUARANTINE: u8 = b'q';
@@ -358,6 +359,97 @@ pub(crate) fn migration_notes(bucket: BucketId, after: Option<&str>) -> (Bound<V
     (from, after_prefix(&all))
 }
 
+/// Keys of rows, from and to.
+pub(crate) type RowRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// Numbers of rules are smaller: its row says that no inventory of the bucket is believed which began before it.
+const NO_RULE: u16 = u16::MAX;
+
+/// The inventory of a rule's shadow.
+pub(crate) fn inventory(bucket: BucketId, rule: u16) -> Vec<u8> {
+    let mut row = of_id(INVENTORY, bucket);
+    row.extend_from_slice(&rule.to_be_bytes());
+    row
+}
+
+/// What a change left that no inventory of the bucket knows of which began before it.
+pub(crate) fn inventory_withdrawn(bucket: BucketId) -> Vec<u8> {
+    inventory(bucket, NO_RULE)
+}
+
+/// All inventories of a bucket.
+pub(crate) fn inventories(bucket: BucketId) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    (Bound::Included(of_id(INVENTORY, bucket)), Bound::Excluded(inventory_withdrawn(bucket)))
+}
+
+/// The rule in the key of an inventory's row.
+pub(crate) fn inventory_rule(row: &[u8]) -> Result<u16, StoreError> {
+    let raw = row.get(9..).and_then(|raw| raw.try_into().ok());
+    raw.map(u16::from_be_bytes).ok_or_else(|| StoreError::corrupt("the row of an inventory names no rule"))
+}
+
+fn listed_of(bucket: BucketId, rule: u16, generation: u64) -> Vec<u8> {
+    let mut row = of_id(LISTED, bucket);
+    row.extend_from_slice(&rule.to_be_bytes());
+    row.extend_from_slice(&generation.to_be_bytes());
+    row
+}
+
+/// An object in a generation of an inventory, by its name at the origin.
+pub(crate) fn listed(bucket: BucketId, rule: u16, generation: u64, name: &str) -> Vec<u8> {
+    let mut row = listed_of(bucket, rule, generation);
+    row.extend_from_slice(name.as_bytes());
+    row
+}
+
+/// The name in the key of an object's row in an inventory.
+pub(crate) fn listed_name(row: &[u8]) -> Result<String, StoreError> {
+    let text = row.get(19..).and_then(|raw| std::str::from_utf8(raw).ok());
+    text.map(str::to_owned).ok_or_else(|| StoreError::corrupt("an object of an inventory has no valid name"))
+}
+
+/// Objects of a generation whose names begin with `prefix`, behind `after`.
+pub(crate) fn listed_range(
+    bucket: BucketId,
+    rule: u16,
+    generation: u64,
+    after: &str,
+    prefix: &str,
+) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let start = listed(bucket, rule, generation, prefix);
+    let end = after_prefix(&start);
+    let after = listed(bucket, rule, generation, after);
+    (if after < start { Bound::Included(start) } else { Bound::Excluded(after) }, end)
+}
+
+/// Objects of an inventory in all generations but these, which are in order.
+pub(crate) fn listed_besides(bucket: BucketId, rule: u16, generations: &[u64]) -> Vec<RowRange> {
+    let mut all = of_id(LISTED, bucket);
+    all.extend_from_slice(&rule.to_be_bytes());
+    let end = after_prefix(&all);
+    let mut from = Bound::Included(all);
+    let mut ranges = Vec::with_capacity(generations.len() + 1);
+    for generation in generations {
+        let of = listed_of(bucket, rule, *generation);
+        let behind = match after_prefix(&of) {
+            Bound::Excluded(next) | Bound::Included(next) => Bound::Included(next),
+            Bound::Unbounded => Bound::Excluded(of.clone()),
+        };
+        ranges.push((std::mem::replace(&mut from, behind), Bound::Excluded(of)));
+    }
+    ranges.push((from, end));
+    ranges
+}
+
+/// All that inventories of a bucket have, and then the inventories themselves.
+pub(crate) fn all_of_inventories(bucket: BucketId) -> [RowRange; 2] {
+    [LISTED, INVENTORY].map(|family| {
+        let all = of_id(family, bucket);
+        let end = after_prefix(&all);
+        (Bound::Included(all), end)
+    })
+}
+
 /// All parts of a bucket, or of all buckets, from `after` on.
 pub(crate) fn all_parts(of: Option<BucketId>, after: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let all = of.map_or_else(|| vec![PART], |bucket| of_id(PART, bucket));
@@ -492,6 +584,38 @@ mod tests {
         }
         let last = entries(BucketId(u64::MAX), Bound::Unbounded, "");
         assert!(within(&last, &entry(BucketId(u64::MAX), "k")) && !within(&last, &gate(BucketId(0))));
+    }
+
+    #[test]
+    fn generations_of_an_inventory_keep_apart() {
+        let bucket = BucketId(7);
+        let within_any =
+            |ranges: &[RowRange], key: &[u8]| ranges.iter().filter(|range| within(range, key)).count();
+        let ranges = listed_besides(bucket, 2, &[3, 5]);
+        for (generation, is_besides) in [(0, 1), (2, 1), (3, 0), (4, 1), (5, 0), (6, 1), (u64::MAX, 1)] {
+            for name in ["", "a", "\u{10FFFF}"] {
+                let key = listed(bucket, 2, generation, name);
+                assert_eq!(within_any(&ranges, &key), is_besides, "{generation} {name}");
+                assert_eq!(listed_name(&key).unwrap(), name);
+            }
+        }
+        for other in [listed(bucket, 1, 4, "a"), listed(bucket, 3, 4, "a"), listed(BucketId(8), 2, 4, "a")] {
+            assert_eq!(within_any(&ranges, &other), 0);
+        }
+        assert_eq!(within_any(&listed_besides(bucket, 2, &[]), &listed(bucket, 2, u64::MAX, "a")), 1);
+        let last = listed_besides(bucket, 2, &[u64::MAX]);
+        assert_eq!(within_any(&last, &listed(bucket, 2, u64::MAX, "a")), 0);
+        assert_eq!(within_any(&last, &listed(bucket, 3, 0, "a")), 0);
+        let range = listed_range(bucket, 2, 3, "a/1", "a/");
+        assert!(
+            within(&range, &listed(bucket, 2, 3, "a/2")) && !within(&range, &listed(bucket, 2, 3, "a/1"))
+        );
+        assert!(
+            !within(&range, &listed(bucket, 2, 3, "a0")) && !within(&range, &listed(bucket, 2, 4, "a/2"))
+        );
+        assert!(within(&inventories(bucket), &inventory(bucket, 63)));
+        assert!(!within(&inventories(bucket), &inventory_withdrawn(bucket)));
+        assert_eq!(inventory_rule(&inventory(bucket, 63)).unwrap(), 63);
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub(crate) struct FlatRule {
     delete_through: bool,
     #[serde(default)]
     write_conflict: WriteConflict,
+    inventory_secs: Option<u64>,
+    #[serde(default)]
+    inventory_absent: bool,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -119,6 +122,8 @@ impl TryFrom<FlatRule> for ShadowRule {
             write_through: flat.write_through,
             delete_through: flat.delete_through,
             write_conflict: flat.write_conflict,
+            inventory_secs: flat.inventory_secs,
+            inventory_absent: flat.inventory_absent,
         })
     }
 }
@@ -158,6 +163,8 @@ mod tests {
                 write_through: WriteThrough::Async,
                 delete_through: true,
                 write_conflict: WriteConflict::Local,
+                inventory_secs: Some(3600),
+                inventory_absent: true,
                 ..ShadowRule::to(target)
             };
             let written = serde_json::to_string(&rule).unwrap();

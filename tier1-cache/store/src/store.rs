@@ -143,7 +143,7 @@ pub struct StoreStatus {
     pub commit_groups: u64,
     /// See `commits`.
     pub index_syncs: u64,
-    /// Rows that lists of entries and uploads have read since start.
+    /// Rows that lists of entries, uploads and inventories have read since start.
     pub listed_rows: u64,
 }
 

@@ -11,6 +11,7 @@ use crate::entry::{Entry, EntryState};
 use crate::entry_code;
 use crate::error::StoreError;
 use crate::kv::{Commit, Refused, Table, Tally};
+use crate::mutants::{Mutant, planted};
 use crate::objects::give_up;
 use crate::rows;
 use crate::store::{Store, remove, when};
@@ -259,6 +260,9 @@ impl Store {
             if found.is_empty() {
                 report.uploads_removed += self.discard_uploads(id).await?;
                 self.forget_migration(id).await?;
+                if !planted(Mutant::InventoryOutlivesBucket) {
+                    report.rows_removed += self.forget_inventories(id).await?;
+                }
                 return Ok(());
             }
             let mut commit = Commit::default();

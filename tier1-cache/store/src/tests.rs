@@ -21,6 +21,7 @@ mod crash;
 mod faults;
 mod folder;
 mod golden;
+mod inventory;
 mod model;
 #[cfg(fallthrough_mutants)]
 mod mutants;

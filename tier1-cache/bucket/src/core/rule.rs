@@ -8,6 +8,8 @@ use crate::engine::OriginKind;
 
 /// Each is looked at for every cold key.
 const MAX_RULES: usize = 64;
+/// The shortest time for which an inventory is believed.
+const INVENTORY_SECS_MIN: u64 = 60;
 
 /// A rule that has been checked.
 #[derive(Clone, Debug)]
@@ -182,6 +184,9 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
         if let Some(fault) = through_fault(rule, settings.mode) {
             return Some(fault.to_owned());
         }
+        if let Some(fault) = inventory_fault(rule, &checked, settings.mode) {
+            return Some(fault.to_owned());
+        }
         if rule.list == Some(ListFrom::Merged) {
             if checked.renaming().is_none() {
                 return Some(
@@ -213,6 +218,27 @@ fn through_fault(rule: &ShadowRule, mode: BucketMode) -> Option<&'static str> {
             "write-through and delete-through are for mode migrate: a compute origin is a function of the key and \
              keeps nothing",
         ),
+    }
+}
+
+/// Why an inventory of what a rule leads to cannot be kept, with what would be right.
+fn inventory_fault(rule: &ShadowRule, checked: &Rule, mode: BucketMode) -> Option<&'static str> {
+    match rule.inventory_secs {
+        None if rule.inventory_absent => Some(
+            "inventory-absent rests on an inventory: set inventory = \"6h\", for example, or leave both out",
+        ),
+        None => None,
+        Some(_) if mode == BucketMode::Compute => {
+            Some("a compute origin has no list of which an inventory could be taken; leave inventory out")
+        }
+        Some(_) if checked.renaming().is_none() => Some(
+            "inventory needs a rule whose names keep our order: no keys, matches or suffix, and {key} or {rest} last \
+             in key = …; or leave it out",
+        ),
+        Some(secs) if secs < INVENTORY_SECS_MIN => Some(
+            "inventory = … is how long one is believed; give at least a minute, so that it can be taken meanwhile",
+        ),
+        Some(_) => None,
     }
 }
 

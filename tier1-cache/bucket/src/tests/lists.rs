@@ -154,13 +154,49 @@ async fn a_folder_whose_keys_are_all_deleted_is_not_shown() {
 }
 
 #[derive(Clone, Debug)]
-struct Case {
+pub(super) struct Case {
     rules: Vec<CaseRule>,
     local: BTreeMap<String, bool>,
     prefix: String,
     delimiter: Option<String>,
     after: Option<String>,
     page: usize,
+}
+
+impl Case {
+    /// A bucket with these rules and keys.
+    pub(super) async fn world(&self, change: impl Fn(&mut ShadowRule)) -> World {
+        let world = World::new(BucketMode::Migrate).await;
+        let mut rules = Vec::new();
+        for (number, rule) in self.rules.iter().enumerate() {
+            let name = format!("old-{number}");
+            let origin = world.origin_named(&name);
+            for key in rule.keys.iter().filter_map(|key| rule.theirs(key)) {
+                origin.object(&key, 1);
+            }
+            let mut set = rule.set(&name);
+            change(&mut set);
+            rules.push(set);
+        }
+        world.set_rules(&rules).await.unwrap();
+        for (key, live) in &self.local {
+            if *live {
+                world.put(key, "1").await.unwrap();
+            } else {
+                world.delete(key).await;
+            }
+        }
+        world
+    }
+
+    pub(super) fn request(&self) -> ListRequest {
+        ListRequest {
+            prefix: self.prefix.clone(),
+            delimiter: self.delimiter.clone(),
+            after: self.after.clone(),
+            ..all(self.page)
+        }
+    }
 }
 
 /// A rule, and what its shadow has, by the names of here.
@@ -210,7 +246,7 @@ fn case_rule() -> impl Strategy<Value = CaseRule> {
         .prop_map(|(keys, prefix, before, rest, merged)| CaseRule { keys, prefix, before, rest, merged })
 }
 
-fn case() -> impl Strategy<Value = Case> {
+pub(super) fn case() -> impl Strategy<Value = Case> {
     (
         prop::collection::vec(case_rule(), 1..4).prop_map(|rules| {
             // A rule that is never reached is refused.
@@ -282,7 +318,7 @@ fn expected(case: &Case) -> (Vec<String>, BTreeSet<String>) {
 }
 
 /// How many lists are compared; `PROPTEST_CASES` sets another number.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10_000)
 }
 
@@ -293,28 +329,7 @@ proptest! {
     #[test]
     fn merged_lists_agree_with_the_model(case in case()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let listed = runtime.block_on(async {
-            let world = World::new(BucketMode::Migrate).await;
-            let mut rules = Vec::new();
-            for (number, rule) in case.rules.iter().enumerate() {
-                let name = format!("old-{number}");
-                let origin = world.origin_named(&name);
-                for key in rule.keys.iter().filter_map(|key| rule.theirs(key)) {
-                    origin.object(&key, 1);
-                }
-                rules.push(rule.set(&name));
-            }
-            world.set_rules(&rules).await.unwrap();
-            for (key, live) in &case.local {
-                if *live { world.put(key, "1").await.unwrap(); } else { world.delete(key).await; }
-            }
-            world.names(ListRequest {
-                prefix: case.prefix.clone(),
-                delimiter: case.delimiter.clone(),
-                after: case.after.clone(),
-                ..all(case.page)
-            }).await
-        });
+        let listed = runtime.block_on(async { case.world(|_| ()).await.names(case.request()).await });
         let (must, may) = expected(&case);
         prop_assert!(listed.is_sorted(), "{listed:?}");
         let extra: Vec<_> = listed.iter().filter(|n| !must.contains(n)).collect();

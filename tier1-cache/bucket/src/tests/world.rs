@@ -25,6 +25,7 @@ use crate::{
 pub(super) struct Shadows {
     one: Mutex<Arc<dyn Shadow>>,
     named: Mutex<BTreeMap<String, Arc<dyn Shadow>>>,
+    scripts: Mutex<BTreeMap<String, Arc<Script>>>,
 }
 
 impl ShadowFactory for Shadows {
@@ -89,7 +90,8 @@ impl World {
         let entropy = Arc::new(SeededEntropy::new(7));
         let origin = Script::new();
         let shadow: Arc<dyn Shadow> = Arc::new(ScriptedShadow::of(origin.clone()));
-        let shadows = Arc::new(Shadows { one: Mutex::new(shadow), named: Mutex::default() });
+        let shadows =
+            Arc::new(Shadows { one: Mutex::new(shadow), named: Mutex::default(), scripts: Mutex::default() });
         let engine = Engine::new(store.clone(), shadows.clone(), options, clock.clone(), entropy);
         let name = BucketName::parse("photos").unwrap();
         let mut settings = BucketSettings { owner: "main".into(), mode, ..BucketSettings::default() };
@@ -132,7 +134,13 @@ impl World {
         let origin = Script::new();
         let shadow = Arc::new(ScriptedShadow::of(origin.clone()));
         self.shadows.named.lock().unwrap().insert(name.to_owned(), shadow);
+        self.shadows.scripts.lock().unwrap().insert(name.to_owned(), origin.clone());
         origin
+    }
+
+    /// The origin that was made for rules that name this bucket.
+    pub(super) fn named(&self, name: &str) -> Arc<Script> {
+        self.shadows.scripts.lock().unwrap()[name].clone()
     }
 
     /// Sets the rules of the bucket.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminApi;
 use crate::admin::answer::{ApiError, parse_body, parse_bucket};
+use crate::admin::inventory::{InventoryView, views};
 
 /// Notes of a page.
 const PAGE_MAX: usize = 1000;
@@ -63,6 +64,9 @@ pub struct MigrationView {
     /// Seconds until everything is copied at the rate of the last ten minutes, once everything is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_secs: Option<u64>,
+    /// The inventories of the bucket's shadows, where it is asked how the migration is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventories: Vec<InventoryView>,
 }
 
 /// How far a walk over the shadow's list is.
@@ -155,7 +159,10 @@ pub(crate) async fn status(
     Path(name): Path<String>,
 ) -> Result<Json<MigrationView>, ApiError> {
     let bucket = api.parts.engine.bucket(&parse_bucket(&name)?).await?;
-    Ok(Json(view(&name, &api.parts.engine.migration(&bucket).await?)))
+    let mut view = view(&name, &api.parts.engine.migration(&bucket).await?);
+    // A target that is not declared any more has none, and the migration has halted for it.
+    view.inventories = api.parts.engine.inventories(&bucket).await.map(views).unwrap_or_default();
+    Ok(Json(view))
 }
 
 pub(crate) async fn start(
@@ -275,6 +282,7 @@ fn view(name: &str, status: &MigrationStatus) -> MigrationView {
         objects_per_second: [progress.last_minute.objects, rate],
         bytes_per_second: [progress.last_minute.bytes, progress.last_ten_minutes.bytes],
         left_secs,
+        inventories: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ mod buckets;
 mod changes;
 mod declared;
 mod health;
+mod inventory;
 mod keys;
 mod migration;
 mod objects;
@@ -43,6 +44,7 @@ use changes::Changes;
 
 pub use answer::{ApiError, ErrorBody};
 pub use declared::{ConfigReload, Declarations, Declared, ReloadRefused, Reloaded};
+pub use inventory::{DriftView, InventoriesView, InventoryView};
 pub use keys::{KeyChange, KeyPage, KeyRotation, KeyView, NewKey};
 pub use migration::{MigrationBody, MigrationNotePage, MigrationNoteView, MigrationView, WalkView};
 pub use objects::{ObjectView, PurgeAnswer};

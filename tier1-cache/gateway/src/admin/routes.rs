@@ -8,7 +8,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::admin::answer::ApiError;
-use crate::admin::{AdminApi, buckets, declared, health, keys, migration, objects, outbox, scrub, shadow};
+use crate::admin::{
+    AdminApi, buckets, declared, health, inventory, keys, migration, objects, outbox, scrub, shadow,
+};
 
 /// Longest body that is taken: a shadow of a few hundred rules.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -41,6 +43,7 @@ fn guarded() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
         ),
         ("/admin/v1/buckets/{name}/migration/orders/{order}", post(migration::order)),
         ("/admin/v1/buckets/{name}/migration/notes", get(migration::notes)),
+        ("/admin/v1/buckets/{name}/inventory", get(inventory::show).post(inventory::take)),
         ("/admin/v1/buckets/{name}/outbox", get(outbox::list).delete(outbox::discard)),
         ("/admin/v1/buckets/{name}/outbox/retry", post(outbox::retry)),
         ("/admin/v1/buckets/{name}/objects/stat", get(objects::stat)),

@@ -101,6 +101,12 @@ pub struct Rule {
     /// What happens if somebody else has changed the object at the origin: `fail`, `local` or `origin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_conflict: Option<WriteConflict>,
+    /// An inventory of the origin's list is kept, and believed for so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory_secs: Option<u64>,
+    /// What a believed inventory does not have is 404 for who reads, without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory_absent: Option<bool>,
 }
 
 // Written by hand so that a secret on its way in cannot reach a log.
@@ -133,6 +139,8 @@ impl Rule {
             write_through: (rule.write_through != WriteThrough::default()).then_some(rule.write_through),
             delete_through: rule.delete_through.then_some(true),
             write_conflict: (rule.write_conflict != WriteConflict::default()).then_some(rule.write_conflict),
+            inventory_secs: rule.inventory_secs,
+            inventory_absent: rule.inventory_absent.then_some(true),
             ..Self::default()
         };
         match &rule.target {
@@ -180,6 +188,8 @@ impl Rule {
         rule.write_through = self.write_through.unwrap_or_default();
         rule.delete_through = self.delete_through.unwrap_or_default();
         rule.write_conflict = self.write_conflict.unwrap_or_default();
+        rule.inventory_secs = self.inventory_secs;
+        rule.inventory_absent = self.inventory_absent.unwrap_or_default();
         Ok(rule)
     }
 
@@ -274,4 +284,21 @@ fn http_url(text: &str) -> Result<&str, ApiError> {
 
 pub(crate) fn invalid(message: impl Into<String>, mend: impl Into<String>) -> ApiError {
     ApiError::new(http::StatusCode::UNPROCESSABLE_ENTITY, "invalid_settings", message, mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_of_a_rule_has_all_of_its_fields() {
+        // serde's refusal of a field that there is not names those that there are.
+        let refusal = serde_json::from_str::<Rule>("{\"no such field\": 1}").unwrap_err().to_string();
+        let known = refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+        let described: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let described = described["components"]["schemas"]["Rule"]["properties"].as_object().unwrap();
+        assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), known);
+    }
 }

@@ -77,6 +77,23 @@ fn each_planted_bug_is_caught() {
         ("old seals stay", caught(Mutant::OldSealsStay, || model::run(sealing::turned()))),
         ("replaced still counted", by_model(Mutant::ReplacedStillCounted)),
         ("given up still counted", caught(Mutant::GivenUpStillCounted, || model::run(usage::given_up()))),
+        (
+            "inventory before its rows",
+            caught(Mutant::InventoryBeforeItsRows, || model::run(inventory::crashes()).map(drop)),
+        ),
+        (
+            "inventory not withdrawn",
+            caught(
+                Mutant::InventoryNotWithdrawn,
+                || model::run(inventory::withdrawn_with_what_was_written()),
+            ),
+        ),
+        (
+            "inventory outlives its bucket",
+            caught(Mutant::InventoryOutlivesBucket, || {
+                model::run(inventory::swept_with_the_bucket()).map(drop)
+            }),
+        ),
         ("block unverified", caught(Mutant::BlockUnverified, || model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(_, killed)| !killed).map(|(what, _)| what).collect();
