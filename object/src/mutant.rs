@@ -192,6 +192,10 @@ mutants! {
     RefusedDeleteIsDone in bucket,
     /// An object of several parts is sent to the origin in one.
     PartsSentWhole in bucket,
+    /// An upload to an origin is completed without a look at what is there by then.
+    CompletesUnseen in bucket,
+    /// What an earlier attempt deleted at the origin counts as deleted by somebody else.
+    UnprovenIsConflict in bucket,
     /// A write that the origin must have first is acknowledged before.
     SyncAnswersEarly in bucket,
     /// What was sent before a crash counts as arrived.
