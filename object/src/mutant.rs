@@ -160,6 +160,8 @@ mutants! {
     DeletedKeyHidesPrefix in bucket,
     /// A body that is shorter than its length is complete.
     ShortFillAccepted in bucket,
+    /// A weak ETag of the origin counts as a strong one.
+    WeakTagsAreStrong in bucket,
     /// A fill goes on with the rest of whatever the origin has by then.
     ResumedUnpinned in bucket,
 
@@ -181,6 +183,23 @@ mutants! {
     SourceConditionsIgnored in bucket,
     /// An object that was overwritten since it was seen to be due expires.
     ExpiresOverwritten in bucket,
+
+    /// How long a copy is fresh is counted from when the origin had answered.
+    FreshFromAnswer in bucket,
+    /// Who reads a key waits until what is on its way to the origin has arrived.
+    ReadsAwaitDelivery in bucket,
+    /// A key that HEAD described counts as copied.
+    KnownIsPresent in bucket,
+    /// What a migration had not begun when it was told to pause counts as copied.
+    InterruptedIsCopied in bucket,
+    /// A comparison looks at sizes alone.
+    ComparedBySize in bucket,
+    /// A delete of a key that was never seen here leaves nothing.
+    UnseenDeleteForgotten in bucket,
+    /// A full page of a list passes over what the shadow's page still had.
+    PagePassesOverShadow in bucket,
+    /// Of several rules that take a key the last one decides.
+    LastRuleDecides in bucket,
 
     /// A change that takes the place of one that was sent forgets that it was.
     CollapseForgetsSent in bucket,

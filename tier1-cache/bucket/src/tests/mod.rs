@@ -5,6 +5,7 @@ mod fills;
 mod lifecycle;
 mod lists;
 mod migrations;
+mod mistakes;
 mod model;
 mod modes;
 mod outbox;

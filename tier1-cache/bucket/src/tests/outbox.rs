@@ -14,19 +14,19 @@ use crate::core::mutants::{Mutant, caught};
 use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ShadowRule, WhichWaiting};
 
 /// A world over a provider that can be written to, with the worker running.
-struct Through {
-    world: World,
-    provider: Provider,
+pub(super) struct Through {
+    pub(super) world: World,
+    pub(super) provider: Provider,
     stop: CancellationToken,
     worker: Option<JoinHandle<()>>,
 }
 
 impl Through {
-    async fn new(write: WriteThrough) -> Self {
+    pub(super) async fn new(write: WriteThrough) -> Self {
         Self::with(|rule| rule.write_through = write).await
     }
 
-    async fn with(change: impl Fn(&mut ShadowRule)) -> Self {
+    pub(super) async fn with(change: impl Fn(&mut ShadowRule)) -> Self {
         Self::limited(StoreOptions::default(), change).await
     }
 
@@ -53,26 +53,26 @@ impl Through {
     }
 
     /// Ends the worker, with whatever it has under way.
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.stop.cancel();
         if let Some(worker) = self.worker.take() {
             worker.await.unwrap();
         }
     }
 
-    async fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         self.stop().await;
         self.world.restart();
         self.start();
     }
 
-    async fn waiting(&self) -> (u64, u64) {
+    pub(super) async fn waiting(&self) -> (u64, u64) {
         let status = self.world.engine.outbox_of(&*self.world.bucket().await);
         (status.pending, status.dead)
     }
 
     /// Waits until nothing is pending any more.
-    async fn drained(&self) {
+    pub(super) async fn drained(&self) {
         while self.waiting().await.0 > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await; // Virtual time: lets the worker go on.
         }
