@@ -59,6 +59,10 @@ mutants! {
     /// The digests that a body promises are not compared.
     PromiseUnchecked in wire,
 
+    /// What is asked about an object is answered of those alone that are here.
+    ColdHasNoAttributes in gateway,
+    /// Results of a batch of deletes are matched by their keys alone.
+    ResultsByKey in gateway,
     /// The grants of an access key do not limit it.
     GrantsIgnored in gateway,
     /// An account may do everything with other accounts' buckets.
@@ -184,6 +188,8 @@ mutants! {
     /// An object that was overwritten since it was seen to be due expires.
     ExpiresOverwritten in bucket,
 
+    /// A range of what is not here has the whole object fetched.
+    RangeFillsWhole in bucket,
     /// How long a copy is fresh is counted from when the origin had answered.
     FreshFromAnswer in bucket,
     /// Who reads a key waits until what is on its way to the origin has arrived.

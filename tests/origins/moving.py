@@ -12,6 +12,8 @@ from provider_process import planted_body, planted_key
 from reads import AWKWARD, noise
 
 KILLS = 3
+# Seconds between a client's requests.
+PAUSE = 0.02
 THREADS = 4
 # Keys that clients work on, beside those that nobody touches: each by one thread alone, so that what it is is known.
 WORKED_ON = 40
@@ -86,6 +88,7 @@ class Clients:
                     self.ours.s3.delete_object(Bucket="photos", Key=key)
                     states[key] = [None]
                 self.tally(what)
+                time.sleep(PAUSE)  # What clients do between requests; else they have the provider for themselves.
             except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
                 answer = getattr(error, "response", None)
                 if answer and answer["ResponseMetadata"]["HTTPStatusCode"] != 503:

@@ -28,6 +28,8 @@ class Provider:
         self.asked = []
         self.open = threading.Event()
         self.open.set()
+        # moto is not made for threads: a list breaks off with 500 when somebody writes meanwhile.
+        self.one_at_a_time = threading.Lock()
         self.server = None
 
     def __call__(self, environ, start_response):
@@ -43,7 +45,8 @@ class Provider:
             print(line, file=self.log, flush=True)
             return start_response(status, headers, *more)
 
-        return self.moto(environ, answer)
+        with self.one_at_a_time:
+            return self.moto(environ, answer)
 
     def start(self):
         self.server = werkzeug.serving.make_server("127.0.0.1", self.port, self, threaded=True,

@@ -8,9 +8,9 @@ use fallthrough_object::Key;
 use fallthrough_shadow::{Dialect, Shadow};
 use fallthrough_store::{Bucket, BucketId, BucketMode, ShadowRule, ShadowTarget, Treat403As};
 
-use crate::core::mutants::{Mutant, planted};
 use crate::api::BucketError;
 use crate::core::admission::Limits;
+use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::{Match, Rule, merged_list};
 use crate::engine::{Engine, OriginKind, OriginTraits, ShadowRefused};
 use crate::origins::OriginGate;

@@ -215,7 +215,9 @@ impl Delivery<'_> {
             }
             Outcome::Failing { status } => Err(retry(format!("the origin answered {status}"))),
             // An empty object came since HEAD was asked.
-            Outcome::RangeNotSatisfiable { .. } => Err(retry("it is changed at the origin just now".to_owned())),
+            Outcome::RangeNotSatisfiable { .. } => {
+                Err(retry("it is changed at the origin just now".to_owned()))
+            }
             other => Err(Ended::Dead(crate::ask::refusal(other, gate, &Arc::from(CLIENT)).to_string())),
         }
     }
@@ -326,7 +328,8 @@ impl Delivery<'_> {
         }
         // The parts took their time, and some providers honour conditions of a PUT and pass over those of a completion.
         // What somebody changed before this moment is seen by asking; for what comes between there is the condition.
-        if guard != WriteGuard::None && !planted(Mutant::CompletesUnseen) && !self.look().await?.keeps(&guard) {
+        if guard != WriteGuard::None && !planted(Mutant::CompletesUnseen) && !self.look().await?.keeps(&guard)
+        {
             return Ok(Written::Changed);
         }
         let complete = Write::CompleteUpload { upload: upload.to_owned(), parts };

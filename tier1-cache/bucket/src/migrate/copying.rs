@@ -287,7 +287,9 @@ async fn copy(
         Some(EntryState::Written(_) | EntryState::Filled(..) | EntryState::Tombstone) => {
             return Outcome::Present(size_bytes);
         }
-        Some(EntryState::Known(..)) if planted(Mutant::KnownIsPresent) => return Outcome::Present(size_bytes),
+        Some(EntryState::Known(..)) if planted(Mutant::KnownIsPresent) => {
+            return Outcome::Present(size_bytes);
+        }
         Some(EntryState::Known(..) | EntryState::Absent { .. }) | None => {}
     }
     let Some(Cold { behind, origin_key }) = cold else {

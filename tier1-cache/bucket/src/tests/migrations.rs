@@ -341,8 +341,5 @@ async fn what_was_interrupted_is_copied_later() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    assert_caught([
-        missed(Mutant::InterruptedIsCopied, interrupted),
-        missed(Mutant::ComparedBySize, whole),
-    ]);
+    assert_caught([missed(Mutant::InterruptedIsCopied, interrupted), missed(Mutant::ComparedBySize, whole)]);
 }

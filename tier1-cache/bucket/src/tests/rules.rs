@@ -114,7 +114,10 @@ async fn one_shadow_that_cannot_be_listed_is_no_partial_list() {
 async fn both_take_it() {
     let world = World::new(BucketMode::Migrate).await;
     let [first, second] = ["first", "second"].map(|name| world.origin_named(name));
-    world.set_rules(&[ShadowRule { prefix: Some("a/".into()), ..rule_to("first") }, rule_to("second")]).await.unwrap();
+    world
+        .set_rules(&[ShadowRule { prefix: Some("a/".into()), ..rule_to("first") }, rule_to("second")])
+        .await
+        .unwrap();
     let content = first.object("a/x", 100);
     second.object("a/x", 7);
     // What the first does not have, the second is not asked for.

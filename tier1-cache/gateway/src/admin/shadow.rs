@@ -128,8 +128,7 @@ pub(crate) async fn clear(
         Some(rule) => return Err(no_such_rule(&bucket, rule)),
     }
     // What stays was tried when it was set.
-    replace(&api, &bucket, None, shadow, How { probe: false, dry_run: how.dry_run, force: how.force })
-        .await
+    replace(&api, &bucket, None, shadow, How { probe: false, dry_run: how.dry_run, force: how.force }).await
 }
 
 fn no_such_rule(bucket: &Bucket, rule: usize) -> ApiError {

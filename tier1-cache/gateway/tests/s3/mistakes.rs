@@ -28,7 +28,9 @@ async fn mistake_08_our_own_answer_is_200_with_an_error_in_it() {
     world.bucket("photos").await;
     private(&world, "cold").await;
     let client = world.main();
-    for (n, fault) in [Fault::Status(500), Fault::HangUp, Fault::TruncateAt(10), Fault::Status(404)].into_iter().enumerate() {
+    for (n, fault) in
+        [Fault::Status(500), Fault::HangUp, Fault::TruncateAt(10), Fault::Status(404)].into_iter().enumerate()
+    {
         let key = format!("k{n}");
         world.script.object(&key, 400_000);
         world.script.fault(&key, fault.clone());
@@ -104,7 +106,8 @@ async fn mistake_12_a_signed_background_fetch_makes_an_object_public() {
                     let reply = client.call(method, &path).send().await;
                     assert_eq!(reply.status, 403, "{when}: {method} of {key} by {who}");
                 }
-                let copied = client.call("PUT", "/secrets/theft").header("x-amz-copy-source", &path).send().await;
+                let copied =
+                    client.call("PUT", "/secrets/theft").header("x-amz-copy-source", &path).send().await;
                 assert_eq!(copied.status, 403, "{when}: a copy of {key} by {who}");
             }
         }
@@ -121,7 +124,8 @@ async fn mistake_12_a_signed_background_fetch_makes_an_object_public() {
     refused("after the owner").await;
     assert_eq!(anyone.get("/secrets/copy").await.status, 403);
     // The background asks for itself, with the right to fill everything.
-    let bucket = world.engine.bucket(&fallthrough_object::BucketName::parse("secrets").unwrap()).await.unwrap();
+    let bucket =
+        world.engine.bucket(&fallthrough_object::BucketName::parse("secrets").unwrap()).await.unwrap();
     let caller = fallthrough_bucket::Caller {
         client: "migration".into(),
         signed: true,

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use fallthrough_sim::{Mishap, Provider};
 use fallthrough_shadow::{Shadow, Write, WriteGuard, WriteRequest};
+use fallthrough_sim::{Mishap, Provider};
 use fallthrough_store::WriteThrough;
 
 use super::super::outbox::Through;
@@ -16,7 +16,9 @@ use crate::{BucketError, BucketMode, CacheWord, WhichWaiting};
 /// 2. What is done for others after a commit fails, and so does the operation, though it has happened.
 #[tokio::test(start_paused = true)]
 async fn mistake_02_a_best_effort_notice_fails_a_committed_operation() {
-    for mishap in [Mishap::Lost, Mishap::DoneAndLost, Mishap::Answers(403, "AccessDenied"), Mishap::Answers(500, "")] {
+    for mishap in
+        [Mishap::Lost, Mishap::DoneAndLost, Mishap::Answers(403, "AccessDenied"), Mishap::Answers(500, "")]
+    {
         let mut through = Through::new(WriteThrough::Async).await;
         through.provider.has("old", "old");
         through.provider.always(Some(mishap.clone()));

@@ -99,7 +99,8 @@ async fn weak_tags() {
     assert!(two.object.info.etag.as_ref().is_some_and(|now| !now.is_weak() && *now != tag));
     assert!(same(&two.bytes, &second) && !same(&two.bytes, &first));
     // With the tag of the first body nobody is told that the second is what they have.
-    let conditions = Conditions { if_none_match: Some(TagList::parse(&tag.to_string())), ..Conditions::default() };
+    let conditions =
+        Conditions { if_none_match: Some(TagList::parse(&tag.to_string())), ..Conditions::default() };
     let got = world.read(GetRequest { conditions, ..GetRequest::of(key("k")) }).await.unwrap();
     assert!(same(&got.bytes, &second), "{} bytes", got.bytes.len());
     // A transfer that breaks is not joined with the rest of whatever bears the same weak tag.
@@ -155,9 +156,11 @@ async fn mistake_07_a_readers_error_evicts_a_good_entry() {
     let clock = world.clock.clone();
     drop(world);
     // A file that cannot be read at this moment, by a process that has not read it before.
-    let store = Store::open(dir.path(), options(), clock.clone(), Arc::new(SeededEntropy::new(4))).await.unwrap();
+    let store =
+        Store::open(dir.path(), options(), clock.clone(), Arc::new(SeededEntropy::new(4))).await.unwrap();
     let world = World::over(store, clock, BucketMode::Migrate, EngineOptions::default(), |_| ()).await;
-    let file = walk(&dir.path().join("blobs")).into_iter().find(|path| path.metadata().unwrap().len() > 1_000_000);
+    let file =
+        walk(&dir.path().join("blobs")).into_iter().find(|path| path.metadata().unwrap().len() > 1_000_000);
     let (file, away) = (file.unwrap(), dir.path().join("away"));
     std::fs::rename(&file, &away).unwrap();
     std::fs::create_dir(&file).unwrap();
@@ -238,7 +241,9 @@ async fn mistake_11_clients_who_cancel_starve_a_fill_for_ever() {
 
 async fn short_bodies() {
     for (size, weak) in [(1_000, false), (900_000, false), (1_000, true), (900_000, true)] {
-        for fault in [Fault::TruncateAt(size / 2), Fault::EndAt(size / 2), Fault::EndAt(size - 1), Fault::ResetAt(1)] {
+        for fault in
+            [Fault::TruncateAt(size / 2), Fault::EndAt(size / 2), Fault::EndAt(size - 1), Fault::ResetAt(1)]
+        {
             let world = World::new(BucketMode::Migrate).await;
             let content = world.origin.object("k", size);
             world.origin.fault("k", fault.clone());
