@@ -61,6 +61,10 @@ mutants! {
     /// A trailer that was announced need not come.
     TrailerNeedNotCome in wire,
 
+    /// What is asked about an object is answered of those alone that are here.
+    ColdHasNoAttributes in gateway,
+    /// Results of a batch of deletes are matched by their keys alone.
+    ResultsByKey in gateway,
     /// The grants of an access key do not limit it.
     GrantsIgnored in gateway,
     /// An account may do everything with other accounts' buckets.
@@ -192,6 +196,8 @@ mutants! {
     InventoryJudgesWrites in bucket,
     /// A body that is shorter than its length is complete.
     ShortFillAccepted in bucket,
+    /// A weak ETag of the origin counts as a strong one.
+    WeakTagsAreStrong in bucket,
     /// A fill goes on with the rest of whatever the origin has by then.
     ResumedUnpinned in bucket,
 
@@ -240,6 +246,24 @@ mutants! {
     RoomNotKept in bucket,
     /// What clients write at the same time does not count against the quota.
     QuotaRaced in bucket,
+    /// A range of what is not here has the whole object fetched.
+    RangeFillsWhole in bucket,
+    /// How long a copy is fresh is counted from when the origin had answered.
+    FreshFromAnswer in bucket,
+    /// Who reads a key waits until what is on its way to the origin has arrived.
+    ReadsAwaitDelivery in bucket,
+    /// A key that HEAD described counts as copied.
+    KnownIsPresent in bucket,
+    /// What a migration had not begun when it was told to pause counts as copied.
+    InterruptedIsCopied in bucket,
+    /// A comparison looks at sizes alone.
+    ComparedBySize in bucket,
+    /// A delete of a key that was never seen here leaves nothing.
+    UnseenDeleteForgotten in bucket,
+    /// A full page of a list passes over what the shadow's page still had.
+    PagePassesOverShadow in bucket,
+    /// Of several rules that take a key the last one decides.
+    LastRuleDecides in bucket,
 
     /// A change that takes the place of one that was sent forgets that it was.
     CollapseForgetsSent in bucket,
@@ -251,6 +275,10 @@ mutants! {
     RefusedDeleteIsDone in bucket,
     /// An object of several parts is sent to the origin in one.
     PartsSentWhole in bucket,
+    /// An upload to an origin is completed without a look at what is there by then.
+    CompletesUnseen in bucket,
+    /// What an earlier attempt deleted at the origin counts as deleted by somebody else.
+    UnprovenIsConflict in bucket,
     /// A write that the origin must have first is acknowledged before.
     SyncAnswersEarly in bucket,
     /// What was sent before a crash counts as arrived.

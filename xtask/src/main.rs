@@ -10,6 +10,7 @@ mod command;
 mod fuzz;
 mod licences;
 mod mutants;
+mod origins;
 mod page;
 mod report;
 mod rust;
@@ -82,6 +83,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "docs", about: "rustdoc, warnings denied", run: rust::docs },
     Layer { name: "deny", about: "licences, bans, sources", run: licences::layer },
     Layer { name: "clients", about: "S3 clients that we did not write", run: clients::layer },
+    Layer {
+        name: "origins",
+        about: "origins that we did not write, and a migration from one",
+        run: origins::layer,
+    },
     Layer { name: "browser", about: "the demo page in Chromium", run: browser::layer },
 ];
 

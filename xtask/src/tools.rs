@@ -1,7 +1,7 @@
-//! What the checks use and the project does not: S3 clients from the Python registry, a browser's driver.
+//! What the checks use and the project does not: S3 clients and an S3 server from the Python registry, a browser's driver.
 //!
 //! Installed into the target folder by name and exact version, once; nothing outside the checkout changes.
-//! Programs from the system's packages (chromium, rclone, s3cmd, restic, s3fs) are used if they are there: `.ci/run`
+//! Programs from the system's packages (chromium, rclone, s3cmd, restic, s3fs, nginx) are used if they are there: `.ci/run`
 //! installs them.
 
 use std::path::PathBuf;
@@ -39,6 +39,10 @@ pub(crate) const OLD: Environment = Environment {
     folder: "python-boto3-1.10",
     packages: &["boto3==1.10.50", "botocore==1.13.50", "urllib3==1.25.11"],
 };
+
+/// Another S3 provider, and a client to fill it.
+pub(crate) const PROVIDER: Environment =
+    Environment { folder: "python-provider", packages: &["moto[server]==5.2.5", "boto3==1.44.8"] };
 
 /// The folder of programs in a Python environment, which is made if it is not there.
 ///

@@ -10,6 +10,7 @@ use fallthrough_store::{Bucket, BucketId, BucketMode, ShadowRule, ShadowTarget, 
 
 use crate::api::BucketError;
 use crate::core::admission::Limits;
+use crate::core::mutants::{Mutant, planted};
 use crate::core::rule::{Match, Rule, merged_list};
 use crate::engine::{Engine, OriginKind, OriginTraits, ShadowRefused};
 use crate::origins::OriginGate;
@@ -73,7 +74,11 @@ impl Rules {
 
     /// What they say of `key`.
     pub(crate) fn fall(&self, key: &Key) -> Fall {
-        for behind in &self.0 {
+        for (number, behind) in self.0.iter().enumerate() {
+            let mut later = self.0[number + 1..].iter();
+            if planted(Mutant::LastRuleDecides) && later.any(|later| later.rule.takes(key)) {
+                continue;
+            }
             match behind.rule.matches(key) {
                 Match::As(origin_key) => return Fall::Through(Cold { behind: behind.clone(), origin_key }),
                 Match::Impossible => return Fall::Impossible,

@@ -10,6 +10,7 @@ use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody
 use crate::ask::{ask, refusal};
 use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::Came;
 use crate::get::{OVERTAKEN, Read, Selected, answer, passing};
@@ -195,7 +196,9 @@ impl Read<'_> {
         };
         match outcome {
             Outcome::Found(found) => match (found.range, found.size_bytes, found.etag.clone()) {
-                (Some(range), Some(size_bytes), Some(etag)) if !etag.is_weak() => {
+                (Some(range), Some(size_bytes), Some(etag))
+                    if !etag.is_weak() && !planted(Mutant::RangeFillsWhole) =>
+                {
                     let info = Arc::new(known_info(&found, Some(etag), size_bytes, asked_at));
                     let body = crate::pass::passed(self.engine, found.body, range.len(), permit);
                     answer(report, Ok(passing(info, ObjectBody::Range(range, body))))

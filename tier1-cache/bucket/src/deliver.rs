@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fallthrough_object::{Body, ByteRange, ByteStream, Checksum, ChecksumKind, Key};
+use fallthrough_object::{Body, ByteRange, ByteStream, Checksum, ChecksumKind, Key, RangeSpec};
 use fallthrough_shadow::{
     Method, ObjectHeaders, Outcome, Request, SentBody, ShadowError, Write, WriteGuard, WriteRequest, Written,
 };
@@ -193,20 +193,17 @@ impl Delivery<'_> {
 
     /// Asks what the origin has.
     async fn look(&self) -> Result<There, Ended> {
-        let mut request = Request::get(self.origin_key.clone(), self.engine.inner.options.client_wait);
-        request.method = Method::Head;
-        request.hops = self.intent.row.hops;
-        let outcome = match ask(self.engine, self.behind, request).await {
-            Ok((outcome, _)) => outcome,
-            Err(Unanswered::Resting(left)) => return Err(Ended::Held(left)),
-            Err(Unanswered::Final(BucketError::OriginFailing { retry_after, .. })) => {
-                return Err(Ended::Held(retry_after));
-            }
-            Err(Unanswered::Transient(error)) => return Err(retry(error.to_string())),
-            Err(Unanswered::Final(error)) => return Err(Ended::Dead(error.to_string())),
-        };
         let gate = &self.behind.gate;
-        match outcome {
+        let said = match self.asked(Method::Head).await? {
+            // A provider's HEAD does not tell a missing key from a missing bucket; the first byte does, as for readers.
+            Outcome::AbsentUnproven { forbidden, .. }
+                if (forbidden || !gate.bucket_was_seen()) && !planted(Mutant::UnprovenIsConflict) =>
+            {
+                self.asked(Method::Get).await?
+            }
+            said => said,
+        };
+        match said {
             Outcome::Found(found) => Ok(There::object(&found)),
             Outcome::Absent { .. } => Ok(There::Nothing { proven: true }),
             Outcome::AbsentUnproven { forbidden, .. } => {
@@ -217,7 +214,30 @@ impl Delivery<'_> {
                 Err(Ended::Retry { reason, after: retry_after, in_doubt: false })
             }
             Outcome::Failing { status } => Err(retry(format!("the origin answered {status}"))),
+            // An empty object came since HEAD was asked.
+            Outcome::RangeNotSatisfiable { .. } => {
+                Err(retry("it is changed at the origin just now".to_owned()))
+            }
             other => Err(Ended::Dead(crate::ask::refusal(other, gate, &Arc::from(CLIENT)).to_string())),
+        }
+    }
+
+    /// What the origin says to a HEAD, or to a GET of the first byte.
+    async fn asked(&self, method: Method) -> Result<Outcome, Ended> {
+        let mut request = Request::get(self.origin_key.clone(), self.engine.inner.options.client_wait);
+        if method == Method::Get {
+            request.range = Some(RangeSpec::FromTo { first: 0, last: 0 });
+        }
+        request.method = method;
+        request.hops = self.intent.row.hops;
+        match ask(self.engine, self.behind, request).await {
+            Ok((outcome, _)) => Ok(outcome),
+            Err(Unanswered::Resting(left)) => Err(Ended::Held(left)),
+            Err(Unanswered::Final(BucketError::OriginFailing { retry_after, .. })) => {
+                Err(Ended::Held(retry_after))
+            }
+            Err(Unanswered::Transient(error)) => Err(retry(error.to_string())),
+            Err(Unanswered::Final(error)) => Err(Ended::Dead(error.to_string())),
         }
     }
 
@@ -305,6 +325,12 @@ impl Delivery<'_> {
                 }
                 refused => return Ok(refused),
             }
+        }
+        // The parts took their time, and some providers honour conditions of a PUT and pass over those of a completion.
+        // What somebody changed before this moment is seen by asking; for what comes between there is the condition.
+        if guard != WriteGuard::None && !planted(Mutant::CompletesUnseen) && !self.look().await?.keeps(&guard)
+        {
+            return Ok(Written::Changed);
         }
         let complete = Write::CompleteUpload { upload: upload.to_owned(), parts };
         Ok(self.step(complete, guard, None).await?)

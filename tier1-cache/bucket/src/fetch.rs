@@ -291,6 +291,8 @@ impl<'a> Fetch<'a> {
 
     /// Writes into `provenance` how long the object may be believed.
     fn date(&self, provenance: &mut Provenance, freshness: &Freshness, asked_at: Timestamp) {
+        let late = planted(Mutant::FreshFromAnswer);
+        let asked_at = if late { self.engine.inner.clock.now() } else { asked_at };
         provenance.asked_at = asked_at;
         if self.order.bucket.settings.mode != BucketMode::Cache {
             return;
@@ -370,7 +372,8 @@ impl<'a> Fetch<'a> {
     }
 
     fn begin(&mut self, found: Found, asked_at: Timestamp) -> Result<Body, BucketError> {
-        let strong = found.etag.clone().filter(|etag| !etag.is_weak());
+        let counts = |etag: &ETag| !etag.is_weak() || planted(Mutant::WeakTagsAreStrong);
+        let strong = found.etag.clone().filter(counts);
         let etag = match &strong {
             Some(etag) => etag.clone(),
             None => self.draw_etag(),

@@ -85,6 +85,9 @@ impl Engine {
     ) -> Answer<Object> {
         let mut answer = failed(CacheWord::Miss, OVERTAKEN, BucketError::Conflict);
         let mut bucket = bucket.clone();
+        if planted(Mutant::ReadsAwaitDelivery) {
+            drop(self.lane(&Self::slot(&bucket, &request.key)).await);
+        }
         for _ in 0..MAX_CONFLICTS {
             let entry = match self.inner.store.lookup(bucket.id, &request.key).await {
                 Ok(entry) => entry,

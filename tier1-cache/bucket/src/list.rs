@@ -350,6 +350,9 @@ impl Merge<'_> {
             let ends_with_prefix =
                 matches!(theirs.last(), Some(Theirs::Prefix(last)) if Some(last) == bound.as_ref());
             if self.merge(rules, theirs, bound.as_deref()).await? == Stopped::Full {
+                if planted(Mutant::PagePassesOverShadow) && bound.as_ref() > Some(&self.examined) {
+                    self.examined = bound.unwrap_or_default();
+                }
                 return Ok(true);
             }
             let Some(bound) = bound else { return Ok(false) };

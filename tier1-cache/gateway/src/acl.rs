@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fallthrough_bucket::{Admission, BucketError, Engine, GetRequest, ObjectInfo};
-use fallthrough_object::{Acl, AclGrant, Grantee, Permission};
+use fallthrough_object::{Acl, AclGrant, Grantee, Mutant, Permission, planted};
 use fallthrough_wire::grants::{GRANT_HEADERS, GRANTS_MAX, GranteeName, parse_header};
 use fallthrough_wire::xml::{AccessControlPolicy, NamedGrant};
 use fallthrough_wire::{S3Code, S3Error};
@@ -137,6 +137,10 @@ pub(crate) async fn read_info(
         engine.get_admitted(bucket, &exchange.caller, request, admission).await
     };
     let found = exchange.admitted(read).await?.result;
+    let found = found.and_then(|object| match object.is_kept || !planted(Mutant::ColdHasNoAttributes) {
+        true => Ok(object),
+        false => Err(BucketError::NoSuchKey),
+    });
     Ok(found.map_err(|error| exchange.refusal(error).0)?.info)
 }
 

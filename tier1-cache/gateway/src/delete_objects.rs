@@ -2,8 +2,10 @@
 //!
 //! Not through `s3s`: it writes keys into XML as they are, and a key may hold characters that no XML can.
 
+use std::collections::HashMap;
+
 use fallthrough_bucket::Engine;
-use fallthrough_object::Key;
+use fallthrough_object::{Key, Mutant, planted};
 use fallthrough_wire::conditions::{TagList, WriteConditions};
 use fallthrough_wire::xml::{DeleteObject, DeleteOutcome, DeleteRequest, delete_result};
 use fallthrough_wire::{S3Code, S3Error};
@@ -63,6 +65,7 @@ pub(crate) async fn objects(
         .buffered(IN_FLIGHT)
         .collect()
         .await;
+    let outcomes = if planted(Mutant::ResultsByKey) { by_key(outcomes) } else { outcomes };
     Ok(document::xml(delete_result(&outcomes, request.quiet)))
 }
 
@@ -87,4 +90,14 @@ async fn delete(
     })?;
     let deleted = engine.delete_if(bucket, &exchange.caller, &key, conditions).await;
     deleted.map(drop).map_err(|error| *Refusal::from(error).error)
+}
+
+/// What a planted bug makes of the outcomes: the last one of a key stands for all of its entries.
+fn by_key(outcomes: Vec<DeleteOutcome>) -> Vec<DeleteOutcome> {
+    let key = |outcome: &DeleteOutcome| match outcome {
+        DeleteOutcome::Deleted { key, .. } | DeleteOutcome::Failed { key, .. } => key.clone(),
+    };
+    let last: HashMap<String, DeleteOutcome> =
+        outcomes.iter().map(|outcome| (key(outcome), outcome.clone())).collect();
+    outcomes.into_iter().filter_map(|outcome| last.get(&key(&outcome)).cloned()).collect()
 }

@@ -183,7 +183,8 @@ pub(crate) fn delete_leaves_tombstone(
     mode: BucketMode,
     has_shadow: bool,
 ) -> bool {
-    if !has_shadow || planted(Mutant::TombstoneNotLeft) {
+    let unseen = entry.is_none() && planted(Mutant::UnseenDeleteForgotten);
+    if !has_shadow || unseen || planted(Mutant::TombstoneNotLeft) {
         return false;
     }
     match mode {

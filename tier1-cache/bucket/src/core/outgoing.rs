@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fallthrough_object::{Checksum, ChecksumKind, ETag, Meta, Timestamp};
-use fallthrough_shadow::{Found, Written};
+use fallthrough_shadow::{Found, WriteGuard, Written};
 use fallthrough_store::{Entry, EntryState, Intent, IntentRow, ObjectInfo, Seen, WriteConflict};
 
 use crate::core::mutants::{Mutant, planted};
@@ -46,6 +46,17 @@ impl There {
         match self {
             Self::Nothing { .. } => Seen::Absent,
             Self::Object(object) => seen_object(object.etag.as_ref()),
+        }
+    }
+
+    /// Whether a write under this condition would find it to hold.
+    pub(crate) fn keeps(&self, guard: &WriteGuard) -> bool {
+        match (guard, self) {
+            (WriteGuard::None, _) | (WriteGuard::Absent, Self::Nothing { .. }) => true,
+            (WriteGuard::Match(wanted), Self::Object(there)) => {
+                there.etag.as_ref().is_some_and(|etag| etag.strong_eq(wanted))
+            }
+            (WriteGuard::Absent, Self::Object(_)) | (WriteGuard::Match(_), Self::Nothing { .. }) => false,
         }
     }
 
@@ -145,7 +156,11 @@ pub(crate) fn judge(intent: &Intent, there: &There) -> Step {
     if ours && may_be_done {
         return Step::Delivered(at);
     }
-    if row.seen == Seen::Never || at == row.seen || row.maybe.contains(&at) || ours {
+    // Whether there is nothing is not certain: a DELETE takes nothing from anybody then, and its answer tells.
+    let unproven = intent.object.is_none()
+        && matches!(there, There::Nothing { proven: false })
+        && !planted(Mutant::UnprovenIsConflict);
+    if row.seen == Seen::Never || at == row.seen || row.maybe.contains(&at) || ours || unproven {
         return Step::Send(at);
     }
     Step::Conflict(at)
@@ -259,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_there_decides_what_is_done() {
-        let nothing = There::Nothing { proven: true };
+        let (nothing, unproven) = (There::Nothing { proven: true }, There::Nothing { proven: false });
         let put = |row| intent(Some("new"), row);
         let delete = |row| intent(None, row);
         for (intent, there, step) in [
@@ -282,11 +297,8 @@ mod tests {
             (delete(row(seen("old"), false, &[])), there("old"), Step::Send(seen("old"))),
             (delete(row(seen("old"), false, &[])), there("x"), Step::Conflict(seen("x"))),
             // That the key is missing is not certain: the DELETE tells.
-            (
-                delete(row(Seen::Absent, false, &[])),
-                There::Nothing { proven: false },
-                Step::Send(Seen::Absent),
-            ),
+            (delete(row(Seen::Absent, false, &[])), unproven.clone(), Step::Send(Seen::Absent)),
+            (delete(row(seen("old"), true, &[])), unproven.clone(), Step::Send(Seen::Absent)),
         ] {
             assert_eq!(judge(&intent, &there), step, "{:?} {there:?}", intent.row);
         }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use crate::api::BucketError;
 use crate::behind::Cold;
 use crate::core::admission::Priority;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::{Came, FillOrder};
 use crate::migrate::progress::Live;
@@ -173,6 +174,7 @@ impl Mover {
                 }
                 Outcome::Failed(why) => Some(why),
                 Outcome::Later(why) if stuck => Some(why),
+                Outcome::Skipped if planted(Mutant::InterruptedIsCopied) => None,
                 Outcome::Later(_) | Outcome::Skipped => break,
             };
             match failed {
@@ -283,6 +285,9 @@ async fn copy(
     };
     match entry.as_ref().map(|entry| &entry.state) {
         Some(EntryState::Written(_) | EntryState::Filled(..) | EntryState::Tombstone) => {
+            return Outcome::Present(size_bytes);
+        }
+        Some(EntryState::Known(..)) if planted(Mutant::KnownIsPresent) => {
             return Outcome::Present(size_bytes);
         }
         Some(EntryState::Known(..) | EntryState::Absent { .. }) | None => {}

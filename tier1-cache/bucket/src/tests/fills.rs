@@ -8,7 +8,9 @@ use fallthrough_sim::{At, Fault};
 use futures::StreamExt as _;
 use futures::future::join_all;
 
+use super::mistakes::{assert_caught, missed};
 use super::world::{World, body_of, caller, collect, key, same};
+use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, EngineOptions, GetRequest, ObjectBody};
 
 #[tokio::test(start_paused = true)]
@@ -163,6 +165,15 @@ async fn ranges_of_a_running_fill_are_read_from_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cold_range_is_passed_and_not_kept() {
+    cold_range().await;
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    assert_caught([missed(Mutant::RangeFillsWhole, cold_range)]);
+}
+
+async fn cold_range() {
     let world = World::new(BucketMode::Migrate).await;
     let content = world.origin.object("k", 50_000_000);
     let got = world.range("k", RangeSpec::FromTo { first: 40_000_000, last: 40_000_099 }).await.unwrap();

@@ -8,7 +8,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::mistakes::{assert_caught, missed};
 use super::world::{World, key, rule_to, same};
+use crate::core::mutants::Mutant;
 use crate::migrate::outcome;
 use crate::{
     BucketMode, CacheWord, EngineOptions, ListRequest, MigrationOptions, MigrationOrder, MigrationRefused,
@@ -16,27 +18,27 @@ use crate::{
 };
 
 /// The worker of a world, which ends with the test.
-struct Worker(CancellationToken, JoinHandle<()>);
+pub(super) struct Worker(CancellationToken, JoinHandle<()>);
 
 impl Worker {
-    fn of(world: &World) -> Self {
+    pub(super) fn of(world: &World) -> Self {
         let (stop, engine) = (CancellationToken::new(), world.engine.clone());
         let stopped = stop.clone();
         Self(stop, TaskTracker::new().spawn(async move { engine.run_migrations(stopped).await }))
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.0.cancel();
         self.1.await.unwrap();
     }
 }
 
 impl World {
-    async fn start(&self, options: MigrationOptions) -> Result<MigrationStatus, MigrationRefused> {
+    pub(super) async fn start(&self, options: MigrationOptions) -> Result<MigrationStatus, MigrationRefused> {
         self.engine.start_migration(&self.bucket().await, options).await
     }
 
-    async fn order(&self, order: MigrationOrder) -> Result<MigrationStatus, MigrationRefused> {
+    pub(super) async fn order(&self, order: MigrationOrder) -> Result<MigrationStatus, MigrationRefused> {
         self.engine.order_migration(&self.bucket().await, order).await
     }
 
@@ -56,7 +58,7 @@ impl World {
         panic!("{what}: {:?}", self.migration().await);
     }
 
-    async fn idle(&self) -> MigrationStatus {
+    pub(super) async fn idle(&self) -> MigrationStatus {
         self.when("it comes to its end", |status| status.row.phase == MigrationPhase::Idle).await
     }
 
@@ -79,6 +81,10 @@ fn against(refused: Result<MigrationStatus, MigrationRefused>) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn everything_is_copied_once_compared_and_the_shadow_detached() {
+    whole().await;
+}
+
+async fn whole() {
     let world = World::new(BucketMode::Migrate).await;
     let keys: Vec<String> = (0..2_300).map(|n| format!("k/{n:05}")).collect();
     let contents: Vec<_> = keys.iter().map(|key| world.origin.object(key, 100)).collect();
@@ -303,4 +309,37 @@ async fn a_prefix_and_the_hours_are_kept() {
     let reasons = against(world.engine.cut_over(&world.bucket().await, false).await);
     assert!(reasons.iter().any(|reason| reason.contains("only \"b/\"")), "{reasons:?}");
     worker.stop().await;
+}
+
+/// Paused again and again, each time with some keys begun and some not.
+async fn interrupted() {
+    let world = World::new(BucketMode::Migrate).await;
+    let keys: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    for key in &keys {
+        world.origin.object(key, 10);
+    }
+    let worker = Worker::of(&world);
+    let gentle = MigrationOptions { concurrency: 3, bytes_per_second: 100, ..MigrationOptions::default() };
+    world.start(gentle).await.unwrap();
+    for round in 1..=5 {
+        world.when("some of it", |_| world.origin.total_calls() >= round * 20).await;
+        world.order(MigrationOrder::Pause).await.unwrap();
+        world.when("it stops", |status| !status.progress.running).await;
+        world.order(MigrationOrder::Resume).await.unwrap();
+    }
+    assert_eq!(world.idle().await.row.copied.objects, 200);
+    for key in &keys {
+        assert_eq!(world.state(key).await, "filled", "{key}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_interrupted_is_copied_later() {
+    interrupted().await;
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    assert_caught([missed(Mutant::InterruptedIsCopied, interrupted), missed(Mutant::ComparedBySize, whole)]);
 }

@@ -8,6 +8,7 @@ mod inventory;
 mod lifecycle;
 mod lists;
 mod migrations;
+mod mistakes;
 mod model;
 mod modes;
 mod outbox;

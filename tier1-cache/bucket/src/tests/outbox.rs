@@ -14,19 +14,19 @@ use crate::core::mutants::{Mutant, caught};
 use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ShadowRule, WhichWaiting};
 
 /// A world over a provider that can be written to, with the worker running.
-struct Through {
-    world: World,
-    provider: Provider,
+pub(super) struct Through {
+    pub(super) world: World,
+    pub(super) provider: Provider,
     stop: CancellationToken,
     worker: Option<JoinHandle<()>>,
 }
 
 impl Through {
-    async fn new(write: WriteThrough) -> Self {
+    pub(super) async fn new(write: WriteThrough) -> Self {
         Self::with(|rule| rule.write_through = write).await
     }
 
-    async fn with(change: impl Fn(&mut ShadowRule)) -> Self {
+    pub(super) async fn with(change: impl Fn(&mut ShadowRule)) -> Self {
         Self::limited(StoreOptions::default(), change).await
     }
 
@@ -53,26 +53,26 @@ impl Through {
     }
 
     /// Ends the worker, with whatever it has under way.
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.stop.cancel();
         if let Some(worker) = self.worker.take() {
             worker.await.unwrap();
         }
     }
 
-    async fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         self.stop().await;
         self.world.restart();
         self.start();
     }
 
-    async fn waiting(&self) -> (u64, u64) {
+    pub(super) async fn waiting(&self) -> (u64, u64) {
         let status = self.world.engine.outbox_of(&*self.world.bucket().await);
         (status.pending, status.dead)
     }
 
     /// Waits until nothing is pending any more.
-    async fn drained(&self) {
+    pub(super) async fn drained(&self) {
         while self.waiting().await.0 > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await; // Virtual time: lets the worker go on.
         }
@@ -293,6 +293,41 @@ async fn parts() {
     assert_eq!((provider.kept("again").unwrap().etag.to_string(), provider.uploads()), (etag, 0));
 }
 
+/// A provider that honours conditions of a PUT and passes over those of a completion, as some do.
+async fn completions() {
+    let through = Through::new(WriteThrough::Async).await;
+    let (world, provider) = (&through.world, &through.provider);
+    provider.passes_over_conditions_of_completions();
+    let sizes = [5 << 20, 1000];
+    let first = world.put_parts("k", &sizes).await.unwrap();
+    through.drained().await;
+    assert_eq!(provider.kept("k").unwrap().etag.to_string(), first);
+    provider.has("k", "theirs");
+    world.put_parts("k", &[6 << 20, 1]).await.unwrap();
+    through.drained().await;
+    assert!(provider.text("k").as_deref() == Some("theirs"), "somebody's object is overwritten");
+    assert_eq!((through.waiting().await, provider.uploads()), ((0, 1), 0));
+}
+
+/// The process ends between a delete at the origin and its answer. The next one has not seen the origin's bucket, whose
+/// HEAD says 404 without a word: it was our own delete.
+async fn deletes_in_doubt() {
+    let mut through = Through::new(WriteThrough::Async).await;
+    through.world.put("k", "1").await.unwrap();
+    through.drained().await;
+    through.provider.mishap("k", Mishap::DoneAndLost);
+    let logged = through.provider.log().len();
+    through.world.delete("k").await;
+    through.provider.logged(logged + 1).await;
+    through.restart().await;
+    through.drained().await;
+    assert_eq!((through.provider.text("k"), through.waiting().await), (None, (0, 0)));
+    // The same where it is written again meanwhile.
+    through.world.put("k", "2").await.unwrap();
+    through.drained().await;
+    assert_eq!((through.provider.text("k").as_deref(), through.waiting().await), (Some("2"), (0, 0)));
+}
+
 async fn sync() {
     let through = Through::new(WriteThrough::Sync).await;
     let (world, provider) = (&through.world, &through.provider);
@@ -450,6 +485,16 @@ async fn an_object_of_several_parts_has_the_same_etag_on_both_sides() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_completion_overwrites_nobody_though_its_condition_is_passed_over() {
+    completions().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_in_doubt_is_nobody_elses() {
+    deletes_in_doubt().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sync_write_is_at_the_origin_before_it_is_acknowledged_or_not_at_all() {
     sync().await;
 }
@@ -472,6 +517,8 @@ fn planted_bugs_are_caught() {
         (Mutant::ConflictOverwrites, caught(Mutant::ConflictOverwrites, || run(conflicts))),
         (Mutant::RefusedDeleteIsDone, caught(Mutant::RefusedDeleteIsDone, || run(dead))),
         (Mutant::PartsSentWhole, caught(Mutant::PartsSentWhole, || run(parts))),
+        (Mutant::CompletesUnseen, caught(Mutant::CompletesUnseen, || run(completions))),
+        (Mutant::UnprovenIsConflict, caught(Mutant::UnprovenIsConflict, || run(deletes_in_doubt))),
         (Mutant::SyncAnswersEarly, caught(Mutant::SyncAnswersEarly, || run(sync))),
         (Mutant::InDoubtIsDone, caught(Mutant::InDoubtIsDone, || run(prepared))),
     ]

@@ -2,7 +2,9 @@
 
 use fallthrough_sim::{Content, ListFault};
 
+use super::mistakes::{assert_caught, missed};
 use super::world::{World, caller, key, rule_to, same};
+use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, ListFrom, ListRequest, ShadowRule, Treat403As};
 
 #[tokio::test(start_paused = true)]
@@ -107,4 +109,31 @@ async fn one_shadow_that_cannot_be_listed_is_no_partial_list() {
     let (before, within) = (second.list_calls(), ListRequest { prefix: "b".into(), ..all });
     assert_eq!(world.names(within).await, ["b"]);
     assert_eq!(second.list_calls(), before + 1);
+}
+
+async fn both_take_it() {
+    let world = World::new(BucketMode::Migrate).await;
+    let [first, second] = ["first", "second"].map(|name| world.origin_named(name));
+    world
+        .set_rules(&[ShadowRule { prefix: Some("a/".into()), ..rule_to("first") }, rule_to("second")])
+        .await
+        .unwrap();
+    let content = first.object("a/x", 100);
+    second.object("a/x", 7);
+    // What the first does not have, the second is not asked for.
+    second.object("a/none", 7);
+    assert!(same(&world.get("a/x").await.unwrap().bytes, &content));
+    let (_, error) = world.get("a/none").await.unwrap_err();
+    assert!(matches!(error, BucketError::NoSuchKey), "{error:?}");
+    assert_eq!(second.total_calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_rule_goes_before_a_later_one() {
+    both_take_it().await;
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    assert_caught([missed(Mutant::LastRuleDecides, both_take_it)]);
 }

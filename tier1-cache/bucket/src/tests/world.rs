@@ -183,7 +183,7 @@ impl World {
                 Body::empty()
             }
         };
-        let bytes = collect(body).await.expect("the body is whole");
+        let bytes = collect(Body::Stream(self.store.pieces(body))).await.expect("the body is whole");
         Ok(Got { word, object, bytes })
     }
 

@@ -15,6 +15,7 @@ mod framing;
 mod hostile;
 mod legacy;
 mod lists;
+mod mistakes;
 mod multipart;
 mod objects;
 mod parts;

@@ -155,9 +155,12 @@ impl ListPage {
 
 /// Reads a page that some S3 server wrote. Version 2 is told by its KeyCount, a token or StartAfter.
 ///
+/// What was asked for (prefix, delimiter, where to begin) comes back encoded from some servers and as it was sent from
+/// others: it is decoded if it can be, and else taken as it stands.
+///
 /// # Errors
-/// [`XmlError`]: also where a name cannot be decoded, or a size or date is missing. A page is whole or refused,
-/// since a name left out would read as absent.
+/// [`XmlError`]: also where a name that is listed cannot be decoded, or a size or date is missing. A page is whole or
+/// refused, since a name left out would read as absent.
 pub fn parse_list_page(document: &[u8]) -> Result<ListPage, XmlError> {
     let root = tree::parse(document, PAGE_BYTES_MAX)?;
     if root.name != "ListBucketResult" {
@@ -171,6 +174,7 @@ pub fn parse_list_page(document: &[u8]) -> Result<ListPage, XmlError> {
     let name = |text: &str| decoded(text, url_encoded);
     let optional = |child: &str| root.child_text(child).filter(|text| !text.is_empty());
     let named = |child: &str| optional(child).map(&name).transpose();
+    let echoed = |text: &str| name(text).unwrap_or_else(|_| text.to_owned());
     let is_v2 = ["KeyCount", "ContinuationToken", "NextContinuationToken", "StartAfter"]
         .into_iter()
         .any(|child| root.child_text(child).is_some());
@@ -178,10 +182,13 @@ pub fn parse_list_page(document: &[u8]) -> Result<ListPage, XmlError> {
         ListPosition::V2 {
             continuation_token: optional("ContinuationToken").map(str::to_owned),
             next_continuation_token: optional("NextContinuationToken").map(str::to_owned),
-            start_after: named("StartAfter")?,
+            start_after: optional("StartAfter").map(echoed),
         }
     } else {
-        ListPosition::V1 { marker: named("Marker")?.unwrap_or_default(), next_marker: named("NextMarker")? }
+        ListPosition::V1 {
+            marker: optional("Marker").map(echoed).unwrap_or_default(),
+            next_marker: named("NextMarker")?,
+        }
     };
     let prefix = root.child_text("Prefix").unwrap_or("");
     let is_truncated = match root.child_text("IsTruncated").map(str::trim) {
@@ -198,8 +205,8 @@ pub fn parse_list_page(document: &[u8]) -> Result<ListPage, XmlError> {
     }
     Ok(ListPage {
         bucket: root.child_text("Name").unwrap_or("").to_owned(),
-        prefix: if is_v2 { name(prefix)? } else { prefix.to_owned() },
-        delimiter: named("Delimiter")?,
+        prefix: if is_v2 { echoed(prefix) } else { prefix.to_owned() },
+        delimiter: optional("Delimiter").map(echoed),
         max_keys: optional("MaxKeys").and_then(|text| text.trim().parse().ok()).unwrap_or(1000),
         url_encoded,
         is_truncated,

@@ -102,6 +102,28 @@ fn a_page_as_aws_writes_it_is_read() {
     assert!(matches!(page.position, ListPosition::V2 { .. }) && page.next().is_none());
 }
 
+/// moto encodes the names and not what it was asked for.
+#[test]
+fn what_was_asked_for_may_come_back_as_it_was_sent() {
+    let encoded = page(v2(), true, &["a b", "100%"]).to_xml();
+    let raw = [
+        ("<Prefix>p%20%2B/%C3%A9</Prefix>", "<Prefix>100%</Prefix>"),
+        ("<Delimiter>%2B/</Delimiter>", "<Delimiter>%/</Delimiter>"),
+        ("<StartAfter>s%20a</StartAfter>", "<StartAfter>100% sure%</StartAfter>"),
+    ];
+    for (from, to) in raw {
+        assert!(encoded.contains(from), "{encoded}");
+        let read = parse_list_page(encoded.replacen(from, to, 1).as_bytes()).unwrap();
+        assert_eq!(read.objects.iter().map(|o| o.key.as_str()).collect::<Vec<_>>(), ["a b", "100%"], "{to}");
+    }
+    let first = page(v1(), true, &["a b"]).to_xml();
+    let marker = ("<Marker>m%20%C3%A9</Marker>", "<Marker>100%</Marker>");
+    assert!(parse_list_page(first.replace(marker.0, marker.1).as_bytes()).is_ok());
+    // Where the next page begins is no echo.
+    let next = ("<NextMarker>n%2B%20n</NextMarker>", "<NextMarker>100%</NextMarker>");
+    assert!(parse_list_page(first.replace(next.0, next.1).as_bytes()).is_err());
+}
+
 #[test]
 fn a_page_that_is_not_whole_is_refused() {
     let whole = page(v2(), true, &["a"]).to_xml();

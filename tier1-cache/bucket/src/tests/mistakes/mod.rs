@@ -1,0 +1,28 @@
+//! Mistakes that caches and replicating stores have shipped, each as a test by its name. `docs/mistakes.md` has the list, and
+//! where the others of them are: some show on the wire, one needs a process.
+//!
+//! Each test is tried with a planted bug that makes the very mistake, at the end of its file.
+
+mod events;
+mod fills;
+mod lists;
+mod times;
+
+use crate::core::mutants::{Mutant, caught};
+
+/// The bug, if the test does not find it.
+pub(super) fn missed<F: Future<Output = ()>>(mutant: Mutant, test: impl FnOnce() -> F) -> Option<Mutant> {
+    let run = || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        // What never ends is found, too.
+        let day = std::time::Duration::from_secs(100 * 86_400);
+        runtime.block_on(async { tokio::time::timeout(day, test()).await }).unwrap();
+    };
+    (!caught(mutant, std::panic::AssertUnwindSafe(run))).then_some(mutant)
+}
+
+pub(super) fn assert_caught(missed: impl IntoIterator<Item = Option<Mutant>>) {
+    let missed: Vec<_> = missed.into_iter().flatten().collect();
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
