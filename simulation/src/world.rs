@@ -177,6 +177,8 @@ impl World {
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
             part_bytes_min: 1,
+            ranges_above_bytes: 256 << 20,
+            range_bytes: 4 << 20,
         };
         let factory = Arc::new(Factory(self.origins.clone()));
         let engine = Engine::new(store.clone(), factory, options, clock.clone(), self.entropy.clone());
