@@ -7,6 +7,7 @@
 
 mod reading;
 mod taking;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
