@@ -67,7 +67,7 @@ impl Plan {
             disk_faults: dice.chance(25),
             pause: Duration::from_millis(dice.pick(&[2, 20, 200, 2000])),
             commit_wait: Duration::from_micros(dice.pick(&[0, 500, 3_000, 30_000])),
-            // The last: a seed's other choices are what they were.
+            // The last, so that the rest of a seed's plan is what it was.
             cache_limit: dice.pick(&[None, Some(30_000), Some(60_000), Some(90_000)]),
         }
     }

@@ -51,6 +51,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod through;
+mod usage;
 mod verify;
 mod waiting;
 
@@ -63,7 +64,7 @@ pub use copy::{COPY_BYTES_MAX, CopyRequest, CopySource};
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
-pub use eviction::{CopiesStatus, EvictionTally};
+pub use eviction::EvictionTally;
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, Held,
     InventoryDrift, InventoryRow, ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow,
@@ -80,4 +81,5 @@ pub use migrate::{
 };
 pub use multipart::{Completion, ListedPart, NewUpload, PART_NUMBER_MAX, PutPart};
 pub use scrub::{ScrubFinding, ScrubOptions, ScrubOrder, ScrubStatus};
+pub use usage::CopiesStatus;
 pub use waiting::{WaitingChange, WhichWaiting};

@@ -105,7 +105,8 @@ impl Store {
     /// Safe.
     pub async fn usage(&self, bucket: BucketId) -> Result<Usage, StoreError> {
         let row = self.inner.kv.get(Table::Rows, &rows::usage(bucket)).await?;
-        Ok(row.map_or_else(|| Ok(Tally::default()), |row| tally_of(&row.value)).map(Usage::of)?)
+        let tally = row.map_or_else(|| Ok(Tally::default()), |row| tally_of(&row.value));
+        tally.map(Usage::of)
     }
 
     /// What all buckets hold that hold anything.
