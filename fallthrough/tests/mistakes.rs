@@ -133,7 +133,11 @@ fn mistake_10_a_range_miss_pulls_the_whole_object() {
             assert!(body == expected, "{path} from {first}: {} bytes", body.len());
             let moved = origin.sent.load(Ordering::Relaxed) - sent;
             assert!(moved < MOVED_MAX, "{path} from {first}: {moved} bytes moved for 100");
-            assert_eq!(origin.whole.load(Ordering::Relaxed), 0, "{path} from {first}: the whole was asked for");
+            assert_eq!(
+                origin.whole.load(Ordering::Relaxed),
+                0,
+                "{path} from {first}: the whole was asked for"
+            );
         }
     }
     let grown = served.peak_bytes().saturating_sub(before);

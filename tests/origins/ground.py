@@ -268,9 +268,7 @@ FIELDS = [
 
 def described(answer, *more):
     """What GET and HEAD say of an object, as far as both sides have to agree."""
-    fields = {field: answer[field] for field in [*FIELDS, *more] if field in answer}
-    # moto calls a type binary/octet-stream, as S3 does, where none was given.
-    return fields
+    return {field: answer[field] for field in [*FIELDS, *more] if field in answer}
 
 
 def listed(s3, bucket):

@@ -1,6 +1,7 @@
 """What is read through: objects that another provider has, before, while and after they are here."""
 
 import datetime
+import hashlib
 import io
 
 from ground import MIB, described, holds, listed, refusal, same, upload, word
@@ -12,8 +13,7 @@ AWKWARD = [
 
 
 def noise(size, seed):
-    import hashlib
-
+    """`size` bytes that do not compress, the same for the same seed."""
     block = hashlib.sha256(seed.encode()).digest() * 128
     out = io.BytesIO()
     number = 0

@@ -2,7 +2,7 @@
 
 import re
 
-from ground import MIB, compare, described, holds, refusal, same, until, upload, word
+from ground import MIB, compare, holds, refusal, same, until, upload, word
 from reads import AWKWARD, noise
 
 
