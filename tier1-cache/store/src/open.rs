@@ -19,6 +19,7 @@ use crate::kv::embedded::{Drive, EmbeddedKv};
 use crate::kv::{Commit, Kv, Refused, Table};
 use crate::options::StoreOptions;
 use crate::rows;
+use crate::sealing;
 use crate::store::{FORMAT_VERSION, Store, put, when};
 
 /// Names the folder's format, readable without opening anything else.
@@ -70,6 +71,11 @@ impl Store {
             Ok((Arc::new(kv), Arc::new(FileBlobs::new(disk, shared, threads)?)))
         });
         let (kv, blobs) = opened.await??;
+        if let Err(refused) = sealing::check(&*kv, &options.sealing).await.map_err(cut) {
+            // Whoever comes with the right key finds the folder free, and as it was.
+            kv.close().await;
+            return Err(refused);
+        }
         let epoch = raise_epoch(&*kv).await.map_err(cut)?;
         let store = Self::assemble(kv, blobs, options, clock, entropy, epoch);
         store.remember_quarantine().await.map_err(cut)?;

@@ -17,7 +17,7 @@ use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
-use crate::kv::{Commit, Table};
+use crate::kv::{Commit, Kv, Table};
 use crate::mutants::{Mutant, planted};
 use crate::rows;
 use crate::store::{Inner, Store, put, remove, when};
@@ -103,6 +103,18 @@ impl Sealing {
     }
 }
 
+/// Checks that every row with secrets can be opened.
+///
+/// # Errors
+/// [`StoreError::Sealed`]: a key is missing.
+pub(crate) async fn check(kv: &dyn Kv, sealing: &Sealing) -> Result<(), StoreError> {
+    let known = SealedWith::read(kv).await?;
+    match known.keys.iter().find(|id| sealing.find(id).is_none()) {
+        Some(missing) => Err(StoreError::Sealed { missing: missing.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Which keys rows may be sealed with, and whether some may be sealed with none.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SealedWith {
@@ -111,6 +123,13 @@ struct SealedWith {
 }
 
 impl SealedWith {
+    async fn read(kv: &dyn Kv) -> Result<Self, StoreError> {
+        match kv.get(Table::Rows, rows::SEALED_WITH).await? {
+            None => Ok(Self::only(None)),
+            Some(row) => rows::from_json("the sealing keys", &row.value),
+        }
+    }
+
     fn only(key: Option<&SealingKey>) -> Self {
         Self { keys: key.iter().map(|key| key.id.clone()).collect(), plain: key.is_none() }
     }
@@ -173,22 +192,13 @@ impl Store {
         self.inner.options.sealing.current.as_ref().map(SealingKey::id)
     }
 
-    /// Checks that every row with secrets can be opened, and seals anew what is not sealed with the current key. Called
-    /// before anybody else uses the store.
+    /// Seals anew what is not sealed with the current key. Called before anybody else uses the store.
     ///
     /// # Errors
-    /// [`StoreError::Sealed`]: a key is missing; nothing was changed.
+    /// [`StoreError`]: it goes on with the next start.
     pub(crate) async fn settle_sealing(&self) -> Result<(), StoreError> {
-        let inner = &*self.inner;
-        let sealing = &inner.options.sealing;
-        let row = inner.kv.get(Table::Rows, rows::SEALED_WITH).await?;
-        let known: SealedWith = match &row {
-            None => SealedWith::only(None),
-            Some(row) => rows::from_json("the sealing keys", &row.value)?,
-        };
-        if let Some(missing) = known.keys.iter().find(|id| sealing.find(id).is_none()) {
-            return Err(StoreError::Sealed { missing: missing.clone() });
-        }
+        let sealing = &self.inner.options.sealing;
+        let known = SealedWith::read(&*self.inner.kv).await?;
         let wanted = SealedWith::only(sealing.current.as_ref());
         if known == wanted {
             return Ok(());

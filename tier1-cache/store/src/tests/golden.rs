@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod format3;
+mod format4;
 
 /// Lengths of the objects: nothing, small, a file of one block, one of two.
 const LENS: [usize; 4] = [0, 40, 1000, 150_000];
@@ -58,9 +59,14 @@ fn access_key() -> AccessKeyRow {
     }
 }
 
+fn limits() -> StoreOptions {
+    StoreOptions { cache_bytes: 1 << 20, reserve_bytes: 0, ..options() }
+}
+
+/// With the key of those folders that are sealed, which are not any more afterwards.
 async fn open_dir(dir: &Path) -> Store {
-    let limits = StoreOptions { cache_bytes: 1 << 20, reserve_bytes: 0, ..options() };
-    Store::open(dir, limits, clock(), Arc::new(OsEntropy)).await.unwrap()
+    let sealing = crate::Sealing { current: None, old: Some(format4::sealing_key()) };
+    Store::open(dir, StoreOptions { sealing, ..limits() }, clock(), Arc::new(OsEntropy)).await.unwrap()
 }
 
 #[tokio::test]
@@ -68,8 +74,9 @@ async fn open_dir(dir: &Path) -> Store {
 async fn make_the_golden_folder() {
     let dir = PathBuf::from(std::env::var("GOLDEN").expect("GOLDEN names the folder to make"));
     assert!(!dir.exists(), "a golden folder is made once");
-    let limits = StoreOptions { cache_bytes: 1 << 20, reserve_bytes: 0, ..options() };
     let entropy = Arc::new(format3::Counting::default());
+    let sealing = crate::Sealing { current: Some(format4::sealing_key()), old: None };
+    let limits = StoreOptions { sealing, ..limits() };
     let store = Store::open(&dir, limits, Arc::new(format3::Still::default()), entropy).await.unwrap();
     let made = store.create_bucket(&name("golden"), settings()).await.unwrap();
     let (Created::New(made) | Created::Exists(made)) = made;
@@ -93,6 +100,7 @@ async fn make_the_golden_folder() {
     assert!(store.quarantine(&made, &key("damaged"), &damaged, "golden").await.unwrap());
     store.keep_scrub_record(&scrub_record()).await.unwrap();
     format3::put_in(&store).await;
+    format4::put_in(&store).await;
     store.close().await;
 }
 
