@@ -77,6 +77,7 @@ async fn the_budget_of_all_is_spent_in_turns() {
     let begin = tokio::time::Instant::now();
     let greedy = join_all(keys.iter().map(|k| asks(&world, "greedy", k)));
     let modest = async {
+        // Virtual time: the other's are all asked for by then, and none has come after the first ten.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let answer = asks(&world, "modest", "modest").await.1;
         (answer, begin.elapsed())
