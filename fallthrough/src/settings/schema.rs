@@ -227,7 +227,8 @@ const STORE: &[Key] = &[
         "",
         "Encrypts the secrets in the data folder: those of access keys, and the credentials of shadows. At least 32 \
          characters, as `openssl rand -hex 32` makes them. For the environment; in a file use `sealing-key-file`. Keep it \
-         apart from the data folder and its backups, and keep it: without it the folder cannot be opened.",
+         apart from the data folder and its backups, and keep it: without it the folder cannot be opened. The files \
+         `root-key.json` and `admin-token`, made where no account and no token are declared, are not encrypted.",
     ),
     Key::value("sealing-key-file", "path", "", "A file with the sealing key."),
     Key::value(
