@@ -28,7 +28,7 @@ const PART_BYTES: u64 = 512 << 20;
 /// The largest object that one request takes.
 const PUT_BYTES_MAX: u64 = 5 << 30;
 /// Whose share deliveries count against.
-pub(crate) const CLIENT: &str = "write-through";
+pub(crate) const CLIENT: &str = "(write-through)";
 
 /// How a delivery ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -471,7 +471,7 @@ impl Merge<'_> {
     }
 
     fn client(&self) -> Arc<str> {
-        self.caller.map_or_else(|| Arc::from("server"), |caller| caller.client.clone())
+        self.caller.map_or_else(|| Arc::from("(server)"), |caller| caller.client.clone())
     }
 
     /// A query without names.

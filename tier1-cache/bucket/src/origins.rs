@@ -17,6 +17,8 @@ use crate::core::sighting::Sighting;
 
 /// Between two looks at a budget.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+/// And where it is not what is waited for.
+const OTHERS_FIRST: Duration = Duration::from_millis(250);
 
 /// The gate of one origin.
 #[derive(Debug)]
@@ -193,9 +195,9 @@ impl OriginGate {
         }
     }
 
-    /// How long until the budget may let this one in; `None`: it waits for others to end.
-    fn budget_wait(&self, ticket: Ticket, client: &Arc<str>) -> Option<Duration> {
-        self.line().admission.budget_wait(ticket, client, self.clock.monotonic())
+    /// How long until the budget may let this one in; `None`: there is none.
+    fn budget_wait(&self, ticket: Ticket) -> Option<Duration> {
+        self.line().admission.budget_wait(ticket, self.clock.monotonic())
     }
 
     fn wake(&self, line: &mut Line, mut woken: Vec<Ticket>) {
@@ -203,7 +205,7 @@ impl OriginGate {
         while let Some(next) = woken.pop() {
             let alive = line.wakers.remove(&next).is_some_and(|wake| wake.send(()).is_ok());
             if !alive {
-                woken.extend(line.admission.release(next, None, self.clock.monotonic()));
+                woken.extend(line.admission.unused(next, self.clock.monotonic()));
             }
         }
         self.show(line);
@@ -217,7 +219,9 @@ impl OriginGate {
         drop(line);
         if !left && !waited {
             // Admitted between the end of the wait and now, and nobody will use it.
-            self.release(ticket, None);
+            let mut line = self.line();
+            let woken = line.admission.unused(ticket, self.clock.monotonic());
+            self.wake(&mut line, woken);
         }
     }
 
@@ -333,12 +337,14 @@ impl Entrance {
     /// whoever's turn it is.
     async fn wait(&self, mut woken: oneshot::Receiver<()>) {
         loop {
-            let Some(wait) = self.gate.budget_wait(self.ticket, &self.client) else {
+            let Some(wait) = self.gate.budget_wait(self.ticket) else {
                 // Nobody drops a waker without waking but by the end of the gate.
                 let _woken_or_over = woken.await;
                 return;
             };
-            if tokio::time::timeout(wait.max(SHORTEST_WAIT), &mut woken).await.is_ok() {
+            // Who waits for others to end is woken by them, unless the budget was spent just then.
+            let wait = if wait.is_zero() { OTHERS_FIRST } else { wait.max(SHORTEST_WAIT) };
+            if tokio::time::timeout(wait, &mut woken).await.is_ok() {
                 return;
             }
             let now = self.gate.clock.monotonic();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fallthrough_object::{ByteRange, Key};
 use fallthrough_store::{
-    Bucket, CommitError, CopyOf, Entry, Erased, Intent, Lane, NewState, ObjectInfo, Prepared, Sealed,
+    Bucket, CommitError, CopyOf, Entry, Erased, Intent, Lane, NewState, ObjectInfo, Prepared, Sealed, Seen,
     ShadowRule, StoreError, WriteThrough,
 };
 
@@ -31,21 +31,6 @@ enum Synced {
     NotSuch,
     /// The bucket has changed: read it again.
     Gate,
-}
-
-/// Lets somebody else look after what was prepared, unless it is disarmed.
-struct Abandons<'a> {
-    engine: &'a Engine,
-    intent: &'a Intent,
-    armed: bool,
-}
-
-impl Drop for Abandons<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.engine.inner.store.abandon_intent(self.intent.bucket, &self.intent.key);
-        }
-    }
 }
 
 /// Who changes a key that is not to be changed meanwhile is told so.
@@ -164,7 +149,8 @@ impl Engine {
         let goes = match (&change, way) {
             (_, None) | (Change::Observe(_) | Change::Land(..), _) => false,
             (Change::Amend(info), Some(way)) => {
-                let untold = found.intent.is_none() && entry.is_some_and(|entry| is_told(entry, info));
+                let untold = found.intent.is_none()
+                    && entry.is_some_and(|entry| is_told(entry, info, bucket.gate_version));
                 way.write != WriteThrough::Off && !untold
             }
             (Change::Publish(..) | Change::Copy(..) | Change::Join(..), Some(way)) => {
@@ -243,10 +229,12 @@ impl Engine {
                     Prepared::Parts((**info).clone(), upload, parts)
                 }
                 Change::Amend(info) => match entry {
-                    Some(entry) if !is_told(entry, info) => match self.amended(entry, info, slot).await? {
-                        Some(what) => what,
-                        None => continue,
-                    },
+                    Some(entry) if !is_told(entry, info, bucket.gate_version) => {
+                        match self.amended(entry, info, slot).await? {
+                            Some(what) => what,
+                            None => continue,
+                        }
+                    }
                     Some(_) | None => return Ok(Synced::NotSuch),
                 },
                 Change::Publish(NewState::Filled(..), _)
@@ -256,18 +244,18 @@ impl Engine {
             };
             let seen = seen_of(entry, bucket.gate_version);
             let row = next_intent(None, seen, hops, self.inner.clock.now());
+            // From before there is one: whoever calls may be gone before its commit has ended.
+            let _attended = store.attend_intent(bucket.id, key);
             let intent = match store.prepare(bucket, key, entry, row, what).await {
                 Ok(intent) => intent,
                 Err(CommitError::Conflict) => continue,
                 Err(CommitError::Gate) => return Ok(Synced::Gate),
                 Err(CommitError::Store(error)) => return Err(error.into()),
             };
-            let mut abandons = Abandons { engine: self, intent: &intent, armed: true };
             let (ended, intent_now) = self.attempt(bucket, &cold, intent.clone()).await?;
             match ended {
                 Ended::Delivered(seen) => {
                     let landed = self.land(bucket, slot, &intent_now, seen, made_of).await?;
-                    abandons.armed = landed.is_none();
                     return Ok(landed.map_or(Synced::Gate, |entry| Synced::Done(Some(entry))));
                 }
                 // It may have reached the origin, or may still: whoever comes by next asks.
@@ -276,8 +264,7 @@ impl Engine {
                     return Err(BucketError::Conflict);
                 }
                 ended => {
-                    let withdrawn = store.withdraw_intent(&intent_now).await?;
-                    abandons.armed = !withdrawn;
+                    store.withdraw_intent(&intent_now).await?;
                     ended.into_result()?;
                     return Err(BucketError::PreconditionFailed);
                 }
@@ -320,7 +307,7 @@ impl Engine {
         bucket: &Arc<Bucket>,
         slot: &Slot,
         intent: &Arc<Intent>,
-        seen: fallthrough_store::Seen,
+        seen: Seen,
         made_of: Option<(Arc<fallthrough_store::Upload>, Arc<fallthrough_store::UploadedParts>)>,
     ) -> Result<Option<Arc<Entry>>, BucketError> {
         let mut made_of = made_of;
@@ -350,15 +337,15 @@ impl Engine {
 }
 
 /// Whether the origin is told all of an object with what it has already.
-fn is_told(entry: &Entry, info: &ObjectInfo) -> bool {
+fn is_told(entry: &Entry, info: &ObjectInfo, gate_version: u64) -> bool {
     let same = |stored: &ObjectInfo| {
         stored.meta == info.meta
             && stored.tags == info.tags
             && stored.website_redirect == info.website_redirect
             && stored.etag == info.etag
     };
-    // What came from there, or was delivered there.
-    let known = entry.delivered.is_some() || matches!(entry.state, fallthrough_store::EntryState::Filled(..));
+    // What came from there, or was delivered there: to the shadow that there is.
+    let known = seen_of(Some(entry), gate_version) != Seen::Never;
     known && entry.state.stored().is_some_and(|stored| same(&stored.info))
 }
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use fallthrough_object::Key;
 
 use crate::blob::BlobRef;
@@ -55,7 +55,6 @@ impl Store {
         };
         let mut noted = Noted { bytes: intent.size_bytes(), ..Noted::of(intent) };
         (noted.first, noted.next, noted.dead) = (row.first, row.next, row.dead);
-        noted.attended = self.inner.outbox.is_attended(&at);
         let intent = intent.clone();
         let end = self.in_outbox(at, commit, Some(noted), move |committed| {
             Arc::new(Intent { row, version: committed.version, ..intent })
@@ -78,6 +77,10 @@ impl Store {
             ..Commit::default()
         };
         commit.writes.extend(intent.unpin());
+        if intent.row.sent {
+            // It may be at the shadow by our doing, and nothing here says so any more.
+            commit.writes.push(put(rows::inventory_withdrawn(intent.bucket), Bytes::new()));
+        }
         Ok(self.in_outbox(at, commit, None, |_| ()).await?.is_some())
     }
 
@@ -127,7 +130,7 @@ impl Store {
     }
 
     /// Writes down, durably, what a key shall become once its origin has it; the key stays as it is. There must be no
-    /// intent for it. What is prepared is due for nobody until [`Store::abandon_intent`], or the next start.
+    /// intent for it. Whoever does this attends to it: see [`Store::attend_intent`].
     ///
     /// # Errors
     /// [`CommitError`]; [`StoreError::Superseded`]: what is copied is not what it was.
@@ -196,7 +199,7 @@ impl Store {
         let row = IntentRow { prepared: true, ..row };
         commit.writes.push(put(at.clone(), intent::encode(&row, object.as_ref())));
         let intent = Intent { bucket: bucket.id, key: key.clone(), object, row, version: 0 };
-        let noted = Noted { attended: true, ..Noted::of(&intent) };
+        let noted = Noted::of(&intent);
         let (effects, body) = (inner.clone(), given.clone());
         let end = inner.order(commit, move |end| match end {
             Ok(committed) => {

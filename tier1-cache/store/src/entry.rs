@@ -30,6 +30,19 @@ pub struct Entry {
     pub delivered: Option<Seen>,
 }
 
+impl Entry {
+    /// The object that was last seen at the origin under this key: what was delivered, or what a copy came from.
+    pub(crate) fn left_at_origin(&self) -> Option<Seen> {
+        match (&self.delivered, &self.state) {
+            (Some(seen), _) => Some(seen.clone()),
+            (None, EntryState::Filled(_, from)) => {
+                from.origin_etag.clone().filter(|etag| !etag.is_weak()).map(Seen::Object)
+            }
+            (None, _) => None,
+        }
+    }
+}
+
 /// The states of `docs/semantics.md`, section 1, but for `unknown`, which is the absence of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryState {

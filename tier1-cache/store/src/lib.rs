@@ -67,7 +67,7 @@ pub use migrations::{
 };
 pub use objects::{CopyOf, Erased, NewState, Observation};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
-pub use outbox::{DueIntent, OutboxFull, OutboxStatus};
+pub use outbox::{Attendance, DueIntent, OutboxFull, OutboxStatus};
 pub use quarantine::{QuarantineRow, Quarantined};
 pub use scrub::{BodyCheck, ScrubItem, ScrubPage, ScrubPass, ScrubRecord, ScrubTally};
 pub use sealing::{Sealing, SealingKey};

@@ -197,9 +197,11 @@ impl Through<'_> {
         let blob = stored.blob.clone();
         let mut change = Change::begin(bucket, key, previous, &self.lane);
         let state = EntryState::Written(Stored { info: Arc::new(info), blob: blob.clone() });
-        // What the origin does not hear of does not make what it has another object.
+        // What the origin does not hear of does not make what it has another object. What an earlier shadow had says nothing
+        // of the one that there is.
         if matches!(self.lane, Lane::Quiet) {
-            change.delivered = previous.and_then(|previous| previous.delivered.clone());
+            let previous = previous.filter(|previous| previous.row_version >= bucket.gate_version);
+            change.delivered = previous.and_then(Entry::left_at_origin);
         }
         change.state(&state, None);
         change.release(&inner, &blob);
@@ -435,8 +437,7 @@ impl Change {
                     self.refer(object.map_or(&BlobRef::Empty, |stored| &stored.blob));
                 }
                 let bytes = object.map_or(0, |stored| stored.info.size_bytes);
-                let noted =
-                    Noted { first: row.first, next: row.next, bytes, dead: row.dead, attended: false };
+                let noted = Noted { first: row.first, next: row.next, bytes, dead: row.dead };
                 self.noted = Some(Some(noted));
                 found
             }

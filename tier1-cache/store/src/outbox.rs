@@ -32,6 +32,8 @@ struct Waiting {
     rows: BTreeMap<Vec<u8>, Noted>,
     /// By time: what is to be tried.
     due: BTreeSet<(Timestamp, Vec<u8>)>,
+    /// Rows that somebody attends to: they are due for nobody else.
+    attended: BTreeSet<Vec<u8>>,
     bytes: u64,
     /// A commit is in doubt: the rows have to be read again.
     stale: bool,
@@ -46,8 +48,6 @@ pub(crate) struct Noted {
     pub(crate) next: Timestamp,
     pub(crate) bytes: u64,
     pub(crate) dead: bool,
-    /// Somebody is at it who does not wait to be told: see [`Store::abandon_intent`].
-    pub(crate) attended: bool,
 }
 
 impl Noted {
@@ -57,16 +57,16 @@ impl Noted {
             next: intent.row.next,
             bytes: intent.size_bytes(),
             dead: intent.row.dead,
-            attended: false,
         }
     }
 }
 
 impl Waiting {
     fn set(&mut self, row: Vec<u8>, noted: Option<Noted>) {
+        let attended = self.attended.contains(&row);
         let before = match noted {
             Some(noted) => {
-                if !noted.dead && !noted.attended {
+                if !noted.dead && !attended {
                     self.due.insert((noted.next, row.clone()));
                 }
                 self.bytes += noted.bytes;
@@ -76,7 +76,7 @@ impl Waiting {
         };
         let Some(before) = before else { return };
         self.bytes -= before.bytes;
-        if noted.is_none_or(|now| now.dead || now.attended || now.next != before.next) {
+        if noted.is_none_or(|now| now.dead || attended || now.next != before.next) {
             self.due.remove(&(before.next, row));
         }
     }
@@ -116,11 +116,6 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Whether somebody is at this intent.
-    pub(crate) fn is_attended(&self, row: &[u8]) -> bool {
-        self.lock().rows.get(row).is_some_and(|noted| noted.attended)
-    }
-
     /// A commit may or may not have changed a row.
     pub(crate) fn in_doubt(&self) {
         self.lock().stale = true;
@@ -154,6 +149,26 @@ impl OutboxStatus {
     /// Keys that wait, in whichever state.
     pub fn waiting(&self) -> u64 {
         self.pending + self.dead
+    }
+}
+
+/// Somebody attends to a key's intent. Dropping it makes the intent due, if it is still there.
+#[derive(Debug)]
+pub struct Attendance {
+    store: Store,
+    row: Vec<u8>,
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let row = std::mem::take(&mut self.row);
+        let mut waiting = self.store.inner.outbox.lock();
+        waiting.attended.remove(&row);
+        if let Some(noted) = waiting.rows.get(&row).copied() {
+            waiting.set(row, Some(noted));
+        }
+        drop(waiting);
+        self.store.inner.outbox.changed.notify_one();
     }
 }
 
@@ -230,15 +245,12 @@ impl Store {
         self.inner.outbox.changed.notified().await;
     }
 
-    /// Whoever was at an intent that waits for nobody is gone: it is due now.
-    pub fn abandon_intent(&self, bucket: BucketId, key: &Key) {
+    /// Whoever is about to prepare an intent attends to it, one at a time for a key: until this is dropped it is due for
+    /// nobody else, whether it is there already or only comes with a commit that is on its way.
+    pub fn attend_intent(&self, bucket: BucketId, key: &Key) -> Attendance {
         let row = rows::intent(bucket, key.as_str());
-        let mut waiting = self.inner.outbox.lock();
-        if let Some(noted) = waiting.rows.get(&row).copied() {
-            waiting.set(row, Some(Noted { attended: false, ..noted }));
-        }
-        drop(waiting);
-        self.inner.outbox.changed.notify_one();
+        self.inner.outbox.lock().attended.insert(row.clone());
+        Attendance { store: self.clone(), row }
     }
 
     /// The intent of a key, if there is one.

@@ -96,6 +96,8 @@ pub(crate) struct Admission {
     next: u64,
     service_secs: f64,
     budget: Option<Budget>,
+    /// Who has spent for a ticket that waits or is in flight.
+    paid: BTreeMap<Ticket, Arc<str>>,
     client_budgets: Option<ClientBudgets>,
 }
 
@@ -118,6 +120,7 @@ impl Admission {
             next: 1,
             service_secs: 0.0,
             budget: limits.budget.map(Budget::new),
+            paid: BTreeMap::new(),
             client_budgets: limits.client_budget.map(ClientBudgets::new),
         }
     }
@@ -136,7 +139,7 @@ impl Admission {
         let full = self.in_flight.len() >= self.limits.in_flight as usize;
         if !full && own_in_flight < self.limits.per_client && own_waiting == 0 && self.has_token(now) {
             self.next += 1;
-            self.spend_own(client, now);
+            self.spend_own(ticket, client, now);
             self.start(ticket, client.clone(), now);
             return Admitted::Now(ticket);
         }
@@ -153,7 +156,7 @@ impl Admission {
             return Admitted::Shed(Shed::ClientShare, self.retry_after(client, now));
         }
         self.next += 1;
-        self.spend_own(client, now);
+        self.spend_own(ticket, client, now);
         self.stand_in_line(ticket, client);
         Admitted::Queued(ticket)
     }
@@ -161,15 +164,38 @@ impl Admission {
     /// How long until the client's own budget lets it ask.
     fn client_wait(&self, client: &Arc<str>, now: Monotonic) -> Duration {
         match &self.client_budgets {
-            Some(budgets) if !planted(Mutant::ClientBudgetForgotten) => budgets.wait(client, now),
+            Some(budgets) if !is_own(client) && !planted(Mutant::ClientBudgetForgotten) => {
+                budgets.wait(client, now)
+            }
             Some(_) | None => Duration::ZERO,
         }
     }
 
-    fn spend_own(&mut self, client: &Arc<str>, now: Monotonic) {
-        if let Some(budgets) = &mut self.client_budgets {
+    fn spend_own(&mut self, ticket: Ticket, client: &Arc<str>, now: Monotonic) {
+        if let Some(budgets) = &mut self.client_budgets
+            && !is_own(client)
+        {
             budgets.spend(client, now);
+            self.paid.insert(ticket, client.clone());
         }
+    }
+
+    /// What a ticket's client has spent is given back: nothing was sent for it.
+    fn give_back(&mut self, ticket: Ticket) {
+        if let (Some(client), Some(budgets)) = (self.paid.remove(&ticket), &mut self.client_budgets) {
+            budgets.give_back(&client);
+        }
+    }
+
+    /// A request that was admitted, and whose owner is gone before it was sent. Returns the tickets that go now.
+    pub(crate) fn unused(&mut self, ticket: Ticket, now: Monotonic) -> Vec<Ticket> {
+        if let Some(budget) = &mut self.budget
+            && self.in_flight.contains_key(&ticket)
+        {
+            budget.give_back();
+        }
+        self.give_back(ticket);
+        self.release(ticket, None, now)
     }
 
     fn has_token(&self, now: Monotonic) -> bool {
@@ -182,15 +208,19 @@ impl Admission {
         self.budget.as_ref().map_or(Duration::ZERO, |budget| budget.wait(now, tokens))
     }
 
-    /// How long until the budget may let in a request that waits; `None`: it does not wait for that.
-    pub(crate) fn budget_wait(&self, ticket: Ticket, client: &Arc<str>, now: Monotonic) -> Option<Duration> {
+    /// How long until the budget may let in a request that waits, in whichever line it is; zero: it waits for others to
+    /// end. `None`: there is no budget.
+    pub(crate) fn budget_wait(&self, ticket: Ticket, now: Monotonic) -> Option<Duration> {
         self.budget.as_ref()?;
-        let place = |line: &VecDeque<Ticket>| line.iter().position(|waiting| *waiting == ticket);
-        let own = self.clients.get(client).and_then(|own| place(&own.waiting));
-        let ahead = own.map(|before| self.ahead(client, before)).or_else(|| {
-            let place = self.background.iter().position(|(waiting, _)| *waiting == ticket)?;
-            Some(self.waiting as usize + place)
-        })?;
+        let place = |line: &Client| line.waiting.iter().position(|waiting| *waiting == ticket);
+        let own = self.clients.iter().find_map(|(client, line)| Some((client, place(line)?)));
+        let ahead = match own {
+            Some((client, before)) => self.ahead(client, before),
+            None => {
+                let place = self.background.iter().position(|(waiting, _)| *waiting == ticket);
+                self.waiting as usize + place.unwrap_or_default()
+            }
+        };
         Some(self.token_wait(now, ahead))
     }
 
@@ -248,6 +278,7 @@ impl Admission {
         now: Monotonic,
     ) -> Vec<Ticket> {
         let Some(client) = self.in_flight.remove(&ticket) else { return Vec::new() };
+        self.paid.remove(&ticket);
         if let Some(entry) = self.clients.get_mut(&client) {
             entry.in_flight -= 1;
         }
@@ -277,10 +308,9 @@ impl Admission {
         let Some((client, line, place)) = line else { return !self.in_flight.contains_key(&ticket) };
         line.waiting.remove(place);
         self.waiting -= 1;
-        if let Some(budgets) = &mut self.client_budgets {
-            budgets.give_back(&client);
-        }
-        if line.waiting.is_empty() {
+        let is_empty = line.waiting.is_empty();
+        self.give_back(ticket);
+        if is_empty {
             self.turn.retain(|other| *other != client);
         }
         self.forget_if_idle(&client);
@@ -394,6 +424,12 @@ impl Admission {
     pub(crate) fn queue_len(&self) -> u32 {
         self.waiting
     }
+}
+
+/// Whether this is the server itself, whose work is nobody's request. Its names stand in brackets, which no access key's id
+/// and no address does.
+fn is_own(client: &str) -> bool {
+    client.starts_with('(')
 }
 
 /// A budget can be for a day.
@@ -610,8 +646,8 @@ mod tests {
             now(a.ask(&greedy, NOW));
             let waiting: Vec<_> = (0..7).map(|_| queued(a.ask(&greedy, NOW))).collect();
             let one = queued(a.ask(&modest, NOW));
-            assert_eq!(a.budget_wait(waiting[0], &greedy, NOW), Some(Duration::from_millis(1000)));
-            assert_eq!(a.budget_wait(one, &modest, NOW), Some(Duration::from_millis(1000)));
+            assert_eq!(a.budget_wait(waiting[0], NOW), Some(Duration::from_millis(1000)));
+            assert_eq!(a.budget_wait(one, NOW), Some(Duration::from_millis(1000)));
             assert!(a.admit_waiting(after(499)).is_empty());
             assert_eq!(a.admit_waiting(after(500)), vec![waiting[0]]);
             assert!(a.leave(waiting[6]));
@@ -625,6 +661,37 @@ mod tests {
         };
         check();
         assert!(caught(Mutant::BudgetOfTheQueueForgotten, check));
+    }
+
+    /// A reader comes to what was asked in the background, and nobody has paid for that; what was admitted and has no owner any
+    /// more is as if it had never been.
+    #[test]
+    fn what_is_given_back_was_paid() {
+        let rate = |text: &str| Some(text.parse().unwrap());
+        let limits = Limits { budget: rate("2/h"), client_budget: rate("1/h"), ..limits(9, 9, 9) };
+        let mut a = Admission::new(limits);
+        let (own, reader, other) = (client("(migration)"), client("reader"), client("other"));
+        for _ in 0..2 {
+            let ticket = now(a.ask_in_background(&own, NOW));
+            a.release(ticket, None, NOW);
+        }
+        let background = queued(a.ask_in_background(&own, NOW));
+        assert!(a.promote(background, &reader, NOW).is_empty());
+        assert_eq!(a.budget_wait(background, NOW), Some(Duration::from_secs(1800)));
+        assert!(a.leave(background));
+        // The server's own work has no share of its own.
+        let later = after(3_600_000);
+        let ticket = now(a.ask(&reader, later));
+        assert!(
+            matches!(a.ask(&reader, later), Admitted::Shed(Shed::ClientBudget, _)),
+            "nothing was given back"
+        );
+        a.unused(ticket, later);
+        let ticket = now(a.ask(&reader, later));
+        now(a.ask(&own, later));
+        a.release(ticket, None, later);
+        assert!(matches!(a.ask(&other, later), Admitted::Shed(Shed::Budget, _)), "both tokens are spent");
+        assert!(a.paid.is_empty());
     }
 
     #[test]

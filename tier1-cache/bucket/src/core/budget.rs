@@ -66,6 +66,11 @@ impl Budget {
     pub(crate) fn spend(&mut self, now: Monotonic) {
         self.full = self.flow.spend(self.full, now);
     }
+
+    /// What was not used after all.
+    pub(crate) fn give_back(&mut self) {
+        self.full = self.flow.give_back(self.full);
+    }
 }
 
 /// The tokens of each client.

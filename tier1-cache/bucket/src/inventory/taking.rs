@@ -162,7 +162,7 @@ impl Taker {
             trace: Some(TraceParent::begin(&*self.engine.inner.entropy)),
         };
         let prefix = query.prefix.clone();
-        let page = ask_page(&self.engine, behind, query, &Arc::from("inventory")).await?;
+        let page = ask_page(&self.engine, behind, query, &Arc::from("(inventory)")).await?;
         let is_last = !page.truncated;
         let listed = in_order(page, &prefix, &taking.after)?;
         let mut batches: Vec<&[InventoryObject]> = listed.chunks(INVENTORY_ROWS_PER_COMMIT).collect();

@@ -305,7 +305,7 @@ async fn copy(
         revalidate: false,
         judged: None,
         same_only: false,
-        client: Arc::from("migration"),
+        client: Arc::from("(migration)"),
         priority: Priority::Background,
         hops: 0,
         request_id: Arc::from("migration"),

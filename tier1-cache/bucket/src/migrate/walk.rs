@@ -69,7 +69,7 @@ impl Engine {
             request_id: "migration".to_owned(),
             trace: Some(TraceParent::begin(&*self.inner.entropy)),
         };
-        let page = ask_page(self, behind, query, &Arc::from("migration")).await?;
+        let page = ask_page(self, behind, query, &Arc::from("(migration)")).await?;
         let mut last = None;
         let mut listed = Vec::with_capacity(page.objects.len());
         for object in page.objects {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fallthrough_object::Acl;
 use fallthrough_sim::{Mishap, Provider};
 use fallthrough_store::{Store, StoreOptions, WriteConflict, WriteThrough};
 use tokio::task::JoinHandle;
@@ -10,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::world::{World, caller, key, put_of};
+use crate::api::Admission;
 use crate::core::mutants::{Mutant, caught};
-use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ShadowRule, WhichWaiting};
+use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ObjectInfo, ShadowRule, WhichWaiting};
 
 /// A world over a provider that can be written to, with the worker running.
 pub(super) struct Through {
@@ -199,6 +201,63 @@ async fn conflicts() {
         let state = world.state("d").await;
         assert_eq!(state, if policy == WriteConflict::Origin { "unknown" } else { "tombstone" });
     }
+}
+
+/// What only this side knows of an object does not make it forget what was last seen at the origin.
+#[tokio::test(start_paused = true)]
+async fn an_acl_does_not_hide_what_somebody_else_does_to_the_object() {
+    for is_delivered in [false, true] {
+        let through = Through::new(WriteThrough::Async).await;
+        let (world, provider) = (&through.world, &through.provider);
+        if is_delivered {
+            world.put("k", "first").await.unwrap();
+            through.drained().await;
+        } else {
+            provider.has("k", "first");
+            world.get("k").await.unwrap();
+        }
+        let log = provider.log().len();
+        let acl = |info: &mut ObjectInfo| {
+            info.acl = Some(Acl::default());
+            Ok(())
+        };
+        let bucket = world.bucket().await;
+        world.engine.annotate(&bucket, &caller(), &key("k"), Admission::ALL, &acl).await.unwrap();
+        through.drained().await;
+        assert_eq!(provider.log().len(), log, "an ACL stays here");
+        provider.has("k", "theirs");
+        world.put("k", "ours").await.unwrap();
+        through.drained().await;
+        assert_eq!((provider.text("k").as_deref(), through.waiting().await), (Some("theirs"), (0, 1)));
+    }
+}
+
+/// What one shadow had says nothing of the one that took its place, whatever was said of the object here meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_shadow_had_is_not_expected_of_the_next() {
+    let through = Through::with(|rule| {
+        rule.write_through = WriteThrough::Async;
+        rule.write_conflict = WriteConflict::Origin;
+    })
+    .await;
+    let world = &through.world;
+    world.put("k", "first").await.unwrap();
+    through.drained().await;
+    let next = Provider::default();
+    world.lead_to(Arc::new(next.clone()));
+    let mut rules = world.bucket().await.settings.shadow.clone();
+    rules[0].prefix = Some(String::new());
+    world.set_rules(&rules).await.unwrap();
+    let acl = |info: &mut ObjectInfo| {
+        info.acl = Some(Acl::default());
+        Ok(())
+    };
+    let bucket = world.bucket().await;
+    world.engine.annotate(&bucket, &caller(), &key("k"), Admission::ALL, &acl).await.unwrap();
+    world.put("k", "second").await.unwrap();
+    through.drained().await;
+    assert_eq!((next.text("k").as_deref(), through.waiting().await), (Some("second"), (0, 0)));
+    assert_eq!(&world.get("k").await.unwrap().bytes[..], b"second");
 }
 
 /// 412 because our own write, whose answer was lost, stands there already.

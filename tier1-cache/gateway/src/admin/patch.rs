@@ -7,7 +7,7 @@ use crate::admin::view::Difference;
 /// Fields that say where a rule leads: naming one way forgets the others.
 const WAYS: [(&str, &[&str]); 4] = [
     ("origin", &["endpoint", "name", "region", "addressing", "access_key", "secret_key", "url"]),
-    ("endpoint", &["origin", "url"]),
+    ("endpoint", &["origin", "url", "addressing"]),
     // Another provider is elsewhere: what is not said anew follows from it.
     ("provider", &["origin", "url", "endpoint", "region", "addressing"]),
     ("url", &["origin", "endpoint", "name", "region", "addressing", "access_key", "secret_key"]),

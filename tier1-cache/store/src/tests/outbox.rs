@@ -161,6 +161,34 @@ async fn what_was_delivered_is_known_at_the_key_and_the_next_attempt_has_its_tim
     assert_eq!((told.delivered.clone(), store.outbox_of(bucket.id).pending), (None, 1));
 }
 
+/// Whoever prepares an intent may be gone before its commit has ended: it is anybody's then.
+#[tokio::test]
+async fn what_nobody_attends_to_any_more_is_due() {
+    let store = open(&LossyDisk::new()).await.unwrap();
+    let bucket = bucket(&store).await;
+    let due = || store.due_intents(Timestamp(9), 9, |_| false).len();
+    let attended = store.attend_intent(bucket.id, &key("k"));
+    let what = Prepared::Body(info(40), seal(&store, &bytes_of(2, 40)).await.unwrap());
+    let intent = store.prepare(&bucket, &key("k"), None, IntentRow::default(), what).await.unwrap();
+    let sent = store.note_intent(&intent, IntentRow { sent: true, ..intent.row.clone() }).await.unwrap();
+    assert_eq!(due(), 0);
+    // Gone while what it is doing is written down.
+    drop(attended);
+    assert_eq!(due(), 1);
+    let sent = sent.unwrap();
+    store.note_intent(&sent, IntentRow { attempts: 1, ..sent.row.clone() }).await.unwrap().unwrap();
+    assert_eq!(due(), 1);
+
+    // Gone before it is written down at all.
+    let attended = store.attend_intent(bucket.id, &key("other"));
+    let what = Prepared::Body(info(40), seal(&store, &bytes_of(3, 40)).await.unwrap());
+    let other = key("other");
+    let prepare = store.prepare(&bucket, &other, None, IntentRow::default(), what);
+    drop(attended);
+    prepare.await.unwrap();
+    assert_eq!(due(), 2);
+}
+
 #[tokio::test]
 async fn what_is_prepared_lands_or_leaves_nothing() {
     for len in [0, 40, 900] {
@@ -172,6 +200,7 @@ async fn what_is_prepared_lands_or_leaves_nothing() {
             let body = bytes_of(2, len);
             let what = Prepared::Body(info(len), seal(&store, &body).await.unwrap());
             let row = IntentRow::default();
+            let attended = store.attend_intent(bucket.id, &key("k"));
             let intent =
                 store.prepare(&bucket, &key("k"), Some(&old), row.clone(), what.clone()).await.unwrap();
             assert!(store.due_intents(Timestamp(9), 9, |_| false).is_empty());
@@ -186,7 +215,7 @@ async fn what_is_prepared_lands_or_leaves_nothing() {
             assert_eq!(read(&after, there.object.as_ref().unwrap()).await.unwrap(), body);
             // After a start it is anybody's; before, when nobody is at it.
             assert_eq!(after.due_intents(Timestamp(9), 9, |_| false).len(), 1);
-            store.abandon_intent(bucket.id, &key("k"));
+            drop(attended);
             assert_eq!(store.due_intents(Timestamp(9), 9, |_| false).len(), 1);
             if lands {
                 let seen = Seen::Object(etag("theirs"));
