@@ -89,7 +89,7 @@ async fn whole(seed: u64, lines: bool) -> Outcome {
     let journal = Journal::new(plan.keys.len(), lines);
     journal.note(&format!("{plan:?}"));
     let world = World::new(&plan, &journal, &dice);
-    if tokio::time::timeout(LONGEST, live(&world, &dice)).await.is_err() {
+    if tokio::time::timeout(LONGEST, Box::pin(live(&world, &dice))).await.is_err() {
         journal.violation("the run does not end");
     }
     judge(seed, &world)
@@ -128,7 +128,7 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     let mut reader = Worker::new(world, 50, dice.fork());
     reader.read_all().await;
     if plan.lifecycle {
-        lifecycle::last_days(world, dice).await;
+        Box::pin(lifecycle::last_days(world, dice)).await;
         reader.read_all().await;
     }
     drop(reader);
