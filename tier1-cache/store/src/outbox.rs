@@ -316,7 +316,8 @@ impl Store {
             if waiting.generation != before {
                 continue;
             }
-            *waiting = Waiting { generation: before, stale: waiting.stale, ..Waiting::default() };
+            let attended = std::mem::take(&mut waiting.attended);
+            *waiting = Waiting { attended, generation: before, stale: waiting.stale, ..Waiting::default() };
             for (row, noted) in read {
                 waiting.set(row, Some(noted));
             }

@@ -172,6 +172,10 @@ async fn what_nobody_attends_to_any_more_is_due() {
     let intent = store.prepare(&bucket, &key("k"), None, IntentRow::default(), what).await.unwrap();
     let sent = store.note_intent(&intent, IntentRow { sent: true, ..intent.row.clone() }).await.unwrap();
     assert_eq!(due(), 0);
+    // All is read again after a commit that is in doubt.
+    store.inner.outbox.in_doubt();
+    assert!(store.settle_outbox().await.unwrap());
+    assert_eq!(due(), 0);
     // Gone while what it is doing is written down.
     drop(attended);
     assert_eq!(due(), 1);
