@@ -63,10 +63,7 @@ impl Store {
     /// It may or may not have been written.
     pub async fn put_account(&self, account: &AccountRow) -> Result<(), StoreError> {
         let writes = vec![put(rows::account(&account.id), rows::to_json(account)?)];
-        match self.inner.commit(Commit { conditions: Vec::new(), writes, ..Commit::default() }).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::corrupt("a commit without conditions was refused for one")),
-        }
+        self.inner.write(writes).await
     }
 
     /// Up to `limit` accounts by id, behind `after`.

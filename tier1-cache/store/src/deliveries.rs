@@ -4,22 +4,21 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use fallthrough_object::Key;
 
 use crate::blob::BlobRef;
-use crate::blobs::seal::checksum;
 use crate::bucket_row::{Bucket, BucketId};
 use crate::entry::{Entry, EntryState, ObjectInfo, Stored};
 use crate::error::{CommitError, StoreError};
 use crate::intent::{self, Intent, IntentRow, Seen};
-use crate::kv::{Commit, Committed, Refused, Table, Write};
+use crate::inventory::withdrawal;
+use crate::kv::{Commit, Committed, Refused, Write};
 use crate::lane::Lane;
-use crate::objects::{Change, CopyOf};
+use crate::objects::{Change, CopyOf, small_body};
 use crate::outbox::Noted;
 use crate::rows;
 use crate::staging::{Sealed, SealedBody};
-use crate::store::{Store, put, remove, when};
+use crate::store::{Store, put, when};
 use crate::uploads::{Part, Upload, UploadedParts};
 
 /// What a key shall become once its origin has it.
@@ -48,16 +47,14 @@ impl Store {
     ) -> Result<Option<Arc<Intent>>, StoreError> {
         let at = rows::intent(intent.bucket, intent.key.as_str());
         let row = IntentRow { revision: Some(intent.revision()), ..row };
+        let noted = Intent { row, ..intent.clone() };
         let commit = Commit {
             conditions: vec![when(at.clone(), Some(intent.version))],
-            writes: vec![put(at.clone(), intent.again(row.clone()))],
+            writes: vec![put(at.clone(), noted.encode())],
             ..Commit::default()
         };
-        let mut noted = Noted { bytes: intent.size_bytes(), ..Noted::of(intent) };
-        (noted.first, noted.next, noted.dead) = (row.first, row.next, row.dead);
-        let intent = intent.clone();
-        let end = self.in_outbox(at, commit, Some(noted), move |committed| {
-            Arc::new(Intent { row, version: committed.version, ..intent })
+        let end = self.in_outbox(at, commit, Some(Noted::of(&noted)), move |committed| {
+            Arc::new(Intent { version: committed.version, ..noted })
         });
         end.await
     }
@@ -71,15 +68,10 @@ impl Store {
     /// It may or may not be gone.
     pub async fn withdraw_intent(&self, intent: &Intent) -> Result<bool, StoreError> {
         let at = rows::intent(intent.bucket, intent.key.as_str());
-        let mut commit = Commit {
-            conditions: vec![when(at.clone(), Some(intent.version))],
-            writes: vec![remove(at.clone()), Write::Count { key: rows::waiting(intent.bucket), by: -1 }],
-            ..Commit::default()
-        };
-        commit.writes.extend(intent.unpin());
+        let mut commit = intent.ended();
         if intent.row.sent {
             // It may be at the shadow by our doing, and nothing here says so any more.
-            commit.writes.push(put(rows::inventory_withdrawn(intent.bucket), Bytes::new()));
+            commit.writes.push(withdrawal(intent.bucket));
         }
         Ok(self.in_outbox(at, commit, None, |_| ()).await?.is_some())
     }
@@ -99,12 +91,7 @@ impl Store {
         seen: &Seen,
     ) -> Result<bool, StoreError> {
         let at = rows::intent(intent.bucket, intent.key.as_str());
-        let mut commit = Commit {
-            conditions: vec![when(at.clone(), Some(intent.version))],
-            writes: vec![remove(at.clone()), Write::Count { key: rows::waiting(intent.bucket), by: -1 }],
-            ..Commit::default()
-        };
-        commit.writes.extend(intent.unpin());
+        let mut commit = intent.ended();
         let entry = entry.filter(|entry| entry.revision == intent.revision());
         if let Some(entry) = entry {
             let row = rows::entry(intent.bucket, intent.key.as_str());
@@ -166,11 +153,7 @@ impl Store {
                     SealedBody::Memory(bytes) if bytes.is_empty() => BlobRef::Empty,
                     SealedBody::Memory(bytes) => {
                         let id = inner.new_blob();
-                        let mut value = BytesMut::with_capacity(8 + bytes.len());
-                        value.put_u64_le(checksum(bytes));
-                        value.put_slice(bytes);
-                        let (key, value) = (rows::body(id), value.freeze());
-                        commit.writes.push(Write::Put { table: Table::Bodies, key, value });
+                        commit.writes.push(small_body(id, bytes).0);
                         BlobRef::Row(id)
                     }
                     SealedBody::File(id) => BlobRef::File(*id),
@@ -259,17 +242,9 @@ impl Store {
         // The intent's reference to the bytes is the entry's from now on.
         change.end_intent(intent);
         if let Some((upload, parts)) = upload {
-            let row = rows::upload(bucket.id, intent.key.as_str(), upload.id);
-            change.commit.conditions.push(when(row.clone(), Some(upload.version)));
-            change.write(remove(row));
-            for part in parts.listed.iter().chain(&parts.unlisted) {
-                let row = rows::part(bucket.id, upload.id, part.number);
-                change.commit.conditions.push(when(row.clone(), Some(part.version)));
-                change.write(remove(row));
-                if let Some(piece) = part.blob() {
-                    change.write(Write::Count { key: rows::count(piece.id), by: -1 });
-                }
-            }
+            change.end_upload(upload, parts);
+            // The intent has references of its own to what is listed.
+            change.give_up_parts(parts.listed.iter().chain(&parts.unlisted));
         }
         let old = change.old.clone();
         change.give_up(&inner, old);

@@ -15,9 +15,11 @@ use crate::bucket_row::BucketId;
 use crate::entry::{EntryState, Revision, Stored};
 use crate::entry_code;
 use crate::error::StoreError;
-use crate::kv::{Table, Write};
+use crate::kv::{Commit, Write};
 use crate::mutants::{Mutant, planted};
+use crate::objects::give_up;
 use crate::rows;
+use crate::store::{remove, when};
 
 /// What was last seen of a key at its origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,22 +100,26 @@ impl Intent {
         self.object.as_ref().map_or(0, |stored| stored.info.size_bytes)
     }
 
-    /// The row as it has to be written by a later commit.
-    pub(crate) fn again(&self, mut row: IntentRow) -> Bytes {
-        row.revision = Some(self.revision());
-        encode(&row, self.object.as_ref())
+    /// Its row's value.
+    pub(crate) fn encode(&self) -> Bytes {
+        encode(&self.row, self.object.as_ref())
+    }
+
+    /// A commit that takes it away with its reference to its bytes, if it is still this one.
+    pub(crate) fn ended(&self) -> Commit {
+        let at = rows::intent(self.bucket, self.key.as_str());
+        let mut writes = vec![remove(at.clone()), Write::Count { key: rows::waiting(self.bucket), by: -1 }];
+        writes.extend(self.unpin());
+        Commit { conditions: vec![when(at, Some(self.version))], writes, ..Commit::default() }
     }
 
     /// The writes that give up its reference to its bytes.
     pub(crate) fn unpin(&self) -> Vec<Write> {
         match self.object.as_ref().map(|stored| &stored.blob) {
-            // A body of its own: no entry has it yet.
-            Some(BlobRef::Row(id)) if self.row.prepared => {
-                vec![Write::Remove { table: Table::Bodies, key: rows::body(*id) }]
-            }
-            Some(_) if planted(Mutant::IntentUnpinned) => Vec::new(),
-            Some(blob) => blob.files().map(|id| Write::Count { key: rows::count(id), by: -1 }).collect(),
-            None => Vec::new(),
+            // Of what is prepared it is a body of its own, which no entry has yet.
+            Some(BlobRef::Row(_)) if !self.row.prepared => Vec::new(),
+            Some(blob) if self.row.prepared || !planted(Mutant::IntentUnpinned) => give_up(blob),
+            Some(_) | None => Vec::new(),
         }
     }
 }

@@ -309,8 +309,12 @@ impl Store {
 /// What a commit writes that makes a key unknown which was written or deleted here.
 pub(crate) fn withdraw(bucket: &Bucket) -> Option<Write> {
     let keeps = bucket.settings.shadow.iter().any(ShadowRule::keeps_inventory);
-    (keeps && !planted(Mutant::InventoryNotWithdrawn))
-        .then(|| put(rows::inventory_withdrawn(bucket.id), Bytes::new()))
+    (keeps && !planted(Mutant::InventoryNotWithdrawn)).then(|| withdrawal(bucket.id))
+}
+
+/// From the commit with this write on, what inventories of the bucket have is not believed that began before.
+pub(crate) fn withdrawal(bucket: BucketId) -> Write {
+    put(rows::inventory_withdrawn(bucket), Bytes::new())
 }
 
 fn read(row: &Row) -> Result<InventoryRow, StoreError> {

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use fallthrough_object::{Key, Timestamp};
 use futures::future::Either;
 
@@ -117,12 +117,9 @@ impl Through<'_> {
             SealedBody::Memory(bytes) if bytes.is_empty() => BlobRef::Empty,
             SealedBody::Memory(bytes) => {
                 let id = inner.new_blob();
-                let mut value = BytesMut::with_capacity(8 + bytes.len());
-                value.put_u64_le(checksum(bytes));
-                value.put_slice(bytes);
-                let value = value.freeze();
-                small = Some((id, value.slice(8..)));
-                change.write(Write::Put { table: Table::Bodies, key: rows::body(id), value });
+                let (write, body) = small_body(id, bytes);
+                small = Some((id, body));
+                change.write(write);
                 BlobRef::Row(id)
             }
             SealedBody::File(id) => {
@@ -228,17 +225,8 @@ impl Through<'_> {
     ) -> impl Future<Output = Result<Arc<Entry>, CommitError>> + Send + 'static + use<> {
         let inner = self.store.inner.clone();
         let mut change = Change::begin(bucket, key, previous, &self.lane);
-        let row = rows::upload(bucket.id, key.as_str(), upload.id);
-        change.commit.conditions.push(when(row.clone(), Some(upload.version)));
-        change.write(remove(row));
-        for part in parts.listed.iter().chain(&parts.unlisted) {
-            let row = rows::part(bucket.id, upload.id, part.number);
-            change.commit.conditions.push(when(row.clone(), Some(part.version)));
-            change.write(remove(row));
-        }
-        for piece in parts.unlisted.iter().filter_map(Part::blob) {
-            change.commit.writes.push(Write::Count { key: rows::count(piece.id), by: -1 });
-        }
+        change.end_upload(upload, parts);
+        change.give_up_parts(&parts.unlisted);
         let pieces = parts.listed.iter().filter_map(Part::blob).collect();
         let state = EntryState::Written(Stored { info: Arc::new(info), blob: BlobRef::of_parts(pieces) });
         assert!(
@@ -369,7 +357,7 @@ impl Store {
 }
 
 /// A small body that a commit writes: for the memory cache.
-type Small = Option<(BlobId, bytes::Bytes)>;
+type Small = Option<(BlobId, Bytes)>;
 
 /// One commit to one key, being put together.
 pub(crate) struct Change {
@@ -453,6 +441,25 @@ impl Change {
         self.write(remove(rows::intent(intent.bucket, intent.key.as_str())));
         self.write(Write::Count { key: rows::waiting(intent.bucket), by: -1 });
         self.noted = Some(None);
+    }
+
+    /// Takes the rows of an upload away, which must be what they were; the bytes of its parts are the caller's to give up or
+    /// to keep.
+    pub(crate) fn end_upload(&mut self, upload: &Upload, parts: &UploadedParts) {
+        let row = rows::upload(self.bucket, self.key.as_str(), upload.id);
+        self.commit.conditions.push(when(row.clone(), Some(upload.version)));
+        self.write(remove(row));
+        for part in parts.listed.iter().chain(&parts.unlisted) {
+            let row = rows::part(self.bucket, upload.id, part.number);
+            self.commit.conditions.push(when(row.clone(), Some(part.version)));
+            self.write(remove(row));
+        }
+    }
+
+    /// Gives up the references of these parts to their bytes.
+    pub(crate) fn give_up_parts<'a>(&mut self, parts: impl IntoIterator<Item = &'a Part>) {
+        let pieces = parts.into_iter().filter_map(Part::blob);
+        self.commit.writes.extend(pieces.map(|piece| Write::Count { key: rows::count(piece.id), by: -1 }));
     }
 
     pub(crate) fn write(&mut self, write: Write) {
@@ -593,6 +600,16 @@ fn refused_for(refused: Refused, in_lane: bool, body: Option<&Sealed>) -> Commit
         body.give_back();
     }
     error
+}
+
+/// Writes a small body, with its checksum. Also the body, in the same memory, which is no larger than it must be.
+pub(crate) fn small_body(id: BlobId, bytes: &[u8]) -> (Write, Bytes) {
+    let mut value = BytesMut::with_capacity(8 + bytes.len());
+    value.put_u64_le(checksum(bytes));
+    value.put_slice(bytes);
+    let value = value.freeze();
+    let body = value.slice(8..);
+    (Write::Put { table: Table::Bodies, key: rows::body(id), value }, body)
 }
 
 /// The writes that give up one reference to a blob.

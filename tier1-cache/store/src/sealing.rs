@@ -6,6 +6,7 @@
 //! be sealed with is written down before the first of them is, so that a start without such a key is refused and
 //! never takes rows for damaged.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
@@ -33,7 +34,7 @@ const TEXT_MIN: usize = 32;
 /// A key that rows are sealed with. It is never shown; its id may be.
 #[derive(Clone)]
 pub struct SealingKey {
-    id: String,
+    id: [u8; ID_LEN],
     key: Arc<LessSafeKey>,
 }
 
@@ -46,23 +47,21 @@ impl SealingKey {
         if text.len() < TEXT_MIN {
             return Err(format!("it has {} characters; at least {TEXT_MIN} are needed", text.len()));
         }
-        let derived = |what: &'static [u8], len| {
-            let salt = Salt::new(HKDF_SHA256, b"fallthrough sealing key");
-            let mut out = vec![0; len];
-            let made =
-                salt.extract(text.as_bytes()).expand(&[what], Length(len)).map(|okm| okm.fill(&mut out));
+        let salt = Salt::new(HKDF_SHA256, b"fallthrough sealing key").extract(text.as_bytes());
+        let derive = |what: &'static [u8], out: &mut [u8]| {
+            let made = salt.expand(&[what], Length(out.len())).map(|okm| okm.fill(out));
             made.ok().and_then(Result::ok).expect("a few bytes can be derived");
-            out
         };
-        let id = derived(b"id", ID_LEN);
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &derived(b"key", CHACHA20_POLY1305.key_len()))
-            .expect("it is as long as the cipher asks");
-        Ok(Self { id: hex(&id), key: Arc::new(LessSafeKey::new(key)) })
+        let (mut id, mut key) = ([0; ID_LEN], vec![0; CHACHA20_POLY1305.key_len()]);
+        derive(b"id", &mut id);
+        derive(b"key", &mut key);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("it is as long as the cipher asks");
+        Ok(Self { id, key: Arc::new(LessSafeKey::new(key)) })
     }
 
-    /// Tells keys apart; says nothing about the text.
-    pub fn id(&self) -> &str {
-        &self.id
+    /// Tells keys apart, in hexadecimal digits; says nothing about the text.
+    pub fn id(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -76,7 +75,7 @@ impl Eq for SealingKey {}
 
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SealingKey({})", self.id)
+        write!(f, "SealingKey({})", self.id())
     }
 }
 
@@ -98,8 +97,8 @@ pub struct Sealing {
 }
 
 impl Sealing {
-    fn find(&self, id: &str) -> Option<&SealingKey> {
-        self.current.iter().chain(&self.old).find(|key| key.id == id)
+    fn keys(&self) -> impl Iterator<Item = &SealingKey> {
+        self.current.iter().chain(&self.old)
     }
 }
 
@@ -109,7 +108,8 @@ impl Sealing {
 /// [`StoreError::Sealed`]: a key is missing.
 pub(crate) async fn check(kv: &dyn Kv, sealing: &Sealing) -> Result<(), StoreError> {
     let known = SealedWith::read(kv).await?;
-    match known.keys.iter().find(|id| sealing.find(id).is_none()) {
+    let given: BTreeSet<String> = sealing.keys().map(SealingKey::id).collect();
+    match known.keys.difference(&given).next() {
         Some(missing) => Err(StoreError::Sealed { missing: missing.clone() }),
         None => Ok(()),
     }
@@ -131,7 +131,7 @@ impl SealedWith {
     }
 
     fn only(key: Option<&SealingKey>) -> Self {
-        Self { keys: key.iter().map(|key| key.id.clone()).collect(), plain: key.is_none() }
+        Self { keys: key.iter().map(|key| key.id()).collect(), plain: key.is_none() }
     }
 }
 
@@ -154,7 +154,7 @@ impl Inner {
             .map_err(|_| StoreError::corrupt("a row is too long to be sealed"))?;
         let mut out = Vec::with_capacity(1 + ID_LEN + NONCE_LEN + body.len());
         out.push(SEALED);
-        out.extend_from_slice(&unhex(&key.id));
+        out.extend_from_slice(&key.id);
         out.extend_from_slice(&nonce);
         out.extend_from_slice(&body);
         Ok(out.into())
@@ -169,29 +169,28 @@ impl Inner {
     }
 
     /// What a row holds, and which key it is sealed with.
-    fn opened(&self, what: &str, at: &[u8], value: &[u8]) -> Result<(Option<String>, Vec<u8>), StoreError> {
+    fn opened<'a>(
+        &self,
+        what: &str,
+        at: &[u8],
+        value: &'a [u8],
+    ) -> Result<(Option<&SealingKey>, Cow<'a, [u8]>), StoreError> {
         if value.first() != Some(&SEALED) {
-            return Ok((None, value.to_vec()));
+            return Ok((None, value.into()));
         }
         let damaged = || StoreError::corrupt(format!("the row of {what} cannot be read: its seal is broken"));
-        let (id, rest) = value[1..].split_at_checked(ID_LEN).ok_or_else(damaged)?;
+        let (id, rest) = value[1..].split_first_chunk::<ID_LEN>().ok_or_else(damaged)?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(damaged)?;
-        let id = hex(id);
-        let key = self.options.sealing.find(&id).ok_or_else(damaged)?;
+        let key = self.options.sealing.keys().find(|key| key.id == *id).ok_or_else(damaged)?;
         let mut body = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let len = key.key.open_in_place(nonce, Aad::from(place(at)), &mut body).map_err(|_| damaged())?.len();
         body.truncate(len);
-        Ok((Some(id), body))
+        Ok((Some(key), body.into()))
     }
 }
 
 impl Store {
-    /// The id of the key that rows with secrets are sealed with; `None`: they are kept as they are.
-    pub fn sealed_with(&self) -> Option<&str> {
-        self.inner.options.sealing.current.as_ref().map(SealingKey::id)
-    }
-
     /// Seals anew what is not sealed with the current key. Called before anybody else uses the store.
     ///
     /// # Errors
@@ -221,16 +220,12 @@ impl Store {
         let at = rows::SEALED_WITH.to_vec();
         let is_plain = *with == SealedWith::only(None);
         let write = if is_plain { remove(at) } else { put(at, rows::to_json(with)?) };
-        let commit = Commit { writes: vec![write], ..Commit::default() };
-        match self.inner.commit(commit).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::corrupt("a commit without conditions was refused for one")),
-        }
+        self.inner.write(vec![write]).await
     }
 
     /// Whether all rows with secrets are sealed with the current key now.
     async fn seal_all(&self) -> Result<bool, StoreError> {
-        let current = self.sealed_with().map(str::to_owned);
+        let current = self.inner.options.sealing.current.as_ref();
         let mut all = true;
         for (what, (mut from, to)) in
             [("a bucket", rows::buckets(None)), ("an access key", rows::access_keys(None))]
@@ -245,7 +240,7 @@ impl Store {
                         Ok((with, _)) if with == current => {}
                         Ok((_, plain)) => {
                             commit.conditions.push(when(at.clone(), Some(row.version)));
-                            let value = self.inner.sealed(&at, plain.into())?;
+                            let value = self.inner.sealed(&at, plain.into_owned().into())?;
                             commit.writes.push(put(at, value));
                         }
                         Err(error) => {
@@ -266,12 +261,4 @@ impl Store {
 /// What a seal is good for: one row.
 fn place(at: &[u8]) -> &[u8] {
     if planted(Mutant::SealOfAnyPlace) { &[] } else { at }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).filter_map(|n| u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok()).collect()
 }

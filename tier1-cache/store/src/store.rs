@@ -462,6 +462,14 @@ impl Inner {
         async move { end.await.map_err(|_| StoreError::unavailable("the store closed before the commit ended")) }
     }
 
+    /// Writes that nothing is a condition of, and that have no effects in memory.
+    pub(crate) async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        match self.commit(Commit { writes, ..Commit::default() }).await? {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StoreError::corrupt("a commit without conditions was refused for one")),
+        }
+    }
+
     /// A commit without effects in memory.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Result<Committed, usize>, StoreError> {
         match self.order(commit, |end| end).await? {

@@ -160,7 +160,7 @@ async fn without_its_key_a_folder_is_refused_and_not_touched() {
     for wrong in [with(None, None), with(Some(2), None), with(Some(2), Some(3))] {
         let found = open_with(&disk, wrong).await;
         let Err(error @ StoreError::Sealed { .. }) = found else { panic!("{found:?}") };
-        assert!(error.to_string().contains(sealing_key(1).id()), "{error}");
+        assert!(error.to_string().contains(&sealing_key(1).id()), "{error}");
     }
     let right = open_with(&disk, with(Some(1), Some(2))).await.unwrap();
     check_secrets(&right).await.unwrap();
@@ -171,6 +171,6 @@ fn a_short_key_is_refused_and_a_key_is_not_shown() {
     let wrong = SealingKey::of_text("hunter2").unwrap_err();
     assert!(wrong.contains("7 characters") && !wrong.contains("hunter2"), "{wrong}");
     let shown = format!("{:?}", sealing_key(1));
-    assert!(!shown.contains("0001") && shown.contains(sealing_key(1).id()), "{shown}");
+    assert!(!shown.contains("0001") && shown.contains(&sealing_key(1).id()), "{shown}");
     assert_ne!(sealing_key(1).id(), sealing_key(2).id());
 }

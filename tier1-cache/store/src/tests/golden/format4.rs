@@ -215,7 +215,7 @@ async fn the_golden_folder_of_format_4_reads_back_byte_for_byte() {
     let without = StoreOptions { sealing: Sealing::default(), ..limits() };
     let refused = Store::open(dir.path(), without, clock(), Arc::new(OsEntropy)).await;
     assert!(
-        matches!(&refused, Err(StoreError::Sealed { missing }) if missing == sealing_key().id()),
+        matches!(&refused, Err(StoreError::Sealed { missing }) if *missing == sealing_key().id()),
         "{refused:?}"
     );
 
