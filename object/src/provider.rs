@@ -82,8 +82,19 @@ impl Provider {
     pub const ALL: [Self; 7] =
         [Self::Aws, Self::Gcs, Self::R2, Self::Minio, Self::Backblaze, Self::Wasabi, Self::Tigris];
 
+    /// All of their names, in the same order.
+    pub const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
     /// As settings have it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
             Self::Gcs => "gcs",
@@ -137,10 +148,10 @@ impl FromStr for Provider {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|provider| provider.as_str() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|provider| provider.as_str()).collect();
-            format!("{text:?} is not one of {}", names.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|provider| provider.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is not one of {}", Self::NAMES.join(", ")))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fallthrough_object::Rate;
+use fallthrough_object::{Provider, Rate};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Globals;
@@ -13,9 +13,6 @@ use crate::settings::{Secret, credentials_of_profile, parse_duration};
 /// A variable that a shadow's secret may be handed in with.
 const SECRET_VARIABLE: &str = "FALLTHROUGH_SHADOW_SECRET_KEY";
 
-/// The words of `--provider`.
-const PROVIDERS: [&str; 7] = ["aws", "gcs", "r2", "minio", "backblaze", "wasabi", "tigris"];
-
 /// `fallthrough shadow set`: every field of a rule.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ShadowFlags {
@@ -23,7 +20,7 @@ pub(crate) struct ShadowFlags {
     #[arg(long, value_name = "NAME", group = "way")]
     origin: Option<String>,
     /// An S3 provider by name: gives endpoint, region and addressing where they are known and not given
-    #[arg(long, value_parser = PROVIDERS, conflicts_with_all = ["origin", "url"])]
+    #[arg(long, value_parser = Provider::NAMES, conflicts_with_all = ["origin", "url"])]
     provider: Option<String>,
     /// An S3 provider: http(s)://HOST or http(s)://HOST:PORT
     #[arg(long, value_name = "URL", group = "way")]
@@ -224,7 +221,7 @@ pub(crate) struct PrefixedShadowFlags {
     #[arg(long, value_name = "NAME", group = "shadow_way")]
     shadow_origin: Option<String>,
     /// An S3 provider by name: gives endpoint, region and addressing where they are known and not given
-    #[arg(long, value_parser = PROVIDERS, conflicts_with_all = ["shadow_origin", "shadow_url"])]
+    #[arg(long, value_parser = Provider::NAMES, conflicts_with_all = ["shadow_origin", "shadow_url"])]
     shadow_provider: Option<String>,
     /// An S3 provider: http(s)://HOST or http(s)://HOST:PORT
     #[arg(long, value_name = "URL", group = "shadow_way")]

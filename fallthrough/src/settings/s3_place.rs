@@ -2,7 +2,7 @@
 
 use fallthrough_object::S3Place;
 
-use crate::settings::section::Section;
+use crate::settings::section::{Section, parse_url};
 
 /// Reads the keys of `section`; a problem and `None` if they do not say it.
 pub(super) fn read(section: &Section<'_>, bucket: &str) -> Option<S3Place> {
@@ -22,5 +22,12 @@ pub(super) fn read(section: &Section<'_>, bucket: &str) -> Option<S3Place> {
     let region = section.text("region");
     let place =
         S3Place::of(provider.flatten(), bucket, endpoint.as_deref(), region.as_deref(), addressing.flatten());
-    place.map_err(|missing| section.problem("", format!("{}: {missing}", section.path), "add it")).ok()
+    let place =
+        place.map_err(|missing| section.problem("", format!("{}: {missing}", section.path), "add it"));
+    let place = place.ok()?;
+    // A provider's endpoint has the region in it.
+    let url = parse_url(&place.endpoint);
+    url.map_err(|wrong| section.problem("region", format!("{}.region: {wrong}", section.path), "mend it"))
+        .ok()?;
+    Some(place)
 }

@@ -3,6 +3,8 @@
 //! This table is the one place that knows the names. Unknown keys are found with it, environment variables
 //! are matched with it, defaults come from it, and `docs/config.md` is printed from it.
 
+use fallthrough_object::Provider;
+
 /// One key.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -444,7 +446,7 @@ const ORIGIN: &[Key] = &[
 
 const PROVIDER: Key = Key::choice(
     "provider",
-    &["aws", "gcs", "r2", "minio", "backblaze", "wasabi", "tigris"],
+    &Provider::NAMES,
     "",
     "An S3 provider by name: gives `endpoint`, `region` and `addressing` where they are known and not given. `r2` and \
      `minio` need the endpoint, `backblaze` the region.",

@@ -200,6 +200,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "f.toml:3:1: bucket.abc.shadow: a bucket of backblaze needs its `region`",
         ),
         (
+            "[origin.old]\nkind = \"s3\"\nprovider = \"aws\"\nregion = \"eu west\"\nname = \"old\"\n",
+            "f.toml:4:10: origin.old.region: \"https://s3.eu west.amazonaws.com\" is not a URL: invalid international domain name",
+        ),
+        (
             "[origin.old]\nkind = \"s3\"\nprovider = \"amazon\"\nname = \"old\"\n",
             "f.toml:3:12: origin.old.provider: \"amazon\" is not one of aws, gcs, r2, minio, backblaze, wasabi, tigris",
         ),
