@@ -26,6 +26,7 @@ use crate::wiring::reload::{self, Reloader, Sources};
 use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::{DeclaredOrigins, Shadows};
 use crate::wiring::tls::Certificate;
+use crate::wiring::workers::Workers;
 use crate::wiring::{descriptors, listen, metrics, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
@@ -69,15 +70,7 @@ pub(crate) struct RunningBucketTier {
     stop_admin: CancellationToken,
     serving_s3: JoinHandle<()>,
     serving_admin: JoinHandle<()>,
-    sweeping: JoinHandle<()>,
-    expiring: JoinHandle<()>,
-    living: JoinHandle<()>,
-    migrating: JoinHandle<()>,
-    listing: JoinHandle<()>,
-    sending: JoinHandle<()>,
-    evicting: JoinHandle<()>,
-    watching: Option<JoinHandle<()>>,
-    scrubbing: JoinHandle<()>,
+    workers: Workers,
 }
 
 impl BucketTierPlan {
@@ -159,11 +152,8 @@ impl BucketTierPlan {
                 Arc::new(move |id| gateway.forget_key(id))
             },
             metrics: {
-                let (page, store, engine) = (page.clone(), store.clone(), engine.clone());
-                Arc::new(move || {
-                    engine.show_outbox();
-                    page.render(&store.status())
-                })
+                let (page, store) = (page.clone(), store.clone());
+                Arc::new(move || page.render(&store.status()))
             },
             free_bytes: {
                 let data = settings.store.data.clone();
@@ -183,37 +173,27 @@ impl BucketTierPlan {
         let serving_s3 = TaskTracker::new().spawn(serve_s3(gateway, s3_listener, stop_s3.clone()));
         let serving_admin =
             TaskTracker::new().spawn(serve_admin(api.clone(), admin_listener, stop_admin.clone(), page));
-        let scrubbing =
-            TaskTracker::new().spawn(scrubber::run(engine.clone(), &settings.store, stop_s3.clone()));
-        let sweeping = TaskTracker::new().spawn(sweeper::run(store.clone(), stop_s3.clone()));
-        let expiring = {
-            let (engine, stop) = (engine.clone(), stop_s3.clone());
-            TaskTracker::new().spawn(async move { engine.run_expiry(stop).await })
-        };
-        let living = {
-            let (engine, stop) = (engine.clone(), stop_s3.clone());
-            TaskTracker::new().spawn(async move { engine.run_lifecycle(stop).await })
-        };
-        let migrating = {
-            let (engine, stop) = (engine.clone(), stop_s3.clone());
-            TaskTracker::new().spawn(async move { engine.run_migrations(stop).await })
-        };
-        let listing = {
-            let (engine, stop) = (engine.clone(), stop_s3.clone());
-            TaskTracker::new().spawn(async move { engine.run_inventories(stop).await })
-        };
-        let sending = {
-            let (engine, stop) = (engine.clone(), stop_s3.clone());
-            TaskTracker::new().spawn(async move { engine.run_outbox(stop).await })
-        };
-        let evicting = {
-            let (engine, stop) = (engine.clone(), stop_s3.clone());
-            TaskTracker::new().spawn(async move { engine.run_eviction(stop).await })
-        };
+        let mut workers = Workers::default();
+        workers.start("the sweep", sweeper::run(store.clone(), stop_s3.clone()));
+        workers.start("the scrubber", scrubber::run(engine.clone(), &settings.store, stop_s3.clone()));
+        let own = || (engine.clone(), stop_s3.clone());
+        let (worker, stop) = own();
+        workers.start("the expiry of negative answers", async move { worker.run_expiry(stop).await });
+        let (worker, stop) = own();
+        workers.start("the lifecycle worker", async move { worker.run_lifecycle(stop).await });
+        let (worker, stop) = own();
+        workers.start("the worker of migrations", async move { worker.run_migrations(stop).await });
+        let (worker, stop) = own();
+        workers.start("the worker of inventories", async move { worker.run_inventories(stop).await });
+        let (worker, stop) = own();
+        let sending = async move { worker.run_outbox(stop).await };
+        workers.start("the worker that brings changes to origins", sending);
+        let (worker, stop) = own();
+        workers.start("the worker that evicts copies", async move { worker.run_eviction(stop).await });
         let secure = certificate.is_some();
-        let watching = certificate
-            .zip(known)
-            .map(|(certificate, known)| TaskTracker::new().spawn(certificate.watch(known, stop_s3.clone())));
+        if let Some((certificate, known)) = certificate.zip(known) {
+            workers.start("the watch over the certificate", certificate.watch(known, stop_s3.clone()));
+        }
         Ok(RunningBucketTier {
             secure,
             s3,
@@ -230,15 +210,7 @@ impl BucketTierPlan {
             stop_admin,
             serving_s3,
             serving_admin,
-            sweeping,
-            expiring,
-            living,
-            migrating,
-            listing,
-            sending,
-            evicting,
-            watching,
-            scrubbing,
+            workers,
         })
     }
 }
@@ -273,35 +245,7 @@ impl RunningBucketTier {
         if served.is_err() {
             tracing::error!("the S3 listener panicked");
         }
-        if self.sweeping.await.is_err() {
-            tracing::error!("the sweep panicked");
-        }
-        if self.expiring.await.is_err() {
-            tracing::error!("the expiry of negative answers panicked");
-        }
-        if self.living.await.is_err() {
-            tracing::error!("the lifecycle worker panicked");
-        }
-        if self.migrating.await.is_err() {
-            tracing::error!("the worker of migrations panicked");
-        }
-        if self.listing.await.is_err() {
-            tracing::error!("the worker of inventories panicked");
-        }
-        if self.sending.await.is_err() {
-            tracing::error!("the worker that brings changes to origins panicked");
-        }
-        if self.evicting.await.is_err() {
-            tracing::error!("the worker that evicts copies panicked");
-        }
-        if let Some(watching) = self.watching
-            && watching.await.is_err()
-        {
-            tracing::error!("the watch over the certificate panicked");
-        }
-        if self.scrubbing.await.is_err() {
-            tracing::error!("the scrubber panicked");
-        }
+        self.workers.ended().await;
         self.stop_admin.cancel();
         if self.serving_admin.await.is_err() {
             tracing::error!("the admin listener panicked");

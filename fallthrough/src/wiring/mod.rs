@@ -37,3 +37,4 @@ mod sweeper;
 mod timed;
 mod tls;
 pub(crate) mod token;
+mod workers;
