@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::Timestamp;
+use fallthrough_object::{Timestamp, TraceParent};
 use fallthrough_shadow::{Asked, Dialect, ListQuery, ListedPage, Method, Outcome, Request, ShadowError};
 
 use crate::api::BucketError;
@@ -152,6 +152,24 @@ pub(crate) fn refusal(outcome: Outcome, gate: &OriginGate, client: &Arc<str>) ->
         Outcome::Changed => bad("412 to a request without a condition"),
         Outcome::RangeNotSatisfiable { size_bytes } => BucketError::RangeNotSatisfiable { size_bytes },
         Outcome::Found(_) => bad("an object where none was asked for"),
+    }
+}
+
+/// Keys of a page that the server asks for of its own accord: as many as a provider gives.
+const OWN_PAGE: usize = 1000;
+
+/// A question for a page of a shadow's list of all that begins with `prefix`, which the server asks of its own accord.
+/// `who` names the work in the logs of both sides.
+pub(crate) fn own_query(engine: &Engine, who: &str, prefix: String, start_after: String) -> ListQuery {
+    ListQuery {
+        prefix,
+        start_after,
+        delimiter: None,
+        max_keys: OWN_PAGE,
+        timeout: engine.inner.options.client_wait,
+        hops: 0,
+        request_id: who.to_owned(),
+        trace: Some(TraceParent::begin(&*engine.inner.entropy)),
     }
 }
 

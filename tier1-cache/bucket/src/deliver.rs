@@ -19,7 +19,7 @@ use crate::core::breaker::Subject;
 use crate::core::mutants::{Mutant, planted};
 use crate::core::outgoing::{Attempt, Resolution, Step, There, ask_first, judge, read_answer, resolve};
 use crate::engine::Engine;
-use crate::origins::NotSent;
+use crate::origins::{NotSent, Permit};
 
 /// How often what is at the origin is looked at in one delivery.
 const LOOKS: u32 = 4;
@@ -91,13 +91,9 @@ impl Engine {
         intent: Arc<Intent>,
     ) -> Result<There, Ended> {
         let Cold { behind, origin_key } = cold;
-        let client = Arc::from(CLIENT);
-        let permit = behind.gate.admit(&client, self.inner.options.queue_wait).await;
-        let _permit = permit.map_err(|error| match error {
-            BucketError::SlowDown { retry_after, .. } => Ended::Held(retry_after),
-            other => Ended::Dead(other.to_string()),
-        })?;
-        Delivery { engine: self, bucket, behind, origin_key: origin_key.clone(), intent }.look().await
+        let delivery = Delivery { engine: self, bucket, behind, origin_key: origin_key.clone(), intent };
+        let _permit = delivery.admitted().await?;
+        delivery.look().await
     }
 }
 
@@ -111,12 +107,9 @@ struct Delivery<'a> {
 
 impl Delivery<'_> {
     async fn run(&mut self) -> Result<Ended, BucketError> {
-        let options = &self.engine.inner.options;
-        let client = Arc::from(CLIENT);
-        let mut permit = match self.behind.gate.admit(&client, options.queue_wait).await {
+        let mut permit = match self.admitted().await {
             Ok(permit) => permit,
-            Err(BucketError::SlowDown { retry_after, .. }) => return Ok(Ended::Held(retry_after)),
-            Err(error) => return Err(error),
+            Err(ended) => return Ok(ended),
         };
         let policy = self.behind.rule.settings.write_conflict;
         let mut look = ask_first(&self.intent);
@@ -173,6 +166,15 @@ impl Delivery<'_> {
         }
         let reason = "it is changed at the origin again and again".to_owned();
         Ok(Ended::Retry { reason, after: None, in_doubt: false })
+    }
+
+    /// A place in front of the origin.
+    async fn admitted(&self) -> Result<Permit, Ended> {
+        let wait = self.engine.inner.options.queue_wait;
+        self.behind.gate.admit(&Arc::from(CLIENT), wait).await.map_err(|error| match error {
+            BucketError::SlowDown { retry_after, .. } => Ended::Held(retry_after),
+            other => Ended::Dead(other.to_string()),
+        })
     }
 
     /// Writes down that it may reach the origin from now on. `false`: the intent is another by now.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::all_buckets::AllBuckets;
 use crate::api::{BucketError, Caller, ListRequest, NewBucket};
 use crate::behind::{BehindMap, ForgetsBehind};
 use crate::core::commit::{MAX_CONFLICTS, TableLock as _};
@@ -491,6 +492,11 @@ impl Engine {
         }
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
+    }
+
+    /// All buckets, one after the other.
+    pub(crate) fn all_buckets(&self) -> AllBuckets<'_> {
+        AllBuckets::of(&self.inner.store)
     }
 
     /// The slot of a key in `bucket`.

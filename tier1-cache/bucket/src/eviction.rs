@@ -39,8 +39,6 @@ const WANTED: u64 = 8;
 /// How often, and how long each time, a fill waits for room. Nobody waits for the fill: its readers have all of it.
 const PATIENCE: u32 = 3;
 const WAIT: Duration = Duration::from_secs(5);
-/// Buckets read at once.
-const BUCKETS: usize = 1000;
 
 /// Why copies went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,18 +251,12 @@ impl Engine {
             }
             state.changes
         };
-        let mut all: Vec<Arc<Bucket>> = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.buckets(after.as_ref(), BUCKETS).await?;
-            after = page.last().map(|bucket| bucket.name.clone());
-            let is_last = page.len() < BUCKETS;
-            all.extend(page.into_iter().filter(|bucket| is_evictable(bucket)));
-            if is_last {
-                break;
-            }
+        let mut found: Vec<Arc<Bucket>> = Vec::new();
+        let mut buckets = self.all_buckets();
+        while let Some(bucket) = buckets.next().await? {
+            found.extend(Some(bucket).filter(|bucket| is_evictable(bucket)));
         }
-        let all = Arc::new(all);
+        let all = Arc::new(found);
         let mut state = eviction.lock();
         // What changed while they were read is read by whoever comes next.
         if state.changes == changes {

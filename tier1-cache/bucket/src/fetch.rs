@@ -175,13 +175,20 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    fn request(&self) -> Request {
+    /// A request of this fill, for all of the object that there is.
+    fn plain_request(&self) -> Request {
         let order = self.order;
         let mut request = Request::get(order.origin_key.clone(), self.engine.inner.options.header_wait);
         request.attempt = self.attempt;
         request.hops = order.hops;
         request.request_id = order.request_id.to_string();
         request.trace = Some(order.trace);
+        request
+    }
+
+    fn request(&self) -> Request {
+        let order = self.order;
+        let mut request = self.plain_request();
         match &self.partial {
             Some(partial) => {
                 request.if_match = partial.found.pin.clone().filter(|_| !planted(Mutant::ResumedUnpinned));

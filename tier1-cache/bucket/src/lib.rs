@@ -5,6 +5,7 @@
 //! a key, the table of running fills, admission, the breaker) is pure and lives in `core`.
 
 mod accounts;
+mod all_buckets;
 mod api;
 mod ask;
 mod attach;

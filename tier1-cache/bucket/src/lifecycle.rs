@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, Key, LifecycleFilter, LifecycleRule, Timestamp};
+use fallthrough_object::{Key, LifecycleFilter, LifecycleRule, Timestamp};
 use fallthrough_store::{Bucket, Entry, Erased, ObjectInfo, Revision, Upload};
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +25,6 @@ const AFTER_START: Duration = Duration::from_secs(60);
 /// Rows that are looked at in one step, and the pause behind it: at most ten thousand a second.
 const PAGE_ROWS: usize = 500;
 const PAUSE: Duration = Duration::from_millis(50);
-/// Buckets of one page.
-const PAGE_BUCKETS: usize = 100;
 const DAY_MILLIS: u64 = 86_400_000;
 
 /// When an object expires or an upload is aborted, and by which rule.
@@ -115,21 +113,18 @@ impl Engine {
     /// What was due and is not done is due in the next pass.
     pub async fn lifecycle_pass(&self) -> LifecycleTally {
         let mut tally = LifecycleTally::default();
-        let mut after: Option<BucketName> = None;
+        let mut all = self.all_buckets();
         loop {
-            let page = match self.buckets(after.as_ref(), PAGE_BUCKETS).await {
-                Ok(page) => page,
+            let bucket = match all.next().await {
+                Ok(Some(bucket)) => bucket,
+                Ok(None) => return tally,
                 Err(error) => {
-                    tell(&error, "the buckets cannot be read for their lifecycle rules");
+                    tell(&error.into(), "the buckets cannot be read for their lifecycle rules");
                     return tally;
                 }
             };
-            let Some(last) = page.last() else { return tally };
-            after = Some(last.name.clone());
-            for bucket in &page {
-                if let Err(error) = self.apply_rules(bucket, &mut tally).await {
-                    tell(&error, "lifecycle rules could not be applied");
-                }
+            if let Err(error) = self.apply_rules(&bucket, &mut tally).await {
+                tell(&error, "lifecycle rules could not be applied");
             }
         }
     }

@@ -143,16 +143,12 @@ impl Engine {
         &self,
         id: fallthrough_store::BucketId,
     ) -> Result<Option<Arc<Bucket>>, StoreError> {
-        let mut after = None;
-        loop {
-            let page = self.inner.store.buckets(after.as_ref(), 256).await?;
-            if let Some(found) = page.iter().find(|bucket| bucket.id == id) {
-                return Ok(Some(found.clone()));
-            }
-            match page.last() {
-                Some(last) if page.len() == 256 => after = Some(last.name.clone()),
-                Some(_) | None => return Ok(None),
+        let mut all = self.all_buckets();
+        while let Some(bucket) = all.next().await? {
+            if bucket.id == id {
+                return Ok(Some(bucket));
             }
         }
+        Ok(None)
     }
 }

@@ -28,8 +28,6 @@ const UNDER_WAY: usize = 16;
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How long a bucket is left alone after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
-/// Buckets of one page.
-const PAGE_BUCKETS: usize = 100;
 
 /// What the engine remembers of what goes out.
 #[derive(Debug, Default)]
@@ -264,18 +262,13 @@ impl Engine {
         }
         let mut names = BTreeMap::new();
         let mut found = None;
-        let mut after: Option<BucketName> = None;
-        loop {
-            let page = self.buckets(after.as_ref(), PAGE_BUCKETS).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.name.clone());
-            for bucket in page {
-                if bucket.settings.shadow.iter().any(fallthrough_store::ShadowRule::goes_through) {
-                    names.insert(bucket.id, bucket.name.clone());
-                }
-                if bucket.id == id {
-                    found = Some(bucket);
-                }
+        let mut all = self.all_buckets();
+        while let Some(bucket) = all.next().await? {
+            if bucket.settings.shadow.iter().any(fallthrough_store::ShadowRule::goes_through) {
+                names.insert(bucket.id, bucket.name.clone());
+            }
+            if bucket.id == id {
+                found = Some(bucket);
             }
         }
         *self.inner.outgoing.names.lock().unwrap_or_else(PoisonError::into_inner) = names;

@@ -127,12 +127,7 @@ impl Fetch<'_> {
     }
 
     fn ranged(&self, span: ByteRange, pin: &ETag) -> Request {
-        let order = self.order;
-        let mut request = Request::get(order.origin_key.clone(), self.engine.inner.options.header_wait);
-        request.attempt = self.attempt;
-        request.hops = order.hops;
-        request.request_id = order.request_id.to_string();
-        request.trace = Some(order.trace);
+        let mut request = self.plain_request();
         request.range = Some(RangeSpec::FromTo { first: span.start, last: span.end - 1 });
         request.if_match = Some(pin.clone()).filter(|_| !planted(Mutant::RangesUnpinned));
         request

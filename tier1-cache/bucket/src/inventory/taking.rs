@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{BucketName, TraceParent};
-use fallthrough_shadow::{ListQuery, ListedPage};
+use fallthrough_object::BucketName;
+use fallthrough_shadow::ListedPage;
 use fallthrough_store::{
     Bucket, BucketId, INVENTORY_ROWS_PER_COMMIT, InventoryDrift, InventoryObject, InventoryRow,
     TakenInventory, TakingInventory,
@@ -13,13 +13,11 @@ use fallthrough_store::{
 use tokio::sync::Notify;
 
 use crate::api::BucketError;
-use crate::ask::{ask_page, out_of_order};
+use crate::ask::{ask_page, out_of_order, own_query};
 use crate::behind::Behind;
 use crate::engine::Engine;
 use crate::inventory::{Waits, due};
 
-/// Objects of one page of a list.
-const PAGE: usize = 1000;
 /// Pauses while a shadow fails: twice as long each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -151,17 +149,8 @@ impl Taker {
     async fn go_on(&self, mut walk: Walk<'_>, behind: &Behind) -> Result<(), BucketError> {
         let Some(mut taking) = walk.row.taking.take() else { return Ok(()) };
         let renaming = behind.rule.renaming().ok_or_else(out_of_order)?;
-        let query = ListQuery {
-            prefix: renaming.theirs(behind.rule.prefix()).unwrap_or_default(),
-            start_after: taking.after.clone(),
-            delimiter: None,
-            max_keys: PAGE,
-            timeout: self.engine.inner.options.client_wait,
-            hops: 0,
-            request_id: "inventory".to_owned(),
-            trace: Some(TraceParent::begin(&*self.engine.inner.entropy)),
-        };
-        let prefix = query.prefix.clone();
+        let prefix = renaming.theirs(behind.rule.prefix()).unwrap_or_default();
+        let query = own_query(&self.engine, "inventory", prefix.clone(), taking.after.clone());
         let page = ask_page(&self.engine, behind, query, &Arc::from("(inventory)")).await?;
         let is_last = !page.truncated;
         let listed = in_order(page, &prefix, &taking.after)?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::BucketName;
 use fallthrough_store::{Bucket, BucketId};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -14,8 +13,6 @@ use crate::engine::Engine;
 use crate::inventory::due;
 use crate::inventory::taking::{Next, Taker};
 
-/// Buckets of one page.
-const PAGE_BUCKETS: usize = 100;
 /// After the store failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// The longest time between two looks at the buckets, whatever is due.
@@ -70,34 +67,30 @@ impl Engine {
         tasks: &mut JoinSet<()>,
         running: &mut BTreeMap<Id, BucketId>,
     ) -> Result<Duration, BucketError> {
-        let mut after: Option<BucketName> = None;
+        let mut all = self.all_buckets();
         let mut pause = LOOK_EVERY;
-        loop {
-            let page = self.buckets(after.as_ref(), PAGE_BUCKETS).await?;
-            let Some(last) = page.last() else { return Ok(pause) };
-            after = Some(last.name.clone());
-            for bucket in &page {
-                if running.values().any(|id| *id == bucket.id) {
+        while let Some(bucket) = all.next().await? {
+            if running.values().any(|id| *id == bucket.id) {
+                continue;
+            }
+            match self.next_of(&bucket).await? {
+                Next::Nothing => continue,
+                Next::In(left) => {
+                    pause = pause.min(left);
                     continue;
                 }
-                match self.next_of(bucket).await? {
-                    Next::Nothing => continue,
-                    Next::In(left) => {
-                        pause = pause.min(left);
-                        continue;
-                    }
-                    Next::Now => {}
-                }
-                let taker = Taker {
-                    engine: self.clone(),
-                    name: bucket.name.clone(),
-                    id: bucket.id,
-                    changed: Arc::default(),
-                };
-                let task = tasks.spawn(taker.run());
-                running.insert(task.id(), bucket.id);
+                Next::Now => {}
             }
+            let taker = Taker {
+                engine: self.clone(),
+                name: bucket.name.clone(),
+                id: bucket.id,
+                changed: Arc::default(),
+            };
+            let task = tasks.spawn(taker.run());
+            running.insert(task.id(), bucket.id);
         }
+        Ok(pause)
     }
 
     /// What is to be done about the inventories of a bucket, and how soon.

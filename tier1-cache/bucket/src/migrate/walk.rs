@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::{Key, TraceParent};
-use fallthrough_shadow::{ListQuery, ListedObject};
+use fallthrough_object::Key;
+use fallthrough_shadow::ListedObject;
 use fallthrough_store::Walk;
 
 use crate::api::BucketError;
-use crate::ask::{ask_page, out_of_order};
+use crate::ask::{ask_page, out_of_order, own_query};
 use crate::behind::{Behind, Rules};
 use crate::engine::Engine;
-
-/// Objects of one page of a list.
-const PAGE: usize = 1000;
 
 /// A page of what one rule's shadow lists: its keys, under their names here.
 #[derive(Debug, Default)]
@@ -55,20 +52,9 @@ impl Engine {
         else {
             return Ok(Page::default());
         };
-        let query = ListQuery {
-            prefix: renaming.theirs(prefix).unwrap_or_default(),
-            start_after: if walk.after.is_empty() {
-                String::new()
-            } else {
-                renaming.theirs(&walk.after).unwrap_or_default()
-            },
-            delimiter: None,
-            max_keys: PAGE,
-            timeout: self.inner.options.client_wait,
-            hops: 0,
-            request_id: "migration".to_owned(),
-            trace: Some(TraceParent::begin(&*self.inner.entropy)),
-        };
+        let start_after = if walk.after.is_empty() { None } else { renaming.theirs(&walk.after) };
+        let prefix_there = renaming.theirs(prefix).unwrap_or_default();
+        let query = own_query(self, "migration", prefix_there, start_after.unwrap_or_default());
         let page = ask_page(self, behind, query, &Arc::from("(migration)")).await?;
         let mut last = None;
         let mut listed = Vec::with_capacity(page.objects.len());

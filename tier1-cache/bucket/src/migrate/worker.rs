@@ -16,8 +16,6 @@ use crate::migrate::progress::Live;
 use crate::migrate::{MigrationRefused, is_active};
 use crate::pace::Pace;
 
-/// Buckets of one page.
-const PAGE_BUCKETS: usize = 100;
 /// After the store failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// Pauses while a shadow fails: twice as long each time, up to the longest.
@@ -105,30 +103,26 @@ impl Engine {
         tasks: &mut JoinSet<()>,
         running: &mut BTreeMap<Id, (BucketId, BucketName)>,
     ) -> Result<(), BucketError> {
-        let mut after: Option<BucketName> = None;
-        loop {
-            let page = self.buckets(after.as_ref(), PAGE_BUCKETS).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.name.clone());
-            for bucket in &page {
-                let Some((row, _)) = self.inner.store.migration(bucket.id).await? else { continue };
-                if !is_active(&row) || running.values().any(|(id, _)| *id == bucket.id) {
-                    continue;
-                }
-                let mover = Mover {
-                    engine: self.clone(),
-                    name: bucket.name.clone(),
-                    id: bucket.id,
-                    live: self.inner.migrations.live(bucket.id),
-                    pace: Pace::new(row.options.bytes_per_second),
-                    stuck: None,
-                    given_up: 0,
-                    retried: None,
-                };
-                let task = tasks.spawn(mover.run());
-                running.insert(task.id(), (bucket.id, bucket.name.clone()));
+        let mut all = self.all_buckets();
+        while let Some(bucket) = all.next().await? {
+            let Some((row, _)) = self.inner.store.migration(bucket.id).await? else { continue };
+            if !is_active(&row) || running.values().any(|(id, _)| *id == bucket.id) {
+                continue;
             }
+            let mover = Mover {
+                engine: self.clone(),
+                name: bucket.name.clone(),
+                id: bucket.id,
+                live: self.inner.migrations.live(bucket.id),
+                pace: Pace::new(row.options.bytes_per_second),
+                stuck: None,
+                given_up: 0,
+                retried: None,
+            };
+            let task = tasks.spawn(mover.run());
+            running.insert(task.id(), (bucket.id, bucket.name.clone()));
         }
+        Ok(())
     }
 
     /// Writes down that a migration has stopped by itself.
