@@ -30,6 +30,15 @@ impl Paging {
     pub(crate) fn limit(&self) -> usize {
         self.limit.unwrap_or(1000).clamp(1, 1000)
     }
+
+    /// A page of `rows`, of which one more was asked for than the page has, and where the next one goes on, by the name of
+    /// its last row; none: this was the last.
+    pub(crate) fn cut<T>(&self, mut rows: Vec<T>, name: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+        let more = rows.len() > self.limit();
+        rows.truncate(self.limit());
+        let next = rows.last().filter(|_| more).map(name);
+        (rows, next)
+    }
 }
 
 /// How a change is to be made.
@@ -55,11 +64,8 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<BucketPage>, ApiError> {
     let after = paging.after.as_deref().map(parse_bucket).transpose()?;
-    // One more than asked for tells whether there is a next page.
-    let mut buckets = api.parts.engine.buckets(after.as_ref(), paging.limit() + 1).await?;
-    let more = buckets.len() > paging.limit();
-    buckets.truncate(paging.limit());
-    let next = buckets.last().filter(|_| more).map(|bucket| bucket.name.to_string());
+    let buckets = api.parts.engine.buckets(after.as_ref(), paging.limit() + 1).await?;
+    let (buckets, next) = paging.cut(buckets, |bucket| bucket.name.to_string());
     Ok(Json(BucketPage { buckets: buckets.iter().map(|bucket| BucketView::of(bucket)).collect(), next }))
 }
 

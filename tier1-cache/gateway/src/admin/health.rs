@@ -34,6 +34,7 @@ pub(crate) async fn metrics(State(api): State<AdminApi>) -> impl IntoResponse {
         // What else there is to tell is told.
         tracing::warn!(error = &error as &dyn std::error::Error, "what buckets hold cannot be read");
     }
+    api.parts.engine.show_outbox();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (api.parts.metrics)())
 }
 

@@ -111,10 +111,8 @@ pub(crate) async fn list(
     State(api): State<AdminApi>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<KeyPage>, ApiError> {
-    let mut rows = api.parts.engine.access_keys(paging.after.as_deref(), paging.limit() + 1).await?;
-    let more = rows.len() > paging.limit();
-    rows.truncate(paging.limit());
-    let next = rows.last().filter(|_| more).map(|row| row.id.clone());
+    let rows = api.parts.engine.access_keys(paging.after.as_deref(), paging.limit() + 1).await?;
+    let (rows, next) = paging.cut(rows, |row| row.id.clone());
     Ok(Json(KeyPage { keys: rows.into_iter().map(|row| view(&api, row, None)).collect(), next }))
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminApi;
 use crate::admin::answer::{ApiError, parse_bucket, parse_key};
+use crate::admin::buckets::Paging;
 
 /// How much waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,12 +129,10 @@ pub(crate) async fn list(
 ) -> Result<Json<OutboxPage>, ApiError> {
     let engine = &api.parts.engine;
     let bucket = engine.bucket(&parse_bucket(&name)?).await?;
-    let limit = page.limit.unwrap_or(1000).clamp(1, 1000);
-    // One more than asked for tells whether there is a next page.
-    let mut changes = engine.waiting(&bucket, page.after.as_deref(), limit + 1, page.dead).await?;
-    let more = changes.len() > limit;
-    changes.truncate(limit);
-    let next = changes.last().filter(|_| more).map(|change| change.key.as_str().to_owned());
+    let Page { after, limit, dead } = page;
+    let paging = Paging { after, limit };
+    let changes = engine.waiting(&bucket, paging.after.as_deref(), paging.limit() + 1, dead).await?;
+    let (changes, next) = paging.cut(changes, |change| change.key.as_str().to_owned());
     let waiting = WaitingView::of(engine.outbox_of(&bucket));
     Ok(Json(OutboxPage { waiting, changes: changes.into_iter().map(WaitingRow::of).collect(), next }))
 }
@@ -143,15 +142,7 @@ pub(crate) async fn retry(
     Path(name): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<OutboxDone>, ApiError> {
-    let chosen = which.chosen()?;
-    let engine = api.parts.engine.clone();
-    let bucket = engine.bucket(&parse_bucket(&name)?).await?;
-    let changes = if which.dry_run {
-        engine.count_waiting(&bucket, &chosen).await?
-    } else {
-        api.changes.run(async move { Ok(engine.retry_waiting(&bucket, &chosen).await?) }).await?
-    };
-    Ok(Json(OutboxDone { changes, dry_run: which.dry_run }))
+    settle(&api, &name, &which, Verb::Retry).await
 }
 
 pub(crate) async fn discard(
@@ -159,13 +150,30 @@ pub(crate) async fn discard(
     Path(name): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<OutboxDone>, ApiError> {
+    settle(&api, &name, &which, Verb::Drop).await
+}
+
+/// What is to become of what waits.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Retry,
+    Drop,
+}
+
+async fn settle(api: &AdminApi, name: &str, which: &Which, verb: Verb) -> Result<Json<OutboxDone>, ApiError> {
     let chosen = which.chosen()?;
     let engine = api.parts.engine.clone();
-    let bucket = engine.bucket(&parse_bucket(&name)?).await?;
+    let bucket = engine.bucket(&parse_bucket(name)?).await?;
     let changes = if which.dry_run {
         engine.count_waiting(&bucket, &chosen).await?
     } else {
-        api.changes.run(async move { Ok(engine.drop_waiting(&bucket, &chosen).await?) }).await?
+        let done = async move {
+            Ok(match verb {
+                Verb::Retry => engine.retry_waiting(&bucket, &chosen).await?,
+                Verb::Drop => engine.drop_waiting(&bucket, &chosen).await?,
+            })
+        };
+        api.changes.run(done).await?
     };
     Ok(Json(OutboxDone { changes, dry_run: which.dry_run }))
 }
