@@ -45,11 +45,22 @@ impl Connection {
     /// # Errors
     /// The connection broke, or the answer is not a 200 with a Content-Length.
     pub(crate) fn fetch(&mut self, request: &[u8]) -> Result<&[u8], String> {
+        match self.ask(request)? {
+            200 => Ok(&self.body),
+            other => Err(format!("{}: {other}", self.address)),
+        }
+    }
+
+    /// Sends `request` and reads the answer to its end; its status.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer has no Content-Length.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Result<u16, String> {
         self.writer.write_all(request).map_err(|error| format!("{}: {error}", self.address))?;
         self.read_line()?;
-        if !self.line.starts_with(b"HTTP/1.1 200") {
-            return Err(format!("{}: {}", self.address, String::from_utf8_lossy(&self.line).trim()));
-        }
+        let line = String::from_utf8_lossy(&self.line);
+        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.ok_or_else(|| format!("{}: {}", self.address, line.trim()))?;
         let mut length = None;
         loop {
             self.read_line()?;
@@ -65,7 +76,7 @@ impl Connection {
         let length = length.ok_or_else(|| format!("{}: no Content-Length", self.address))?;
         self.body.resize(length, 0);
         self.reader.read_exact(&mut self.body).map_err(|error| format!("{}: {error}", self.address))?;
-        Ok(&self.body)
+        Ok(status)
     }
 
     fn read_line(&mut self) -> Result<(), String> {

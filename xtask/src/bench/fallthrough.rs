@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::client::{Connection, Target};
 use super::process::{Process, await_start, fresh};
+use super::storm::BUDGET;
 use crate::Context;
 
 /// Our server.
@@ -24,11 +25,21 @@ pub(crate) struct Fallthrough {
 }
 
 impl Fallthrough {
-    /// With the buckets `bench` (plain) and `cold` (a cache over the origin on `origin_port`), in a new folder.
+    /// With the buckets `bench` (plain), `cold` (a cache over the origin on `origin_port`) and `guarded` (the same, with
+    /// a budget for each client), in a new folder.
     pub(crate) fn start(context: &Context, origin_port: u16) -> Result<Self, String> {
         let folder = fresh(context, "fallthrough")?;
+        let cache = |name: &str, more: &str| {
+            format!(
+                "[bucket.{name}]\nmode = \"cache\"\npublic = \"read\"\n\
+                 shadow = {{ url = \"http://127.0.0.1:{origin_port}\"{more} }}\n"
+            )
+        };
+        let budget = format!(", client-budget = \"{BUDGET}/day\"");
         let config = format!(
-            "[network]\nallow-private-origins = true\n\n[bucket.bench]\npublic = \"read\"\n\n[bucket.cold]\nmode = \"cache\"\npublic = \"read\"\nshadow = {{ url = \"http://127.0.0.1:{origin_port}\" }}\n"
+            "[network]\nallow-private-origins = true\n\n[bucket.bench]\npublic = \"read\"\n\n{}\n{}",
+            cache("cold", ""),
+            cache("guarded", &budget)
         );
         std::fs::write(folder.join("fallthrough.toml"), config).map_err(|error| error.to_string())?;
         Self::start_in(context, &folder)

@@ -11,6 +11,7 @@ mod many;
 mod nginx;
 mod origin;
 mod process;
+mod storm;
 
 pub(crate) use many::run as run_many;
 
@@ -64,6 +65,7 @@ pub(crate) fn run(context: &Context, wish: Wish) -> Result<(), String> {
     let mut tables = hits(&ours, &nginx, scale)?;
     tables.push('\n');
     tables.push_str(&cold(&ours, &nginx, &origin, wish.quick)?);
+    tables.push_str(&storm(&ours, &origin, 100_000 / scale)?);
     let folder = context.target.join("xtask");
     let durable = durable::measure(&ours, &folder, 400 / scale)?;
     let (disk, cpu) = (durable.disk_bound_per_sec(), durable.cpu_bound_per_sec());
@@ -181,6 +183,29 @@ fn cold(ours: &Fallthrough, nginx: &Nginx, origin: &SlowOrigin, quick: bool) -> 
         cell(theirs)
     );
     Ok(table)
+}
+
+/// A client that asks for what is not there, beside a reader of what is.
+fn storm(ours: &Fallthrough, origin: &SlowOrigin, keys: usize) -> Result<String, String> {
+    let size = 16 << 10;
+    ours.store("bench", "warm.bin", &vec![b'x'; size])?;
+    let seen = storm::measure(ours, origin, keys, (&ours.unsigned("bench", "warm.bin"), size))?;
+    let [calm, meanwhile] = [seen.calm, seen.meanwhile].map(|both| both.map(millis));
+    Ok(format!(
+        "\n| one client asks a public bucket for {} keys that nobody has | result | goal |\n| --- | --- | --- |\n\
+         | with a budget of {} a day | {} requests to the origin, {} answers 503 | {} |\n\
+         | a hit of 16 KiB meanwhile, one connection | p50 {:.2} ms, p99 {:.2} ms; before {:.2} ms and {:.2} ms: p99 × {:.1} | × 2 |\n",
+        seen.keys,
+        storm::BUDGET,
+        seen.calls,
+        seen.refused,
+        storm::BUDGET,
+        meanwhile[0],
+        meanwhile[1],
+        calm[0],
+        calm[1],
+        meanwhile[1] / calm[1],
+    ))
 }
 
 fn millis(span: Duration) -> f64 {
