@@ -284,6 +284,71 @@ mutants! {
     /// What was sent before a crash counts as arrived.
     InDoubtIsDone in bucket,
 
+    /// A commit is acknowledged before it is synced.
+    AckBeforeSync in store,
+    /// The commit sequence is not kept: after a restart it begins at what the rows still say.
+    RevisionReused in store,
+    /// A lookup that began before a commit may fill the memory cache after it.
+    LateCacheInsert in store,
+    /// The name of a blob is not synced before its entry is committed.
+    DirectoryNotSynced in store,
+    /// The conditions of a commit do not see earlier commits of its group.
+    GroupUnseen in store,
+    /// An overwrite does not give up the blob of the object that it replaces.
+    ReferenceKept in store,
+    /// The gate of a bucket is not a condition.
+    GateIgnored in store,
+    /// A block is not compared with its checksum.
+    BlockUnverified in store,
+    /// What is in quarantine is not remembered by the next start.
+    QuarantineForgotten in store,
+    /// A blob that is put into quarantine is not withdrawn from readers.
+    QuarantineServed in store,
+    /// A written blob goes from quarantine when its object is overwritten.
+    QuarantineDropped in store,
+    /// The scrubber believes what was verified since the start.
+    ScrubBelievesMemory in store,
+    /// The scrubber leaves out the last block of a body.
+    ScrubSkipsLastBlock in store,
+    /// The scrubber leaves out the row behind its cursor when it goes on after a restart.
+    ScrubCursorOff in store,
+    /// The scrubber takes an object that was deleted meanwhile for a damaged one.
+    DeletedIsDamage in store,
+    /// A ranged read verifies only the first of its blocks.
+    RangeVerifiedInPart in store,
+    /// A row of the index is not compared with its checksum.
+    RowUnverified in store,
+    /// The scrubber does not look at the pages of the index.
+    IndexUnverified in store,
+    /// The pages in which the index keeps books are not compared with their checksums.
+    BooksUnverified in store,
+    /// The checksums of a blob are not compared with their own checksum.
+    SumsUnverified in store,
+    /// Negative answers are written down however many there are.
+    NegativesUnbounded in store,
+    /// A tombstone outlives the shadow that it hid.
+    TombstoneOutlives in store,
+    /// However much waits for an origin, more is taken.
+    OutboxUnbounded in store,
+    /// What waits for an origin does not keep its bytes.
+    IntentUnpinned in store,
+    /// Rows with secrets are written as they are.
+    SecretsStayPlain in store,
+    /// The seal of a row is as good for another one.
+    SealOfAnyPlace in store,
+    /// Rows that were sealed with an old key, or not at all, stay so.
+    OldSealsStay in store,
+    /// What an object held that was replaced or is gone still counts.
+    ReplacedStillCounted in store,
+    /// What is held is not counted again when a row was given up that nobody could read.
+    GivenUpStillCounted in store,
+    /// An inventory says how far it is before its objects are written down.
+    InventoryBeforeItsRows in store,
+    /// A key that was written here and is forgotten leaves inventories believed that do not know of it.
+    InventoryNotWithdrawn in store,
+    /// What inventories of a removed bucket have is left.
+    InventoryOutlivesBucket in store,
+
     /// A write that fails after its status was sent counts as done.
     FailureAfterStatusIgnored in shadow,
     /// 500 from an origin means that it has no such object.

@@ -23,7 +23,6 @@ mod folder;
 mod golden;
 mod inventory;
 mod model;
-#[cfg(fallthrough_mutants)]
 mod mutants;
 mod negatives;
 mod objects;
