@@ -68,6 +68,17 @@ pub(crate) fn run(context: &Context, seconds: u64, names: &[String]) -> Result<b
     Ok(sound)
 }
 
+/// All targets, for so many seconds together, at least [`SLICE_SECS`] each: how many there are, seconds of each, and
+/// whether nothing was found.
+///
+/// # Errors
+/// What is needed is not here; the programs cannot be built.
+pub(crate) fn all(context: &Context, seconds: u64) -> Result<(usize, u64, bool), String> {
+    let count = targets(&context.root)?.len();
+    let each = (seconds / count as u64).max(SLICE_SECS);
+    Ok((count, each, run(context, each, &[])?))
+}
+
 /// Whether what this needs is here, else what is missing.
 fn tools(context: &Context) -> Result<(), String> {
     if find_program("cargo-fuzz").is_none() {

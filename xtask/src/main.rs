@@ -29,9 +29,11 @@ cargo xtask test [--full] [--only LAYER]...   run the checks that CI runs
 cargo xtask tidy                              only the crate graph and the text rules
 cargo xtask bench [--quick] [--write]         measure the built program beside nginx
 cargo xtask bench --objects N [--write]       measure it with N small objects in one bucket
-cargo xtask mutants [NAME]...                 run the tests against each planted bug
+cargo xtask mutants [--every-layer] [--write] [NAME]...
+                                              run the tests against each planted bug
 cargo xtask fuzz [--seconds N] [TARGET]...    drive fuzz targets on, each for a minute or N seconds
-cargo xtask torture --minutes N               the long forms of the tests; writes docs/reliability.md
+cargo xtask torture --minutes N               the long forms of the tests, then every planted bug, which takes as
+                                              long as it takes; writes docs/reliability.md
 cargo xtask layers                            list the layers
 
 --full         also the planted bugs, the fuzz targets, the clients that are long to build, and the tests marked
@@ -39,7 +41,8 @@ cargo xtask layers                            list the layers
 --only LAYER   this layer only; may be repeated
 --no-install   use what is here: install no Python and no npm package
 --quick        a tenth of the requests
---write        put the figures into docs/performance.md";
+--every-layer  not only the first that finds a bug
+--write        put the figures into docs/performance.md, or the planted bugs into docs/reliability.md";
 
 /// What every layer is told.
 #[derive(Debug)]
@@ -110,6 +113,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let (mut minutes, mut seconds) = (30, 60);
     let mut objects = None;
     let mut wish = bench::Wish { quick: false, write: false };
+    let mut hunted = mutants::Wish::default();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--full" => full = true,
@@ -127,6 +131,8 @@ fn run(args: Vec<String>) -> Result<bool, String> {
             }
             "--quick" if task == "bench" => wish.quick = true,
             "--write" if task == "bench" => wish.write = true,
+            "--write" if task == "mutants" => hunted.write = true,
+            "--every-layer" if task == "mutants" => hunted.every_layer = true,
             "--only" => only.push(args.next().ok_or("--only needs the name of a layer")?),
             name if matches!(task.as_str(), "mutants" | "fuzz") && !name.starts_with('-') => {
                 names.push(name.to_owned())
@@ -168,7 +174,8 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         .map(|()| true);
     }
     if task == "mutants" {
-        return mutants::run(&context, &names);
+        hunted.names = names;
+        return mutants::run(&context, &hunted);
     }
     if task == "fuzz" {
         return fuzz::run(&context, seconds, &names);

@@ -9,19 +9,38 @@ use fallthrough_object::Mutant;
 
 use crate::Context;
 use crate::command::{capture, cargo, find_program, watch};
+use crate::page::{Page, day_and_commit};
 use crate::report::{Check, Outcome};
 
+const PAGE: Page = Page {
+    path: "docs/reliability.md",
+    begin: "<!-- planted: written by `cargo xtask mutants --write` -->",
+    end: "<!-- end of planted -->",
+};
+
 /// Packages whose tests are run against a bug in each crate, its own first. The first that finds it ends the hunt,
-/// unless the bug was named: then every layer says whether it finds it, too.
+/// unless every layer was asked for, or the bug was named: then each says whether it finds it, too.
 const LAYERS: &[(&str, &[&str])] = &[
     ("object", &["object", "wire", "bucket", "gateway"]),
-    ("wire", &["wire", "gateway"]),
-    ("shadow", &["shadow", "bucket"]),
-    ("bucket", &["bucket", "gateway"]),
-    ("gateway", &["gateway"]),
+    ("wire", &["wire", "gateway", "simulation"]),
+    ("store", &["store", "bucket", "simulation"]),
+    ("shadow", &["shadow", "bucket", "simulation"]),
+    ("bucket", &["bucket", "gateway", "simulation"]),
+    ("gateway", &["gateway", "simulation"]),
 ];
 /// Packages of all layers, built at once.
-const PACKAGES: &[&str] = &["object", "wire", "shadow", "bucket", "gateway"];
+const PACKAGES: &[&str] = &["object", "wire", "store", "shadow", "bucket", "gateway", "simulation"];
+
+/// Which bugs are hunted, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// These alone; all if there are none.
+    pub(crate) names: Vec<String>,
+    /// Every layer is run against each, also after one has found it.
+    pub(crate) every_layer: bool,
+    /// The table is put into docs/reliability.md.
+    pub(crate) write: bool,
+}
 
 /// Which layers ran against a bug, and which of them found it.
 #[derive(Debug)]
@@ -47,20 +66,18 @@ pub(crate) fn layer(context: &Context) -> Vec<Check> {
         let why = "a build of its own; runs with --full, and as `cargo xtask mutants`";
         return vec![Check::new("mutants", Outcome::Skipped(why.to_owned()))];
     }
-    vec![Check::new("mutants: store", store(context)), hunted(&hunt(context, &[]))]
+    vec![hunted(&hunt(context, &Wish::default()))]
 }
 
-/// `cargo xtask mutants [NAME]...`: all, or those that are named. Whether each was caught.
+/// `cargo xtask mutants [--every-layer] [--write] [NAME]...`: all, or those that are named. Whether each was caught.
 ///
 /// # Errors
-/// A name is none; the tests cannot be built or run.
-pub(crate) fn run(context: &Context, names: &[String]) -> Result<bool, String> {
-    if names.is_empty()
-        && let Outcome::Failed(why) = store(context)
-    {
-        return Err(why);
+/// A name is none; the tests cannot be built or run; the page cannot be written.
+pub(crate) fn run(context: &Context, wish: &Wish) -> Result<bool, String> {
+    let hunts = hunt(context, wish)?;
+    if wish.write {
+        PAGE.write(context, &format!("On {}: {}", day_and_commit(context)?, table(&hunts)))?;
     }
-    let hunts = hunt(context, names)?;
     Ok(hunts.iter().all(Hunt::is_caught))
 }
 
@@ -76,15 +93,8 @@ fn hunted(hunts: &Result<Vec<Hunt>, String>) -> Check {
     Check::new("mutants", outcome)
 }
 
-/// The store's own, each of which its tests plant and find by themselves.
-fn store(context: &Context) -> Outcome {
-    let mut command = planted(context);
-    command.args(["test", "--release", "--locked", "--package", "fallthrough-store", "mutants"]);
-    watch(&mut command)
-}
-
 /// Runs the layers of each bug and prints what they found.
-fn hunt(context: &Context, names: &[String]) -> Result<Vec<Hunt>, String> {
+fn hunt(context: &Context, wish: &Wish) -> Result<Vec<Hunt>, String> {
     if find_program("cargo-nextest").is_none() {
         return Err("cargo-nextest is not installed (cargo install cargo-nextest): without it a test that a bug lets hang is not ended".to_owned());
     }
@@ -94,11 +104,12 @@ fn hunt(context: &Context, names: &[String]) -> Result<Vec<Hunt>, String> {
             format!("no planted bug is called {name:?}; there are: {}", all.join(", "))
         })
     };
-    let mutants: Vec<Mutant> = if names.is_empty() {
+    let mutants: Vec<Mutant> = if wish.names.is_empty() {
         Mutant::ALL.to_vec()
     } else {
-        names.iter().map(named).collect::<Result<_, _>>()?
+        wish.names.iter().map(named).collect::<Result<_, _>>()?
     };
+    let first_only = wish.names.is_empty() && !wish.every_layer;
     for package in PACKAGES {
         // Without a bug, everything passes: else a failure says nothing. This also builds.
         if !passes(context, package, None)? {
@@ -112,20 +123,36 @@ fn hunt(context: &Context, names: &[String]) -> Result<Vec<Hunt>, String> {
         let mut hunt = Hunt { mutant, by: Vec::new() };
         for package in *layers {
             hunt.by.push((*package, !passes(context, package, Some(mutant))?));
-            if names.is_empty() && hunt.is_caught() {
+            if first_only && hunt.is_caught() {
                 break;
             }
         }
         println!("{}", line(&hunt));
         hunts.push(hunt);
     }
-    let caught = hunts.iter().filter(|hunt| hunt.is_caught()).count();
-    println!("planted bugs caught: {caught} of {}", hunts.len());
-    for package in PACKAGES {
-        let first = hunts.iter().filter(|hunt| hunt.first() == Some(*package)).count();
-        println!("  first by {package}: {first}");
-    }
+    println!("{}", table(&hunts));
     Ok(hunts)
+}
+
+/// How many were caught, and by which layer.
+fn table(hunts: &[Hunt]) -> String {
+    let caught = hunts.iter().filter(|hunt| hunt.is_caught()).count();
+    let mut table = format!(
+        "{caught} of {} planted bugs caught.\n\n\
+         | tests of | run against | found it | were the first of its layers |\n| --- | --- | --- | --- |\n",
+        hunts.len()
+    );
+    for package in PACKAGES {
+        let ran = hunts.iter().filter_map(|hunt| hunt.by.iter().find(|layer| layer.0 == *package));
+        let found = ran.clone().filter(|layer| layer.1).count();
+        let first = hunts.iter().filter(|hunt| hunt.first() == Some(*package)).count();
+        table.push_str(&format!("| {package} | {} | {found} | {first} |\n", ran.count()));
+    }
+    let alive = hunts.iter().filter(|hunt| !hunt.is_caught());
+    table.extend(
+        alive.map(|hunt| format!("\nNot caught: `{}`:{}\n", hunt.mutant.name(), hunt.mutant.about())),
+    );
+    table
 }
 
 fn line(hunt: &Hunt) -> String {
@@ -165,4 +192,35 @@ fn planted(context: &Context) -> Command {
         .env("RUSTFLAGS", "--cfg fallthrough_mutants")
         .env("CARGO_TARGET_DIR", context.target.join("mutants"));
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_has_layers_that_look_for_it() {
+        for mutant in Mutant::ALL {
+            let layers = LAYERS.iter().find(|(place, _)| *place == mutant.place());
+            let (place, layers) = layers.unwrap_or_else(|| panic!("no layer looks at {}", mutant.place()));
+            assert_eq!(layers.first(), Some(place));
+            assert!(layers.iter().all(|layer| PACKAGES.contains(layer)), "{place}");
+        }
+    }
+
+    #[test]
+    fn the_table_counts_what_each_layer_found() {
+        let [one, two, ..] = Mutant::ALL else { panic!("there are bugs") };
+        let hunts = [
+            Hunt { mutant: *one, by: vec![("bucket", false), ("simulation", true)] },
+            Hunt { mutant: *two, by: vec![("bucket", false)] },
+        ];
+        let table = table(&hunts);
+        assert!(table.starts_with("1 of 2 planted bugs caught."), "{table}");
+        assert!(
+            table.contains("| bucket | 2 | 0 | 0 |\n") && table.contains("| simulation | 1 | 1 | 1 |\n"),
+            "{table}"
+        );
+        assert!(table.contains(&format!("Not caught: `{}`", two.name())), "{table}");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything is built with `--release`, as it is run and measured, so that each dependency is built once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -89,7 +90,7 @@ const LONG: &[(&str, &str)] = &[
 ];
 
 /// An empty folder, where tests that could not run here say so.
-fn empty_folder(folder: &Path) -> Result<(), String> {
+pub(crate) fn empty_folder(folder: &Path) -> Result<(), String> {
     let told = |error: std::io::Error| format!("{}: {error}", folder.display());
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
@@ -100,14 +101,19 @@ fn empty_folder(folder: &Path) -> Result<(), String> {
 
 /// The tests that said that they could not run: a file each, named like the test, with the reason in it.
 fn skipped(folder: &Path) -> Vec<Check> {
+    let check = |(test, why)| Check::new(format!("test: {test}"), Outcome::Skipped(why));
+    reasons(folder).into_iter().map(check).collect()
+}
+
+/// Why the tests that said so could not run, by their names.
+pub(crate) fn reasons(folder: &Path) -> BTreeMap<String, String> {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let reasons = files.map(|file| (file.file_name(), std::fs::read_to_string(file.path())));
-    let reasons: std::collections::BTreeMap<_, _> = reasons.collect();
-    let check = |(test, why): (std::ffi::OsString, std::io::Result<String>)| {
+    let reason = |file: std::fs::DirEntry| {
+        let why = std::fs::read_to_string(file.path());
         let why = why.unwrap_or_else(|error| format!("no reason can be read: {error}"));
-        Check::new(format!("test: {}", test.to_string_lossy()), Outcome::Skipped(why))
+        (file.file_name().to_string_lossy().into_owned(), why)
     };
-    reasons.into_iter().map(check).collect()
+    files.map(reason).collect()
 }
 
 /// The documentation of every crate of ours, without warnings.

@@ -327,7 +327,7 @@ pub(super) fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("FALLTHROUGH_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96), ..ProptestConfig::default() })]
     #[test]
     fn the_store_is_a_map_that_survives_crashes(steps in steps()) {
         run(check(&steps)).map_err(TestCaseError::fail)?;
