@@ -1,6 +1,6 @@
 //! What stands in the headers of S3: ranges, conditions, dates, digests, metadata.
 
-use fallthrough_object::{ByteRange, ChecksumAlgorithm, ChecksumKind, ETag, Timestamp};
+use fallthrough_object::{ByteRange, ChecksumAlgorithm, ChecksumKind, ETag, Timestamp, TraceParent};
 use fallthrough_wire::conditions::{
     Conditions, Current, IfRange, TagList, Verdict, WriteConditions, WriteVerdict,
 };
@@ -14,6 +14,16 @@ use crate::input::{Input, pieces};
 
 /// The last moment that four digits of a year can say.
 const LAST: Timestamp = Timestamp(253_402_300_799_999);
+
+/// The value of a header that names a trace.
+///
+/// What is taken is passed on as it came.
+pub fn trace(bytes: &[u8]) {
+    if let Some(trace) = TraceParent::parse(bytes) {
+        assert_eq!(trace.as_str().as_bytes(), bytes);
+        assert_eq!(TraceParent::parse(trace.as_str().as_bytes()), Some(trace));
+    }
+}
 
 /// Headers, an empty line, the size of the object, its ETag, its time.
 ///

@@ -20,6 +20,7 @@ pub mod lists;
 pub mod names;
 pub mod origins;
 pub mod pictures;
+pub mod rates;
 pub mod requests;
 pub mod rights;
 pub mod rules;
@@ -50,10 +51,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("origin", origins::origin),
     ("picture", pictures::picture),
     ("policy", forms::policy),
+    ("rate", rates::rate),
     ("rights", rights::rights),
     ("rows", entries::rows),
     ("rule", rules::rule),
     ("signature", signatures::signature),
+    ("trace", headers::trace),
     ("txt2img", pictures::txt2img),
     ("uri", uris::uri),
     ("xml", xml::xml),

@@ -75,5 +75,5 @@ macro_rules! targets {
 
 targets! {
     address answer blob chunked conditions configuration digests endpoint entry form framing list_page metadata names
-    origin picture policy rights rows rule signature txt2img uri xml
+    origin picture policy rate rights rows rule signature trace txt2img uri xml
 }
