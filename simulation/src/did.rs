@@ -158,6 +158,8 @@ pub enum Did {
     Attach(u8),
     /// The shadow was cleared.
     Detach,
+    /// What was here was given up for what somebody else has made of it at the shadow.
+    Yield,
     /// The bucket was deleted, being empty.
     DropBucket,
     /// The bucket was created, with this shadow.
@@ -191,6 +193,7 @@ impl Did {
             | Self::Purge
             | Self::Attach(_)
             | Self::Detach
+            | Self::Yield
             | Self::DropBucket
             | Self::MakeBucket(_) => false,
         }

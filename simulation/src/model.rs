@@ -45,6 +45,8 @@ pub struct Model {
     pub mode: Mode,
     /// How long a copy may be older than the origin's object, in nanoseconds.
     pub staleness: u64,
+    /// Whether a write may be refused since somebody else has changed the object at the shadow.
+    pub others_refuse: bool,
     /// Whether copies may go at any time, so that the origin's object is to be seen again.
     pub evicts: bool,
     /// Sizes of versions in bytes.
@@ -370,6 +372,7 @@ impl Machine for Model {
             Did::Listed(seen) => self.read(state, by, seen, true),
             Did::NotFound => self.read(state, by, Seen::Nothing, false),
             Did::Put(object, condition) => self.put(state, by, object, condition),
+            Did::PutRefused { .. } | Did::DeleteRefused(_) if self.others_refuse => vec![state],
             Did::PutRefused { condition, absent } => {
                 let fails = |here: &Option<Bytes>| match (condition, here) {
                     (Condition::Always, _) => false,
@@ -407,6 +410,10 @@ impl Machine for Model {
             Did::Attach(origin) if state.attached == Some(origin) => vec![state],
             Did::Attach(origin) => self.attached(state, origin),
             Did::Detach => self.detached(state),
+            Did::Yield => match state.local {
+                Local::Written(..) | Local::Tombstone => vec![with(Local::Open(0, 0))],
+                Local::Open(..) | Local::Filled(_) => Vec::new(),
+            },
             Did::DropBucket => {
                 let gone =
                     State { bucket: false, attached: None, local: Local::Open(0, 0), rules: 0, ..state };

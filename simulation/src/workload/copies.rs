@@ -97,6 +97,7 @@ impl Worker {
             (404, "NoSuchKey") if matches!(condition, Condition::IfMatch(_)) => {}
             (404, "NoSuchKey") => journal.did(client, source, from, Did::Read(Seen::Nothing)),
             (404, "NoSuchBucket") => journal.did(client, key, from, Did::NoBucket),
+            (412, _) if self.world().plan.others_refuse() => {}
             (412, _) => match of {
                 Some(of) => journal.did(client, source, from, Did::Read(Seen::Another(of))),
                 None => journal.did(client, key, from, Did::PutRefused { condition, absent: false }),

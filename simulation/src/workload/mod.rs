@@ -195,6 +195,8 @@ impl Worker {
             409 | 424 | 500 | 502 | 503 => self.journal().count("answered 5xx, 409 or 424"),
             // A write that only the shadow could judge.
             501 => self.journal().count("answered 501"),
+            // Somebody else was at the shadow.
+            412 if self.world().plan.others_refuse() => self.journal().count("answered 412 for others"),
             _ => self.journal().violation(format!("{what} is answered {status} {}", reply.code())),
         }
     }
