@@ -47,6 +47,8 @@ pub struct Model {
     pub staleness: u64,
     /// Whether a write may be refused since somebody else has changed the object at the shadow.
     pub others_refuse: bool,
+    /// Whether an upload may be there, and be completed again, after it was completed.
+    pub uploads_stay: bool,
     /// Whether copies may go at any time, so that the origin's object is to be seen again.
     pub evicts: bool,
     /// Sizes of versions in bytes.
@@ -218,7 +220,9 @@ impl Model {
             // Done before: it says what stands here, and changes nothing.
             let stands = matches!(state.local, Local::Written(there, _)
                 if there.upload == object.upload && there.bytes == object.bytes);
-            return stands.then_some(state).into_iter().collect();
+            if !self.uploads_stay || stands {
+                return stands.then_some(state).into_iter().collect();
+            }
         }
         if !self.may_hold(state, by, condition) {
             return Vec::new();

@@ -118,9 +118,14 @@ impl Plan {
         self.through.is_some_and(|through| through.settled)
     }
 
+    /// Whether an origin must have what is written first.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.through.is_some_and(|through| through.write == WriteThrough::Sync)
+    }
+
     /// Whether the origin may refuse what a client writes, since somebody else was there.
     pub(crate) fn others_refuse(&self) -> bool {
-        self.through.is_some_and(|through| through.write == WriteThrough::Sync && through.others > 0)
+        self.is_sync() && self.through.is_some_and(|through| through.others > 0)
     }
 
     /// A size for an object, such that each way through the store is taken.

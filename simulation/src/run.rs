@@ -182,6 +182,7 @@ fn judge(seed: u64, world: &World) -> Outcome {
                 0
             },
             others_refuse: world.plan.others_refuse(),
+            uploads_stay: world.plan.is_sync(),
             evicts: world.plan.cache_limit.is_some(),
             sizes: copies.sizes(key),
             origins: world.origins.timelines(key),
@@ -198,7 +199,7 @@ fn judge(seed: u64, world: &World) -> Outcome {
     for (upload, history) in &uploads {
         let name = world.plan.keys[upload.key];
         let rules = world.lifecycle.rules_for(name);
-        let model = UploadModel { days: world.lifecycle.days(), rules };
+        let model = UploadModel { days: world.lifecycle.days(), rules, stays: world.plan.is_sync() };
         let about = || format!("the history of upload {} of key {} ({name})", upload.number, upload.key);
         violations.extend(complaint(check(&model, history), about, &model.rules));
     }

@@ -3,7 +3,7 @@
 use fallthrough_wire::uri::encode_path;
 use http::Method;
 
-use super::{Changing, Worker, element, is_in_doubt};
+use super::{Changing, Worker, element};
 use crate::client::{Ask, Told};
 use crate::did::{Bytes, Condition, Did, Object, Seen, Tags};
 use crate::history::{Moment, VersionId};
@@ -70,7 +70,7 @@ impl Worker {
                 journal.maybe_did(client, key, from, self.copied(copy, of));
                 return true;
             }
-            Told::Answer(reply) if is_in_doubt(reply) => {
+            Told::Answer(reply) if self.is_in_doubt(reply) => {
                 journal.maybe_did(client, key, from, self.copied(copy, of));
                 self.tolerate(reply.status, reply, "COPY");
                 return true;

@@ -178,7 +178,7 @@ impl Worker {
         let told = self.client.ask(ask).await;
         match told {
             Told::NotAsked => return None,
-            Told::Answer(reply) if !is_in_doubt(&reply) => return Some((reply, from)),
+            Told::Answer(reply) if !self.is_in_doubt(&reply) => return Some((reply, from)),
             Told::Lost | Told::Answer(_) => {}
         }
         self.journal().maybe_did(self.client.number, key, from, did);
@@ -187,6 +187,13 @@ impl Worker {
         }
         changing.linger().await;
         None
+    }
+
+    /// Whether a refusal leaves open if the write happened: the store failed, or an origin that has to have it first. What
+    /// could not be asked is not in doubt.
+    fn is_in_doubt(&self, reply: &Reply) -> bool {
+        let first = self.world().plan.is_sync();
+        matches!(reply.status, 500 | 503) && (first || reply.code() != "SlowDown")
     }
 
     fn tolerate(&self, status: u16, reply: &Reply, what: &str) {
@@ -202,10 +209,6 @@ impl Worker {
     }
 }
 
-/// Whether a refusal leaves open if the write happened: the store failed. What could not be asked is not in doubt.
-fn is_in_doubt(reply: &Reply) -> bool {
-    matches!(reply.status, 500 | 503) && reply.code() != "SlowDown"
-}
 
 /// The text of the first such element of a document.
 fn element(document: &[u8], name: &str) -> Option<String> {
