@@ -246,6 +246,8 @@ mutants! {
     RoomNotKept in bucket,
     /// What clients write at the same time does not count against the quota.
     QuotaRaced in bucket,
+    /// A quota is judged on what was there before the body came.
+    QuotaJudgedOnce in bucket,
     /// A range of what is not here has the whole object fetched.
     RangeFillsWhole in bucket,
     /// How long a copy is fresh is counted from when the origin had answered.
