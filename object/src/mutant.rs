@@ -285,6 +285,10 @@ mutants! {
     SyncAnswersEarly in bucket,
     /// What was sent before a crash counts as arrived.
     InDoubtIsDone in bucket,
+    /// A provider that refuses whatever of a guarded write takes no conditions.
+    AnyRefusalIsTheConditions in shadow,
+    /// A provider that took no conditions once never does.
+    UnguardedForEver in bucket,
 
     /// A write that fails after its status was sent counts as done.
     FailureAfterStatusIgnored in shadow,

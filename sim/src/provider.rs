@@ -122,6 +122,11 @@ impl Provider {
         self.lock().takes_no_conditions = true;
     }
 
+    /// It takes conditions again.
+    pub fn takes_conditions(&self) {
+        self.lock().takes_no_conditions = false;
+    }
+
     /// It takes conditions of completions from now on, and does not look at them.
     pub fn passes_over_conditions_of_completions(&self) {
         self.lock().passes_over_completions = true;

@@ -114,7 +114,7 @@ impl Delivery<'_> {
         let policy = self.behind.rule.settings.write_conflict;
         let mut look = ask_first(&self.intent);
         for _ in 0..LOOKS {
-            let unguarded = self.behind.unguarded.load(Ordering::Relaxed);
+            let unguarded = self.behind.takes_no_conditions(self.engine.inner.clock.monotonic());
             let mut expected = self.intent.row.seen.clone();
             if look || unguarded {
                 let there = match self.look().await {
@@ -156,7 +156,9 @@ impl Delivery<'_> {
                     return Ok(Ended::Delivered(seen));
                 }
                 Attempt::Changed => {}
-                Attempt::NoConditions => self.behind.unguarded.store(true, Ordering::Relaxed),
+                Attempt::NoConditions => {
+                    self.behind.refused_conditions(self.engine.inner.clock.monotonic());
+                }
                 Attempt::Retry { reason, after, in_doubt } => {
                     return Ok(Ended::Retry { reason, after, in_doubt });
                 }
