@@ -289,6 +289,10 @@ mutants! {
     AnyRefusalIsTheConditions in shadow,
     /// A provider that took no conditions once never does.
     UnguardedForEver in bucket,
+    /// An object is looked for at its origin under the ETag that it has here.
+    CalledThereAsHere in bucket,
+    /// An upload that was begun at an origin by an attempt that broke off stays there.
+    UploadsLeftThere in bucket,
 
     /// A write that fails after its status was sent counts as done.
     FailureAfterStatusIgnored in shadow,

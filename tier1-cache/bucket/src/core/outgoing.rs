@@ -61,19 +61,19 @@ impl There {
     }
 
     /// Whether this is what the intent would leave there.
-    pub(crate) fn is(&self, wanted: Option<&ObjectInfo>) -> bool {
-        match (self, wanted) {
+    pub(crate) fn is_of(&self, intent: &Intent) -> bool {
+        match (self, &intent.object) {
             (Self::Nothing { proven }, None) => *proven,
-            (Self::Object(there), Some(wanted)) => there.is(wanted),
+            (Self::Object(there), Some(wanted)) => there.is(&wanted.info, called(intent)),
             (Self::Nothing { .. }, Some(_)) | (Self::Object(_), None) => false,
         }
     }
 }
 
 impl Described {
-    fn is(&self, wanted: &ObjectInfo) -> bool {
-        let same_tag = match (&self.etag, &wanted.etag) {
-            (Some(there), Some(wanted)) => there.strong_eq(wanted),
+    fn is(&self, wanted: &ObjectInfo, called: Option<&ETag>) -> bool {
+        let same_tag = match (&self.etag, called) {
+            (Some(there), Some(called)) => there.strong_eq(called),
             _ => false,
         };
         let same_sum = || {
@@ -120,12 +120,19 @@ pub(crate) fn next_intent(found: Option<&Intent>, seen: Seen, hops: u32, now: Ti
         // It may have reached the origin, or may still reach it: that will be no stranger there.
         maybe.push(left_by(found));
     }
-    IntentRow { seen: found.row.seen.clone(), maybe, first: found.row.first, ..fresh }
+    let (seen, uploads) = (found.row.seen.clone(), found.row.uploads.clone());
+    IntentRow { seen, maybe, first: found.row.first, uploads, ..fresh }
+}
+
+/// What the origin calls the object of an intent, as far as that is known.
+fn called(intent: &Intent) -> Option<&ETag> {
+    let here = intent.object.as_ref().and_then(|stored| stored.info.etag.as_ref());
+    intent.row.called.as_ref().filter(|_| !planted(Mutant::CalledThereAsHere)).or(here)
 }
 
 /// What the origin is left with by an intent.
 pub(crate) fn left_by(intent: &Intent) -> Seen {
-    intent.object.as_ref().map_or(Seen::Absent, |stored| seen_object(stored.info.etag.as_ref()))
+    intent.object.as_ref().map_or(Seen::Absent, |_| seen_object(called(intent)))
 }
 
 /// What to do about an intent.
@@ -149,8 +156,7 @@ pub(crate) fn ask_first(intent: &Intent) -> bool {
 /// What to do, where the origin said this.
 pub(crate) fn judge(intent: &Intent, there: &There) -> Step {
     let row = &intent.row;
-    let wanted = intent.object.as_ref().map(|stored| &*stored.info);
-    let (at, ours) = (there.seen(), there.is(wanted));
+    let (at, ours) = (there.seen(), there.is_of(intent));
     // An object with the same bytes may have been there before: only what was sent can have been delivered.
     let may_be_done = intent.object.is_none() || (row.sent && at != row.seen);
     if ours && may_be_done {
