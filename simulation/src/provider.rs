@@ -7,9 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use fallthrough_bucket::WriteConflict;
 use fallthrough_object::{Body, ETag};
-use fallthrough_shadow::{
-    ObjectHeaders, RawAnswer, SentBody, ShadowError, Write, WriteGuard, WriteRequest,
-};
+use fallthrough_shadow::{ObjectHeaders, RawAnswer, SentBody, ShadowError, Write, WriteGuard, WriteRequest};
 use fallthrough_wire::digest::multipart_etag;
 use fallthrough_wire::headers::write_meta;
 use futures::StreamExt as _;
@@ -203,11 +201,19 @@ pub(crate) async fn take(
             Ok(error(status, code))
         }
         Mishap::Reset(done) => {
-            if done { drop(arrived.act()) } else { arrived.forget() };
+            if done {
+                drop(arrived.act())
+            } else {
+                arrived.forget()
+            };
             Err(ShadowError::Unreachable { reason: "connection reset".into() })
         }
         Mishap::Stall(done) => {
-            if done { drop(arrived.act()) } else { arrived.forget() };
+            if done {
+                drop(arrived.act())
+            } else {
+                arrived.forget()
+            };
             tokio::time::sleep(request.stall).await;
             Err(ShadowError::Timeout)
         }
@@ -390,15 +396,19 @@ impl Arrived {
             write_meta(&said.meta, &mut headers).expect("it was taken from headers");
             let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
             let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-            let Some((id, known)) = journal.named(*key, etag) else {
+            // A copy of parts is called otherwise where it is sent in one.
+            let known = journal.named(*key, etag).map(|(id, _)| id);
+            let known = known.or_else(|| journal.only(*key, |content| content.bytes() == bytes).ok());
+            let Some(known) = known else {
                 journal.violation(format!("an origin is sent {etag} for key {key}, which nobody wrote"));
                 return;
             };
-            if known.content.bytes() != bytes {
-                journal.violation(format!("an origin is sent other bytes than those of {id:?}"));
+            let content = journal.of(known).content;
+            if content.bytes() != bytes {
+                journal.violation(format!("an origin is sent other bytes than those of {known:?}"));
             }
-            script.keep(name, known.content, etag, headers);
-            version = Some(id);
+            version = Some(journal.version_as(*key, content.clone(), etag.to_owned()));
+            script.keep(name, content, etag, headers);
         } else {
             script.remove(name);
         }

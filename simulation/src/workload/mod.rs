@@ -209,7 +209,6 @@ impl Worker {
     }
 }
 
-
 /// The text of the first such element of a document.
 fn element(document: &[u8], name: &str) -> Option<String> {
     elements(document, name).into_iter().next()

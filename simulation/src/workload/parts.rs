@@ -103,7 +103,9 @@ impl Worker {
         match &told {
             Told::NotAsked => {}
             Told::Lost => in_doubt(),
-            Told::Answer(reply) if self.is_in_doubt(reply) || (reply.status == 200 && !reply.whole) => in_doubt(),
+            Told::Answer(reply) if self.is_in_doubt(reply) || (reply.status == 200 && !reply.whole) => {
+                in_doubt()
+            }
             Told::Answer(reply) => self.understand_part_copy(upload, copy, from, reply),
         }
     }
