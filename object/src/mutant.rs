@@ -258,6 +258,10 @@ mutants! {
     KnownIsPresent in bucket,
     /// What a migration had not begun when it was told to pause counts as copied.
     InterruptedIsCopied in bucket,
+    /// A migration that was told to pause goes on.
+    PausedGoesOn in bucket,
+    /// The shadow is detached without a comparison.
+    CutOverUnverified in bucket,
     /// A comparison looks at sizes alone.
     ComparedBySize in bucket,
     /// A delete of a key that was never seen here leaves nothing.
@@ -286,7 +290,7 @@ mutants! {
     /// What was sent before a crash counts as arrived.
     InDoubtIsDone in bucket,
     /// A provider that refuses whatever of a guarded write takes no conditions.
-    AnyRefusalIsTheConditions in shadow,
+    AnyRefusalIsTheConditions in bucket,
     /// A provider that took no conditions once never does.
     UnguardedForEver in bucket,
     /// An object is looked for at its origin under the ETag that it has here.

@@ -14,6 +14,7 @@ mod gauges;
 mod history;
 mod leaks;
 mod lifecycle;
+mod migration;
 mod model;
 mod operator;
 mod origin;

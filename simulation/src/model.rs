@@ -306,6 +306,21 @@ impl Model {
         gone.into_iter().chain((!is_due).then_some(state)).collect()
     }
 
+    /// The shadow is cleared after all that it has was copied, and compared since.
+    fn cut_over(&self, state: State, by: &Operation) -> Vec<State> {
+        match (state.local, state.attached) {
+            (Local::Open(..), Some(origin)) if self.mode == Mode::Migrate => {
+                let with = |local| State { attached: None, local, ..state };
+                let here = |what: Option<VersionId>| match what {
+                    Some(version) => vec![with(Local::Filled(version))],
+                    None => self.detached(state),
+                };
+                distinct(self.had(origin, by.from, by.to).into_iter().flat_map(here).collect())
+            }
+            _ => self.detached(state),
+        }
+    }
+
     fn detached(&self, state: State) -> Vec<State> {
         let with = |local| State { attached: None, local, ..state };
         match (state.local, state.attached) {
@@ -414,6 +429,7 @@ impl Machine for Model {
             Did::Attach(origin) if state.attached == Some(origin) => vec![state],
             Did::Attach(origin) => self.attached(state, origin),
             Did::Detach => self.detached(state),
+            Did::CutOver => self.cut_over(state, by),
             Did::Yield => match state.local {
                 Local::Written(..) | Local::Tombstone => vec![with(Local::Open(0, 0))],
                 Local::Open(..) | Local::Filled(_) => Vec::new(),

@@ -13,13 +13,13 @@ use crate::client::{Ask, Client, Told};
 use crate::dice::Dice;
 use crate::did::{Did, Mode};
 use crate::history::AFTERMATH;
-use crate::lifecycle;
+use crate::{lifecycle, migration};
 use crate::origin::origin_of;
 use crate::upload_model::UploadDid;
 use crate::world::World;
 
 /// The operator's number among the clients.
-const OPERATOR: u32 = 99;
+pub(crate) const OPERATOR: u32 = 99;
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -30,6 +30,7 @@ enum Deed {
     MakeBucket,
     Rules,
     NextDay,
+    Migrate,
 }
 
 /// Makes the bucket of a run, with the shadow of this layout.
@@ -72,10 +73,11 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
             (3, Deed::MakeBucket),
             (if world.plan.lifecycle { 4 } else { 0 }, Deed::Rules),
             (if world.plan.lifecycle { 3 } else { 0 }, Deed::NextDay),
+            (if world.plan.migrates { 12 } else { 0 }, Deed::Migrate),
         ]);
         let keys = match deed {
             Deed::Purge => vec![dice.index(all.len())],
-            Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket => all.clone(),
+            Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket | Deed::Migrate => all.clone(),
             Deed::Rules | Deed::NextDay => Vec::new(),
         };
         keys.iter().for_each(|key| world.origins.changing(*key));
@@ -99,6 +101,7 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
                 make_bucket(&world, layout).await;
                 false
             }
+            Deed::Migrate => migration::step(&world, &dice).await,
             Deed::Rules => lifecycle::set_rules(&world, &mut client, &dice).await,
             Deed::NextDay => {
                 world.lifecycle.next_day(&world);
@@ -159,8 +162,11 @@ async fn set_shadow(world: &Arc<World>, setting: Setting, patience: Option<Durat
     world.journal.count(if layout.is_some() { "shadow set" } else { "shadow cleared" });
     world.journal.note(&format!("{setting:?}"));
     let from = world.journal.now();
-    let shadow = world.settings(layout, through).shadow;
-    let change = move |settings: &mut fallthrough_bucket::BucketSettings| settings.shadow = shadow.clone();
+    let wanted = world.settings(layout, through);
+    let change = move |settings: &mut fallthrough_bucket::BucketSettings| {
+        // A migration that came to its end has left it plain.
+        (settings.mode, settings.shadow) = (wanted.mode, wanted.shadow.clone());
+    };
     let name = World::bucket_name();
     let changing = running.unless_it_stops(running.engine.set_bucket_by(&name, &change, force));
     let result = match patience {

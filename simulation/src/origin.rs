@@ -181,6 +181,8 @@ impl Origins {
             rule.ttl_secs = Some(self.plan.ttl.as_secs());
         }
         rule.negative_ttl_secs = Some(self.plan.ttl.as_secs());
+        rule.inventory_secs = self.plan.inventory;
+        rule.inventory_absent = self.plan.inventory.is_some() && self.plan.inventory_absent;
         if let Some(way) = self.plan.through.filter(|_| through) {
             rule.write_through = way.write;
             rule.delete_through = way.deletes;

@@ -56,6 +56,12 @@ pub(crate) struct Plan {
     pub(crate) disk_faults: bool,
     /// Whether several rules lead to several origins, by prefix.
     pub(crate) layouts: bool,
+    /// How long an inventory of an origin is believed, in seconds, if one is kept.
+    pub(crate) inventory: Option<u64>,
+    /// Whether what a believed inventory does not have is absent for readers.
+    pub(crate) inventory_absent: bool,
+    /// Whether the operator moves what the origins have here.
+    pub(crate) migrates: bool,
     /// What goes through, if anything does.
     pub(crate) through: Option<Through>,
     /// Longest pause between two operations of a client.
@@ -107,6 +113,11 @@ impl Plan {
             // The last, so that the rest of a seed's plan is what it was.
             cache_limit: dice.pick(&[None, Some(30_000), Some(60_000), Some(90_000)]),
             layouts: matches!(mode, Mode::Migrate | Mode::Cache) && dice.chance(40),
+            inventory: dice
+                .pick(&[None, Some(60), Some(600)])
+                .filter(|_| matches!(mode, Mode::Migrate | Mode::Cache)),
+            inventory_absent: dice.chance(40),
+            migrates: mode == Mode::Migrate && dice.chance(50),
             through: (mode == Mode::Migrate && dice.chance(75)).then(|| Through::of(dice)),
         };
         plan.origins_change |= plan.through.is_some_and(|through| through.others > 0);

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::upload_model::UploadModel;
 use crate::workload::Worker;
 use crate::world::World;
-use crate::{leaks, lifecycle, through};
+use crate::{leaks, lifecycle, migration, through};
 
 /// Longest run in virtual time: all clients are done long before.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
@@ -146,6 +146,9 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     }
     tasks.close();
     tasks.wait().await;
+    if plan.migrates {
+        migration::end(world).await;
+    }
     leaks::clear(world).await;
     // The sweep of a start comes after it, and so does what tidies up.
     world.restart().await;
@@ -177,7 +180,9 @@ fn judge(seed: u64, world: &World) -> Outcome {
                 u64::MAX
             } else if world.plan.origins_change {
                 // A copy ages, and may have taken long to come.
-                u64::try_from((world.plan.ttl + Duration::from_secs(120)).as_nanos()).unwrap_or(u64::MAX)
+                let inventory = Duration::from_secs(world.plan.inventory.unwrap_or(0));
+                let age = world.plan.ttl.max(inventory) + Duration::from_secs(120);
+                u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
             } else {
                 0
             },

@@ -182,7 +182,7 @@ impl World {
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
             part_bytes_min: 1,
-            // Migrations are not played.
+            // Objects of a run are small.
             ranges_above_bytes: u64::MAX,
             range_bytes: 1,
             cache_limit_bytes: self.plan.cache_limit,
@@ -211,6 +211,10 @@ impl World {
         tasks.spawn(async move { evicting.run_eviction(until_stopped).await });
         let (sending, until_stopped) = (engine.clone(), stopped.clone());
         tasks.spawn(async move { sending.run_outbox(until_stopped).await });
+        let (taking, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { taking.run_inventories(until_stopped).await });
+        let (moving, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { moving.run_migrations(until_stopped).await });
         let gateway = Gateway::new(engine.clone(), GatewayOptions::default(), clock, &self.entropy);
         Ok(Running { engine, gateway, store, shutdown, stopped, tasks })
     }

@@ -193,7 +193,6 @@ impl Document {
             },
             // Providers that do not know conditions on writes say so in several ways; whatever else is wrong with a
             // request says nothing of conditions.
-            (_, 400) if guarded && planted(Mutant::AnyRefusalIsTheConditions) => Written::NotOffered,
             ("InvalidArgument" | "InvalidRequest", 400) if guarded && self.at_fault == AtFault::Condition => {
                 Written::NotOffered
             }

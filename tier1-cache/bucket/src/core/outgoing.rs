@@ -207,6 +207,9 @@ pub(crate) fn read_answer(written: Written, intent: &Intent, guarded: bool) -> A
         Written::Refused { .. } if deletes && planted(Mutant::RefusedDeleteIsDone) => {
             Attempt::Delivered(Seen::Absent)
         }
+        Written::Refused { .. } if guarded && planted(Mutant::AnyRefusalIsTheConditions) => {
+            Attempt::NoConditions
+        }
         Written::Refused { reason } => Attempt::Dead(reason),
     }
 }

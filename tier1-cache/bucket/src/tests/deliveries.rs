@@ -119,6 +119,7 @@ async fn a_copy_is_known_at_the_origin_by_what_it_is_called_there() {
 
 #[test]
 fn planted_bugs_of_deliveries_are_caught() {
+    assert!(caught(Mutant::AnyRefusalIsTheConditions, || alone(choked())));
     assert!(caught(Mutant::UnguardedForEver, || alone(for_a_while())));
     assert!(caught(Mutant::UploadsLeftThere, || alone(parts_cut_off())));
     assert!(caught(Mutant::CalledThereAsHere, || alone(copied_unheard())));
