@@ -226,6 +226,10 @@ async fn a_shadow_that_fails_is_waited_for_and_one_that_refuses_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn orders_are_followed_at_once() {
+    ordered().await;
+}
+
+async fn ordered() {
     let world = World::new(BucketMode::Migrate).await;
     for n in 0..100 {
         world.origin.object(&format!("{n:03}"), 10);
@@ -341,5 +345,10 @@ async fn what_was_interrupted_is_copied_later() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    assert_caught([missed(Mutant::InterruptedIsCopied, interrupted), missed(Mutant::ComparedBySize, whole)]);
+    assert_caught([
+        missed(Mutant::InterruptedIsCopied, interrupted),
+        missed(Mutant::ComparedBySize, whole),
+        missed(Mutant::PausedGoesOn, ordered),
+        missed(Mutant::CutOverUnverified, whole),
+    ]);
 }
