@@ -64,7 +64,16 @@ fn next(row: Option<&MigrationRow>, dice: &Dice, settled: bool) -> Order {
         (if row.paused || row.halted.is_some() { 12 } else { 2 }, Order::Other(MigrationOrder::Resume)),
         (1, Order::Other(MigrationOrder::Retry)),
         (if idle && !verified { 12 } else { 2 }, Order::Other(MigrationOrder::Verify)),
-        (if settled { 0 } else if verified { 12 } else { 1 }, Order::CutOver),
+        (
+            if settled {
+                0
+            } else if verified {
+                12
+            } else {
+                1
+            },
+            Order::CutOver,
+        ),
     ])
 }
 

@@ -13,10 +13,10 @@ use crate::client::{Ask, Client, Told};
 use crate::dice::Dice;
 use crate::did::{Did, Mode};
 use crate::history::AFTERMATH;
-use crate::{lifecycle, migration};
 use crate::origin::origin_of;
 use crate::upload_model::UploadDid;
 use crate::world::World;
+use crate::{lifecycle, migration};
 
 /// The operator's number among the clients.
 pub(crate) const OPERATOR: u32 = 99;

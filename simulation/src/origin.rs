@@ -40,7 +40,7 @@ pub(crate) struct Origins {
 pub(crate) fn origin_of(layout: u8, key: &str) -> u8 {
     match layout {
         0 | 1 => layout,
-        _ => layout % 2 ^ u8::from(key.starts_with("d/")),
+        _ => (layout % 2) ^ u8::from(key.starts_with("d/")),
     }
 }
 
