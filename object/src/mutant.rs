@@ -260,6 +260,8 @@ mutants! {
     InterruptedIsCopied in bucket,
     /// A migration that was told to pause goes on.
     PausedGoesOn in bucket,
+    /// What was compared once counts as here, though it was purged since.
+    ComparedForEver in bucket,
     /// The shadow is detached without a comparison.
     CutOverUnverified in bucket,
     /// A comparison looks at sizes alone.

@@ -270,6 +270,28 @@ impl Engine {
         self.migration(&now).await
     }
 
+    /// Something that was copied is about to be forgotten: a comparison from before is none any more.
+    ///
+    /// # Errors
+    /// The store's; [`BucketError::Conflict`].
+    pub(crate) async fn comparison_is_void(&self, bucket: &Bucket) -> Result<(), BucketError> {
+        let counts = |row: &MigrationRow| row.verified_at.is_some() && row.cut_over.is_none();
+        let found = self.inner.store.migration(bucket.id).await?;
+        if !found.is_some_and(|(row, _)| counts(&row)) || planted(Mutant::ComparedForEver) {
+            return Ok(());
+        }
+        let changed = self.change_migration(bucket, &[], |row| {
+            if row.cut_over.is_none() {
+                row.verified_at = None;
+            }
+            Ok(())
+        });
+        match changed.await {
+            Ok(_) | Err(MigrationRefused::NotMigrating | MigrationRefused::NotNow(_)) => Ok(()),
+            Err(MigrationRefused::Bucket(error)) => Err(error),
+        }
+    }
+
     async fn migration_row(&self, bucket: &Bucket) -> Result<(MigrationRow, u64), MigrationRefused> {
         let found = self.inner.store.migration(bucket.id).await.map_err(BucketError::from)?;
         found.ok_or(MigrationRefused::NotMigrating)

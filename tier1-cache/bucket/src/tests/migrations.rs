@@ -229,6 +229,33 @@ async fn orders_are_followed_at_once() {
     ordered().await;
 }
 
+/// What is purged after the comparison is not here when the shadow is detached.
+async fn purged() {
+    let world = World::new(BucketMode::Migrate).await;
+    world.origin.object("k", 10);
+    let worker = Worker::of(&world);
+    world.start(MigrationOptions::default()).await.unwrap();
+    world.idle().await;
+    world.order(MigrationOrder::Verify).await.unwrap();
+    world.idle().await;
+    world.purge("k", false).await.unwrap();
+    let reasons = against(world.engine.cut_over(&world.bucket().await, false).await);
+    assert!(reasons.len() == 1 && reasons[0].contains("not verified"), "{reasons:?}");
+    world.order(MigrationOrder::Verify).await.unwrap();
+    assert_eq!(world.idle().await.row.compared.of(outcome::MISSING).objects, 1);
+    world.get("k").await.unwrap();
+    world.settled().await;
+    world.order(MigrationOrder::Verify).await.unwrap();
+    world.idle().await;
+    world.engine.cut_over(&world.bucket().await, false).await.unwrap();
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_voids_the_comparison() {
+    purged().await;
+}
+
 async fn ordered() {
     let world = World::new(BucketMode::Migrate).await;
     for n in 0..100 {
@@ -349,6 +376,7 @@ fn planted_bugs_are_caught() {
         missed(Mutant::InterruptedIsCopied, interrupted),
         missed(Mutant::ComparedBySize, whole),
         missed(Mutant::PausedGoesOn, ordered),
+        missed(Mutant::ComparedForEver, purged),
         missed(Mutant::CutOverUnverified, whole),
     ]);
 }
