@@ -246,6 +246,8 @@ mutants! {
     RoomNotKept in bucket,
     /// What clients write at the same time does not count against the quota.
     QuotaRaced in bucket,
+    /// A quota is judged on what was there before the body came.
+    QuotaJudgedOnce in bucket,
     /// A range of what is not here has the whole object fetched.
     RangeFillsWhole in bucket,
     /// How long a copy is fresh is counted from when the origin had answered.
@@ -256,6 +258,12 @@ mutants! {
     KnownIsPresent in bucket,
     /// What a migration had not begun when it was told to pause counts as copied.
     InterruptedIsCopied in bucket,
+    /// A migration that was told to pause goes on.
+    PausedGoesOn in bucket,
+    /// What was compared once counts as here, though it was purged since.
+    ComparedForEver in bucket,
+    /// The shadow is detached without a comparison.
+    CutOverUnverified in bucket,
     /// A comparison looks at sizes alone.
     ComparedBySize in bucket,
     /// A delete of a key that was never seen here leaves nothing.
@@ -283,6 +291,14 @@ mutants! {
     SyncAnswersEarly in bucket,
     /// What was sent before a crash counts as arrived.
     InDoubtIsDone in bucket,
+    /// A provider that refuses whatever of a guarded write takes no conditions.
+    AnyRefusalIsTheConditions in bucket,
+    /// A provider that took no conditions once never does.
+    UnguardedForEver in bucket,
+    /// An object is looked for at its origin under the ETag that it has here.
+    CalledThereAsHere in bucket,
+    /// An upload that was begun at an origin by an attempt that broke off stays there.
+    UploadsLeftThere in bucket,
 
     /// A commit is acknowledged before it is synced.
     AckBeforeSync in store,

@@ -55,6 +55,7 @@ struct State {
     log: Vec<String>,
     heads: usize,
     takes_no_conditions: bool,
+    keeps_parts_waiting: bool,
     passes_over_completions: bool,
 }
 
@@ -120,6 +121,16 @@ impl Provider {
     /// It refuses conditions from now on.
     pub fn takes_no_conditions(&self) {
         self.lock().takes_no_conditions = true;
+    }
+
+    /// Parts of uploads wait for ever, or those that come from now on do not.
+    pub fn keeps_parts_waiting(&self, waits: bool) {
+        self.lock().keeps_parts_waiting = waits;
+    }
+
+    /// It takes conditions again.
+    pub fn takes_conditions(&self) {
+        self.lock().takes_no_conditions = false;
     }
 
     /// It takes conditions of completions from now on, and does not look at them.
@@ -329,6 +340,9 @@ impl Shadow for Provider {
                 let bytes = taken(body).await;
                 let sum = md5(&bytes);
                 self.note(format!("PART {key} {number} of {} bytes", bytes.len()));
+                if self.lock().keeps_parts_waiting {
+                    std::future::pending::<()>().await;
+                }
                 let mut state = self.lock();
                 let Some(there) = state.uploads.get_mut(&upload) else {
                     return Ok(error(404, "NoSuchUpload"));

@@ -158,6 +158,10 @@ pub enum Did {
     Attach(u8),
     /// The shadow was cleared.
     Detach,
+    /// The shadow was cleared at the end of a migration: what it had is here.
+    CutOver,
+    /// What was here was given up for what somebody else has made of it at the shadow.
+    Yield,
     /// The bucket was deleted, being empty.
     DropBucket,
     /// The bucket was created, with this shadow.
@@ -191,6 +195,8 @@ impl Did {
             | Self::Purge
             | Self::Attach(_)
             | Self::Detach
+            | Self::CutOver
+            | Self::Yield
             | Self::DropBucket
             | Self::MakeBucket(_) => false,
         }

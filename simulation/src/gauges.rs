@@ -73,7 +73,9 @@ impl Gauges {
     pub(crate) fn left(&self) -> Vec<(String, f64)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = Vec::new();
-        for (name, value) in all.iter().filter(|(name, _)| !name.contains("circuit_state")) {
+        // What says how something stands, not how much of it is under way.
+        let stands = ["circuit_state", "inventory_objects", "inventory_taken", "migration_objects"];
+        for (name, value) in all.iter().filter(|(name, _)| !stands.iter().any(|word| name.contains(word))) {
             value.change(|value| {
                 if *value != 0.0 {
                     left.push((name.clone(), *value));

@@ -150,7 +150,7 @@ pub(crate) async fn work(world: Arc<World>, dice: Dice, enough: CancellationToke
             return;
         }
         if world.lifecycle.were_set() {
-            pass(&world, false).await;
+            Box::pin(pass(&world, false)).await;
         }
     }
 }
@@ -208,8 +208,8 @@ pub(crate) async fn last_days(world: &Arc<World>, dice: &Dice) {
     let rules = vec![rule(When::Age(2), dice.chance(50)), rule(When::Upload(1), false)];
     if set(world, &mut client, rules).await == Some(false) {
         world.lifecycle.next_day(world);
-        pass(world, true).await;
+        Box::pin(pass(world, true)).await;
         world.lifecycle.next_day(world);
-        pass(world, true).await;
+        Box::pin(pass(world, true)).await;
     }
 }

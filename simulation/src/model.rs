@@ -45,6 +45,10 @@ pub struct Model {
     pub mode: Mode,
     /// How long a copy may be older than the origin's object, in nanoseconds.
     pub staleness: u64,
+    /// Whether a write may be refused since somebody else has changed the object at the shadow.
+    pub others_refuse: bool,
+    /// Whether an upload may be there, and be completed again, after it was completed.
+    pub uploads_stay: bool,
     /// Whether copies may go at any time, so that the origin's object is to be seen again.
     pub evicts: bool,
     /// Sizes of versions in bytes.
@@ -216,7 +220,9 @@ impl Model {
             // Done before: it says what stands here, and changes nothing.
             let stands = matches!(state.local, Local::Written(there, _)
                 if there.upload == object.upload && there.bytes == object.bytes);
-            return stands.then_some(state).into_iter().collect();
+            if !self.uploads_stay || stands {
+                return stands.then_some(state).into_iter().collect();
+            }
         }
         if !self.may_hold(state, by, condition) {
             return Vec::new();
@@ -300,6 +306,21 @@ impl Model {
         gone.into_iter().chain((!is_due).then_some(state)).collect()
     }
 
+    /// The shadow is cleared after all that it has was copied, and compared since.
+    fn cut_over(&self, state: State, by: &Operation) -> Vec<State> {
+        match (state.local, state.attached) {
+            (Local::Open(..), Some(origin)) if self.mode == Mode::Migrate => {
+                let with = |local| State { attached: None, local, ..state };
+                let here = |what: Option<VersionId>| match what {
+                    Some(version) => vec![with(Local::Filled(version))],
+                    None => self.detached(state),
+                };
+                distinct(self.had(origin, by.from, by.to).into_iter().flat_map(here).collect())
+            }
+            _ => self.detached(state),
+        }
+    }
+
     fn detached(&self, state: State) -> Vec<State> {
         let with = |local| State { attached: None, local, ..state };
         match (state.local, state.attached) {
@@ -370,6 +391,7 @@ impl Machine for Model {
             Did::Listed(seen) => self.read(state, by, seen, true),
             Did::NotFound => self.read(state, by, Seen::Nothing, false),
             Did::Put(object, condition) => self.put(state, by, object, condition),
+            Did::PutRefused { .. } | Did::DeleteRefused(_) if self.others_refuse => vec![state],
             Did::PutRefused { condition, absent } => {
                 let fails = |here: &Option<Bytes>| match (condition, here) {
                     (Condition::Always, _) => false,
@@ -407,6 +429,11 @@ impl Machine for Model {
             Did::Attach(origin) if state.attached == Some(origin) => vec![state],
             Did::Attach(origin) => self.attached(state, origin),
             Did::Detach => self.detached(state),
+            Did::CutOver => self.cut_over(state, by),
+            Did::Yield => match state.local {
+                Local::Written(..) | Local::Tombstone => vec![with(Local::Open(0, 0))],
+                Local::Open(..) | Local::Filled(_) => Vec::new(),
+            },
             Did::DropBucket => {
                 let gone =
                     State { bucket: false, attached: None, local: Local::Open(0, 0), rules: 0, ..state };

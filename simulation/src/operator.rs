@@ -13,12 +13,13 @@ use crate::client::{Ask, Client, Told};
 use crate::dice::Dice;
 use crate::did::{Did, Mode};
 use crate::history::AFTERMATH;
-use crate::lifecycle;
+use crate::origin::origin_of;
 use crate::upload_model::UploadDid;
 use crate::world::World;
+use crate::{lifecycle, migration};
 
 /// The operator's number among the clients.
-const OPERATOR: u32 = 99;
+pub(crate) const OPERATOR: u32 = 99;
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -29,17 +30,21 @@ enum Deed {
     MakeBucket,
     Rules,
     NextDay,
+    Migrate,
 }
 
-/// Makes the bucket of a run.
-pub(crate) async fn make_bucket(world: &Arc<World>, origin: Option<u8>) {
+/// Makes the bucket of a run, with the shadow of this layout.
+pub(crate) async fn make_bucket(world: &Arc<World>, layout: Option<u8>) {
     let Some(running) = world.running() else { return };
     let journal = &world.journal;
     let from = journal.now();
     let name = World::bucket_name();
-    let made = running.unless_it_stops(running.engine.create_bucket(&name, world.settings(origin))).await;
+    let settings = world.settings(layout, true);
+    let made = running.unless_it_stops(running.engine.create_bucket(&name, settings)).await;
     drop(running);
-    for key in 0..world.plan.keys.len() {
+    world.shadow_changed(from, made.as_ref().is_none_or(Result::is_err));
+    for (key, name) in world.plan.keys.iter().enumerate() {
+        let origin = layout.map(|layout| origin_of(layout, name));
         match &made {
             Some(Ok(NewBucket::Created(_))) => journal.did(OPERATOR, key, from, Did::MakeBucket(origin)),
             Some(Ok(NewBucket::Exists(_))) => journal.did(OPERATOR, key, from, Did::BucketSeen),
@@ -53,6 +58,7 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
     let mut client = Client::new(&world, OPERATOR);
     let all: Vec<usize> = (0..world.plan.keys.len()).collect();
     let shadowed = world.plan.mode != Mode::Plain;
+    let settled = world.plan.is_settled();
     loop {
         let longest = u64::try_from(world.plan.pause.as_millis()).unwrap_or(0) * 4 + 100;
         let pause = tokio::time::sleep(Duration::from_millis(dice.below(longest)));
@@ -61,16 +67,17 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
         }
         let deed = dice.weighted(&[
             (20, Deed::Purge),
-            (if shadowed { 2 } else { 0 }, Deed::Attach),
-            (if shadowed { 1 } else { 0 }, Deed::Detach),
-            (1, Deed::DropBucket),
+            (if shadowed && !settled { 2 } else { 0 }, Deed::Attach),
+            (if shadowed && !settled { 1 } else { 0 }, Deed::Detach),
+            (if settled { 0 } else { 1 }, Deed::DropBucket),
             (3, Deed::MakeBucket),
             (if world.plan.lifecycle { 4 } else { 0 }, Deed::Rules),
             (if world.plan.lifecycle { 3 } else { 0 }, Deed::NextDay),
+            (if world.plan.migrates { 12 } else { 0 }, Deed::Migrate),
         ]);
         let keys = match deed {
             Deed::Purge => vec![dice.index(all.len())],
-            Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket => all.clone(),
+            Deed::Attach | Deed::Detach | Deed::DropBucket | Deed::MakeBucket | Deed::Migrate => all.clone(),
             Deed::Rules | Deed::NextDay => Vec::new(),
         };
         keys.iter().for_each(|key| world.origins.changing(*key));
@@ -78,14 +85,23 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
             dice.chance(25).then(|| Duration::from_micros(dice.below(dice.pick(&[20, 2_000, 20_000]))));
         let in_doubt = match deed {
             Deed::Purge => purge(&world, keys[0]).await,
-            Deed::Attach => set_shadow(&world, Some(u8::from(dice.chance(50))), patience).await,
-            Deed::Detach => set_shadow(&world, None, patience).await,
+            Deed::Attach => {
+                let layout = some_layout(&world, &dice, 50);
+                let through = dice.chance(75);
+                let setting = Setting { layout: Some(layout), through, force: dice.chance(25) };
+                set_shadow(&world, setting, patience).await
+            }
+            Deed::Detach => {
+                let setting = Setting { layout: None, through: false, force: dice.chance(25) };
+                set_shadow(&world, setting, patience).await
+            }
             Deed::DropBucket => drop_bucket(&world, &mut client).await,
             Deed::MakeBucket => {
-                let origin = (shadowed && dice.chance(80)).then(|| u8::from(dice.chance(30)));
-                make_bucket(&world, origin).await;
+                let layout = (shadowed && dice.chance(80)).then(|| some_layout(&world, &dice, 30));
+                make_bucket(&world, layout).await;
                 false
             }
+            Deed::Migrate => migration::step(&world, &dice).await,
             Deed::Rules => lifecycle::set_rules(&world, &mut client, &dice).await,
             Deed::NextDay => {
                 world.lifecycle.next_day(&world);
@@ -125,15 +141,34 @@ async fn purge(world: &Arc<World>, key: usize) -> bool {
     false
 }
 
+/// What the operator makes of the shadow.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    /// `None`: it is cleared.
+    layout: Option<u8>,
+    through: bool,
+    /// What waits for its delivery is dropped.
+    force: bool,
+}
+
+fn some_layout(world: &World, dice: &Dice, second: u64) -> u8 {
+    u8::from(dice.chance(second)) + if world.plan.layouts { dice.pick(&[0, 2]) } else { 0 }
+}
+
 /// Sets or clears the shadow; with `patience`, whoever asks goes away after that long.
-async fn set_shadow(world: &Arc<World>, origin: Option<u8>, patience: Option<Duration>) -> bool {
+async fn set_shadow(world: &Arc<World>, setting: Setting, patience: Option<Duration>) -> bool {
     let Some(running) = world.running() else { return false };
-    world.journal.count(if origin.is_some() { "shadow set" } else { "shadow cleared" });
+    let Setting { layout, through, force } = setting;
+    world.journal.count(if layout.is_some() { "shadow set" } else { "shadow cleared" });
+    world.journal.note(&format!("{setting:?}"));
     let from = world.journal.now();
-    let shadow = world.settings(origin).shadow;
-    let change = move |settings: &mut fallthrough_bucket::BucketSettings| settings.shadow = shadow.clone();
+    let wanted = world.settings(layout, through);
+    let change = move |settings: &mut fallthrough_bucket::BucketSettings| {
+        // A migration that came to its end has left it plain.
+        (settings.mode, settings.shadow) = (wanted.mode, wanted.shadow.clone());
+    };
     let name = World::bucket_name();
-    let changing = running.unless_it_stops(running.engine.set_bucket(&name, &change));
+    let changing = running.unless_it_stops(running.engine.set_bucket_by(&name, &change, force));
     let result = match patience {
         None => changing.await,
         Some(patience) => tokio::time::timeout(patience, changing).await.unwrap_or_else(|_| {
@@ -141,13 +176,18 @@ async fn set_shadow(world: &Arc<World>, origin: Option<u8>, patience: Option<Dur
             None
         }),
     };
-    let did = origin.map_or(Did::Detach, Did::Attach);
     let in_doubt = match &result {
         Some(Ok(_) | Err(BucketError::NoSuchBucket(_))) => false,
+        Some(Err(BucketError::NotDelivered { .. })) => {
+            world.journal.count("shadow kept for what waits");
+            return false;
+        }
         Some(Err(BucketError::Conflict)) => return false,
         Some(Err(_)) | None => true,
     };
-    for key in 0..world.plan.keys.len() {
+    world.shadow_changed(from, in_doubt);
+    for (key, name) in world.plan.keys.iter().enumerate() {
+        let did = layout.map_or(Did::Detach, |layout| Did::Attach(origin_of(layout, name)));
         match &result {
             Some(Ok(_)) => world.journal.did(OPERATOR, key, from, did),
             Some(Err(BucketError::NoSuchBucket(_))) => world.journal.did(OPERATOR, key, from, Did::NoBucket),
@@ -184,6 +224,7 @@ async fn drop_bucket(world: &Arc<World>, client: &mut Client) -> bool {
         world.journal.did_until(OPERATOR, key, from, to, did, !in_doubt);
     }
     if did == Did::DropBucket {
+        world.shadow_changed(from, in_doubt);
         world.uploads.bucket_did(OPERATOR, from, to, UploadDid::BucketGone, !in_doubt);
     }
     in_doubt
@@ -194,7 +235,8 @@ pub(crate) async fn weather(world: Arc<World>, dice: Dice) {
     loop {
         world.origins.set_weather(if dice.chance(70) { world.plan.storm } else { 0 });
         tokio::time::sleep(Duration::from_millis(dice.between(100, 8_000))).await;
-        if world.plan.origins_change && dice.chance(60) {
+        let others = world.plan.through.map_or(60, |through| through.others);
+        if world.plan.origins_change && dice.chance(others) {
             let (origin, key) = (dice.index(world.plan.origins), dice.index(world.plan.keys.len()));
             world.origins.change(origin, key, dice.chance(25));
         }

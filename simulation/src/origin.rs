@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fallthrough_bucket::{ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
 use fallthrough_object::BucketName;
-use fallthrough_shadow::{ListQuery, ListedPage, Method, RawAnswer, Request, Shadow, ShadowError};
+use fallthrough_shadow::{
+    ListQuery, ListedPage, Method, RawAnswer, Request, Shadow, ShadowError, WriteRequest,
+};
 use fallthrough_sim::{Content, Fault, ListFault, Script, ScriptedShadow};
 use futures::StreamExt as _;
 
@@ -16,18 +18,30 @@ use crate::dice::Dice;
 use crate::did::Mode;
 use crate::history::{Journal, Moment, VersionId};
 use crate::plan::Plan;
+use crate::provider::{self, Taken};
 
 /// The origins of a run, which outlive every crash of the store in front of them.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    plan: Plan,
-    journal: Journal,
-    dice: Dice,
-    scripts: Vec<Arc<Script>>,
+    pub(crate) plan: Plan,
+    pub(crate) journal: Journal,
+    pub(crate) dice: Dice,
+    pub(crate) scripts: Vec<Arc<Script>>,
     /// Percentage of requests that go wrong.
     weather: AtomicU64,
     timelines: Mutex<Vec<Vec<Timeline>>>,
     watch: Arc<Mutex<Watch>>,
+    /// What was written to them.
+    pub(crate) taken: Mutex<Taken>,
+}
+
+/// Which origin a key is of, where the rules are these: all to the first, all to the second, or one for what begins with
+/// `d/` and the other for the rest.
+pub(crate) fn origin_of(layout: u8, key: &str) -> u8 {
+    match layout {
+        0 | 1 => layout,
+        _ => (layout % 2) ^ u8::from(key.starts_with("d/")),
+    }
 }
 
 /// What one origin had under one key, since when.
@@ -70,7 +84,13 @@ impl Origins {
             weather: AtomicU64::new(0),
             timelines: Mutex::new(timelines),
             watch: Arc::default(),
+            taken: Mutex::default(),
         })
+    }
+
+    /// Percentage of requests that go wrong now.
+    pub(crate) fn weather(&self) -> u64 {
+        self.weather.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_weather(&self, percent: u64) {
@@ -96,9 +116,16 @@ impl Origins {
         };
         self.journal.note(&format!("origin {origin} key {key} becomes {what:?}"));
         self.journal.count("changes behind our back");
+        self.became(origin, key, what);
+        self.taken().changed_by_others(origin, key);
+    }
+
+    /// From now on this is what an origin has.
+    pub(crate) fn became(&self, origin: usize, key: usize, what: Option<VersionId>) -> Moment {
         let now = self.journal.now();
         let mut timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
         timelines[origin][key].push((now.nanos, what));
+        now
     }
 
     /// Says that a change of a key is on its way, which lets a second fill of the key begin.
@@ -127,8 +154,18 @@ impl Origins {
         self.scripts.iter().map(|script| script.total_calls() + script.list_calls()).sum()
     }
 
+    /// The rules of a layout.
+    pub(crate) fn rules(&self, layout: u8, through: bool) -> Vec<ShadowRule> {
+        let rest = self.rule(origin_of(layout, ""), through);
+        if layout < 2 {
+            return vec![rest];
+        }
+        let prefix = Some("d/".to_owned());
+        vec![ShadowRule { prefix, ..self.rule(origin_of(layout, "d/"), through) }, rest]
+    }
+
     /// The rule that leads to an origin.
-    pub(crate) fn rule(&self, origin: u8) -> ShadowRule {
+    fn rule(&self, origin: u8, through: bool) -> ShadowRule {
         let mut rule = if self.plan.mode == Mode::Compute {
             ShadowRule::to(ShadowTarget::Origin { origin: format!("o{origin}") })
         } else {
@@ -144,6 +181,13 @@ impl Origins {
             rule.ttl_secs = Some(self.plan.ttl.as_secs());
         }
         rule.negative_ttl_secs = Some(self.plan.ttl.as_secs());
+        rule.inventory_secs = self.plan.inventory;
+        rule.inventory_absent = self.plan.inventory.is_some() && self.plan.inventory_absent;
+        if let Some(way) = self.plan.through.filter(|_| through) {
+            rule.write_through = way.write;
+            rule.delete_through = way.deletes;
+            rule.write_conflict = way.conflict;
+        }
         rule
     }
 }
@@ -261,8 +305,9 @@ impl WatchedShadow {
             }
             12 if whole && size > 0 => ("flip", Fault::FlipByteAt(at.min(size - 1))),
             13 if whole => ("wrong length", Fault::WrongLength(dice.below(size + 50))),
-            14 => ("no length", Fault::NoLength),
-            15 if whole && origins.plan.mode != Mode::Compute => {
+            14 if whole => ("no length", Fault::NoLength),
+            // A provider that is written to is asked what it has, and must say so.
+            15 if whole && origins.plan.mode != Mode::Compute && origins.plan.through.is_none() => {
                 ("changed etag", Fault::WrongETag(format!("\"{:032x}\"", dice.number())))
             }
             _ => ("slow", Fault::DelayHeaders(Duration::from_millis(dice.between(500, 4000)))),
@@ -276,6 +321,7 @@ impl WatchedShadow {
 #[async_trait]
 impl Shadow for WatchedShadow {
     async fn fetch(&self, request: Request) -> Result<RawAnswer, ShadowError> {
+        provider::noticed(&self.origins, self.origin, request.key.as_str());
         let under_way = self.watch_fill(&request);
         let faults = self.misfortunes(&request);
         self.origins.journal.note(&format!(
@@ -299,6 +345,10 @@ impl Shadow for WatchedShadow {
             })
             .boxed();
         Ok(answer)
+    }
+
+    async fn write(&self, request: WriteRequest) -> Result<RawAnswer, ShadowError> {
+        provider::take(&self.origins, self.origin, request).await
     }
 
     async fn list(&self, query: ListQuery) -> Result<ListedPage, ShadowError> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fallthrough_bucket::{WriteConflict, WriteThrough};
+
 use crate::dice::Dice;
 use crate::did::Mode;
 
@@ -10,6 +12,21 @@ const KEYS: [&str; 7] = ["a", "d", "d/1", "d/2/x", "d0", "e/1", "z z"];
 /// Keys that are mostly read, so that there is something left to fill.
 const COLD_KEYS: [&str; 12] =
     ["c1", "c2", "c3", "d/c4", "d/c5", "d/2/c6", "e/c7", "e/c8", "e/c9", "f", "f/c10", "y"];
+
+/// What of clients' changes goes through to the origins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Through {
+    /// What is written.
+    pub(crate) write: WriteThrough,
+    /// Whether what is deleted, too.
+    pub(crate) deletes: bool,
+    /// Whose object stays if somebody else has changed it.
+    pub(crate) conflict: WriteConflict,
+    /// Whether the operator leaves the bucket and its shadow alone.
+    pub(crate) settled: bool,
+    /// Percentage of the looks at the weather that have somebody else change an object.
+    pub(crate) others: u64,
+}
 
 /// The plan of a run.
 #[derive(Clone, Debug)]
@@ -23,7 +40,7 @@ pub(crate) struct Plan {
     pub(crate) operations_each: u64,
     /// Time to live of copies, and of an origin's "not found".
     pub(crate) ttl: Duration,
-    /// Whether origins change behind our back (in `cache` mode only).
+    /// Whether origins change behind our back.
     pub(crate) origins_change: bool,
     /// Percentage of requests to origins that go wrong in bad weather.
     pub(crate) storm: u64,
@@ -37,21 +54,47 @@ pub(crate) struct Plan {
     pub(crate) crashes: u64,
     /// Whether the disk fails now and then.
     pub(crate) disk_faults: bool,
+    /// Whether several rules lead to several origins, by prefix.
+    pub(crate) layouts: bool,
+    /// How long an inventory of an origin is believed, in seconds, if one is kept.
+    pub(crate) inventory: Option<u64>,
+    /// Whether what a believed inventory does not have is absent for readers.
+    pub(crate) inventory_absent: bool,
+    /// Whether the operator moves what the origins have here.
+    pub(crate) migrates: bool,
+    /// What goes through, if anything does.
+    pub(crate) through: Option<Through>,
     /// Longest pause between two operations of a client.
     pub(crate) pause: Duration,
     /// Longest wait of a commit for its writer.
     pub(crate) commit_wait: Duration,
 }
 
+impl Through {
+    fn of(dice: &Dice) -> Self {
+        Self {
+            write: dice.weighted(&[
+                (6, WriteThrough::Async),
+                (4, WriteThrough::Sync),
+                (1, WriteThrough::Off),
+            ]),
+            deletes: dice.chance(75),
+            conflict: dice.pick(&[WriteConflict::Fail, WriteConflict::Local, WriteConflict::Origin]),
+            settled: dice.chance(60),
+            others: dice.pick(&[0, 0, 0, 15, 50]),
+        }
+    }
+}
+
 impl Plan {
     pub(crate) fn of(dice: &Dice) -> Self {
         let mode =
-            dice.weighted(&[(2, Mode::Plain), (4, Mode::Migrate), (4, Mode::Cache), (2, Mode::Compute)]);
+            dice.weighted(&[(1, Mode::Plain), (6, Mode::Migrate), (4, Mode::Cache), (2, Mode::Compute)]);
         let first = dice.index(KEYS.len() - 2);
         let mut keys: Vec<_> = KEYS[first..].iter().copied().take(dice.pick(&[1, 2, 3, 5, 7])).collect();
         let hot = keys.len();
         keys.extend(COLD_KEYS.iter().take(dice.pick(&[0, 4, 12])));
-        Self {
+        let mut plan = Self {
             mode,
             keys,
             hot,
@@ -69,7 +112,31 @@ impl Plan {
             commit_wait: Duration::from_micros(dice.pick(&[0, 500, 3_000, 30_000])),
             // The last, so that the rest of a seed's plan is what it was.
             cache_limit: dice.pick(&[None, Some(30_000), Some(60_000), Some(90_000)]),
-        }
+            layouts: matches!(mode, Mode::Migrate | Mode::Cache) && dice.chance(40),
+            inventory: dice
+                .pick(&[None, Some(60), Some(600)])
+                .filter(|_| matches!(mode, Mode::Migrate | Mode::Cache)),
+            inventory_absent: dice.chance(40),
+            migrates: mode == Mode::Migrate && dice.chance(50),
+            through: (mode == Mode::Migrate && dice.chance(75)).then(|| Through::of(dice)),
+        };
+        plan.origins_change |= plan.through.is_some_and(|through| through.others > 0);
+        plan
+    }
+
+    /// Whether the operator leaves the bucket and its shadow alone.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.through.is_some_and(|through| through.settled)
+    }
+
+    /// Whether an origin must have what is written first.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.through.is_some_and(|through| through.write == WriteThrough::Sync)
+    }
+
+    /// Whether the origin may refuse what a client writes, since somebody else was there.
+    pub(crate) fn others_refuse(&self) -> bool {
+        self.is_sync() && self.through.is_some_and(|through| through.others > 0)
     }
 
     /// A size for an object, such that each way through the store is taken.

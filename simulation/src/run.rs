@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::upload_model::UploadModel;
 use crate::workload::Worker;
 use crate::world::World;
-use crate::{leaks, lifecycle};
+use crate::{leaks, lifecycle, migration, through};
 
 /// Longest run in virtual time: all clients are done long before.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
@@ -105,6 +105,8 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     let misfortune = tasks.spawn(operator::misfortune(world.clone(), dice.fork()));
     let weather = tasks.spawn(operator::weather(world.clone(), dice.fork()));
     let enough = CancellationToken::new();
+    let watched = CancellationToken::new();
+    let watch = plan.through.map(|_| tasks.spawn(through::watch(world.clone(), watched.clone())));
     if plan.operator {
         tasks.spawn(operator::operate(world.clone(), dice.fork(), enough.clone()));
     }
@@ -118,8 +120,6 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     }
     enough.cancel();
     weather.abort();
-    tasks.close();
-    tasks.wait().await;
     world.origins.set_weather(0);
     if world.running().is_none() {
         world.start().await;
@@ -137,6 +137,18 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     let mut reader = Worker::new(world, 51, dice.fork());
     reader.read_all().await;
     drop(reader);
+    if plan.through.is_some() {
+        Box::pin(through::settle(world)).await;
+    }
+    watched.cancel();
+    if let Some(Err(error)) = futures::future::OptionFuture::from(watch).await {
+        world.journal.violation(format!("the watch panicked: {error}"));
+    }
+    tasks.close();
+    tasks.wait().await;
+    if plan.migrates {
+        migration::end(world).await;
+    }
     leaks::clear(world).await;
     // The sweep of a start comes after it, and so does what tidies up.
     world.restart().await;
@@ -146,8 +158,14 @@ async fn live(world: &Arc<World>, dice: &Dice) {
 
 fn judge(seed: u64, world: &World) -> Outcome {
     let journal = &world.journal;
-    let histories = journal.operations();
-    let uploads = world.uploads.histories();
+    let mut histories = journal.operations();
+    let mut uploads = world.uploads.histories();
+    for (key, history) in histories.iter_mut().enumerate() {
+        world.doubts.extend(key, history);
+    }
+    for (upload, history) in &mut uploads {
+        world.doubts.extend(upload.key, history);
+    }
     let of_keys: usize = histories.iter().map(Vec::len).sum();
     let operations = of_keys + uploads.iter().map(|(_, history)| history.len()).sum::<usize>();
     let hash = journal.hash();
@@ -157,12 +175,19 @@ fn judge(seed: u64, world: &World) -> Outcome {
         let name = world.plan.keys[key];
         let model = Model {
             mode: world.plan.mode,
-            staleness: if world.plan.origins_change {
+            staleness: if world.plan.mode == Mode::Migrate && world.plan.origins_change {
+                // A copy is one of what was there once, for ever.
+                u64::MAX
+            } else if world.plan.origins_change {
                 // A copy ages, and may have taken long to come.
-                u64::try_from((world.plan.ttl + Duration::from_secs(120)).as_nanos()).unwrap_or(u64::MAX)
+                let inventory = Duration::from_secs(world.plan.inventory.unwrap_or(0));
+                let age = world.plan.ttl.max(inventory) + Duration::from_secs(120);
+                u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
             } else {
                 0
             },
+            others_refuse: world.plan.others_refuse(),
+            uploads_stay: world.plan.is_sync(),
             evicts: world.plan.cache_limit.is_some(),
             sizes: copies.sizes(key),
             origins: world.origins.timelines(key),
@@ -175,10 +200,11 @@ fn judge(seed: u64, world: &World) -> Outcome {
         let about = || format!("the history of key {key} ({name})");
         violations.extend(complaint(verdict, about, &model.origins));
     }
+    violations.extend(through::disorder(world, &histories));
     for (upload, history) in &uploads {
         let name = world.plan.keys[upload.key];
         let rules = world.lifecycle.rules_for(name);
-        let model = UploadModel { days: world.lifecycle.days(), rules };
+        let model = UploadModel { days: world.lifecycle.days(), rules, stays: world.plan.is_sync() };
         let about = || format!("the history of upload {} of key {} ({name})", upload.number, upload.key);
         violations.extend(complaint(check(&model, history), about, &model.rules));
     }

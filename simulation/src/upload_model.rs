@@ -69,6 +69,9 @@ pub struct UploadModel {
     pub days: Days,
     /// Lifecycle rules by number, as far as they are for the upload's key.
     pub rules: Vec<Vec<Rule>>,
+    /// Whether it may stay when it is completed: where an origin must have the object first, a part may come meanwhile, or
+    /// the origin's answer be lost.
+    pub stays: bool,
 }
 
 fn may_be(there: u16, listed: u16) -> bool {
@@ -123,7 +126,11 @@ impl Machine for UploadModel {
                 if_it_is(is_open, UploadState { parts, ..state })
             }
             UploadDid::Complete(listed) => match state.stage {
-                Stage::Open => if_it_is(state.has(listed), UploadState { stage: Stage::Completed, ..state }),
+                Stage::Open if state.has(listed) => {
+                    let over = UploadState { stage: Stage::Completed, ..state };
+                    std::iter::once(over).chain(self.stays.then_some(state)).collect()
+                }
+                Stage::Open => Vec::new(),
                 Stage::Completed => vec![state],
                 Stage::NotYet | Stage::Aborted => Vec::new(),
             },

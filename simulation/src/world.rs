@@ -24,6 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::origin::{Factory, Origins};
 use crate::plan::Plan;
 use crate::rules::BEGINNING;
+use crate::through::Doubts;
 use crate::uploads::Uploads;
 
 /// The access key of every client.
@@ -55,6 +56,7 @@ pub(crate) struct World {
     pub(crate) origins: Arc<Origins>,
     pub(crate) uploads: Uploads,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) doubts: Doubts,
     pub(crate) clock: Arc<TokioClock>,
     entropy: Arc<dyn Entropy>,
     dice: Dice,
@@ -79,6 +81,7 @@ impl World {
             origins,
             uploads: Uploads::new(journal),
             lifecycle: Lifecycle::new(journal),
+            doubts: Doubts::new(plan.keys.len()),
             clock: Arc::new(TokioClock::new(BEGINNING)),
             entropy: Arc::new(SeededEntropy::new(dice.number())),
             dice: dice.fork(),
@@ -103,15 +106,15 @@ impl World {
         self.clock.now()
     }
 
-    /// The settings of the bucket with this shadow.
-    pub(crate) fn settings(&self, origin: Option<u8>) -> BucketSettings {
+    /// The settings of the bucket with the shadow of this layout; `through`: changes go through as the plan says.
+    pub(crate) fn settings(&self, layout: Option<u8>, through: bool) -> BucketSettings {
         let mode = match self.plan.mode {
             Mode::Plain => BucketMode::Plain,
             Mode::Migrate => BucketMode::Migrate,
             Mode::Cache => BucketMode::Cache,
             Mode::Compute => BucketMode::Compute,
         };
-        let shadow = origin.map(|origin| self.origins.rule(origin)).into_iter().collect();
+        let shadow = layout.map(|layout| self.origins.rules(layout, through)).unwrap_or_default();
         BucketSettings { owner: "main".to_owned(), mode, shadow, ..BucketSettings::default() }
     }
 
@@ -179,7 +182,7 @@ impl World {
             default_ttl: Duration::from_secs(5),
             max_fills: 64,
             part_bytes_min: 1,
-            // Migrations are not played.
+            // Objects of a run are small.
             ranges_above_bytes: u64::MAX,
             range_bytes: 1,
             cache_limit_bytes: self.plan.cache_limit,
@@ -206,6 +209,12 @@ impl World {
         tasks.spawn(async move { expiring.run_expiry(until_stopped).await });
         let (evicting, until_stopped) = (engine.clone(), stopped.clone());
         tasks.spawn(async move { evicting.run_eviction(until_stopped).await });
+        let (sending, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { sending.run_outbox(until_stopped).await });
+        let (taking, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { taking.run_inventories(until_stopped).await });
+        let (moving, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { moving.run_migrations(until_stopped).await });
         let gateway = Gateway::new(engine.clone(), GatewayOptions::default(), clock, &self.entropy);
         Ok(Running { engine, gateway, store, shutdown, stopped, tasks })
     }

@@ -16,7 +16,7 @@ fn at(n: u64) -> Moment {
 fn judge(did: &[UploadDid]) -> Verdict {
     let rules = vec![vec![], vec![Rule { prefix: "", even_only: false, when: When::Upload(1) }]];
     // Days begin behind the third operation, and behind the fourth.
-    let model = UploadModel { days: Days(vec![at(28), at(38)]), rules };
+    let model = UploadModel { days: Days(vec![at(28), at(38)]), rules, stays: false };
     let at_its_time = |(n, did): (usize, &UploadDid)| {
         let n = 10 * n as u64;
         Operation { client: 1, from: at(n), to: at(n + 5), did: *did, certain: true }

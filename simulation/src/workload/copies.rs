@@ -3,7 +3,7 @@
 use fallthrough_wire::uri::encode_path;
 use http::Method;
 
-use super::{Changing, Worker, element, is_in_doubt};
+use super::{Changing, Worker, element};
 use crate::client::{Ask, Told};
 use crate::did::{Bytes, Condition, Did, Object, Seen, Tags};
 use crate::history::{Moment, VersionId};
@@ -70,7 +70,7 @@ impl Worker {
                 journal.maybe_did(client, key, from, self.copied(copy, of));
                 return true;
             }
-            Told::Answer(reply) if is_in_doubt(reply) => {
+            Told::Answer(reply) if self.is_in_doubt(reply) => {
                 journal.maybe_did(client, key, from, self.copied(copy, of));
                 self.tolerate(reply.status, reply, "COPY");
                 return true;
@@ -97,6 +97,7 @@ impl Worker {
             (404, "NoSuchKey") if matches!(condition, Condition::IfMatch(_)) => {}
             (404, "NoSuchKey") => journal.did(client, source, from, Did::Read(Seen::Nothing)),
             (404, "NoSuchBucket") => journal.did(client, key, from, Did::NoBucket),
+            (412, _) if self.world().plan.others_refuse() => {}
             (412, _) => match of {
                 Some(of) => journal.did(client, source, from, Did::Read(Seen::Another(of))),
                 None => journal.did(client, key, from, Did::PutRefused { condition, absent: false }),

@@ -178,7 +178,7 @@ impl Worker {
         let told = self.client.ask(ask).await;
         match told {
             Told::NotAsked => return None,
-            Told::Answer(reply) if !is_in_doubt(&reply) => return Some((reply, from)),
+            Told::Answer(reply) if !self.is_in_doubt(&reply) => return Some((reply, from)),
             Told::Lost | Told::Answer(_) => {}
         }
         self.journal().maybe_did(self.client.number, key, from, did);
@@ -189,20 +189,24 @@ impl Worker {
         None
     }
 
+    /// Whether a refusal leaves open if the write happened: the store failed, or an origin that has to have it first. What
+    /// could not be asked is not in doubt.
+    fn is_in_doubt(&self, reply: &Reply) -> bool {
+        let first = self.world().plan.is_sync();
+        matches!(reply.status, 500 | 503) && (first || reply.code() != "SlowDown")
+    }
+
     fn tolerate(&self, status: u16, reply: &Reply, what: &str) {
         match status {
             // Could not ask, or would take too long; conflicts are refused, never decided wrongly.
             409 | 424 | 500 | 502 | 503 => self.journal().count("answered 5xx, 409 or 424"),
             // A write that only the shadow could judge.
             501 => self.journal().count("answered 501"),
+            // Somebody else was at the shadow.
+            412 if self.world().plan.others_refuse() => self.journal().count("answered 412 for others"),
             _ => self.journal().violation(format!("{what} is answered {status} {}", reply.code())),
         }
     }
-}
-
-/// Whether a refusal leaves open if the write happened: the store failed. What could not be asked is not in doubt.
-fn is_in_doubt(reply: &Reply) -> bool {
-    matches!(reply.status, 500 | 503) && reply.code() != "SlowDown"
 }
 
 /// The text of the first such element of a document.

@@ -6,7 +6,7 @@ use http::Method;
 use md5::{Digest as _, Md5};
 
 use super::copies::source_header;
-use super::{Worker, element, is_in_doubt};
+use super::{Worker, element};
 use crate::client::{Ask, Reply, Told};
 use crate::did::{Did, Seen};
 use crate::history::{Moment, VersionId};
@@ -55,7 +55,7 @@ impl Worker {
         match &told {
             Told::NotAsked => {}
             Told::Lost => uploads.maybe_did(client, upload.number, from, did),
-            Told::Answer(reply) if is_in_doubt(reply) => {
+            Told::Answer(reply) if self.is_in_doubt(reply) => {
                 uploads.maybe_did(client, upload.number, from, did);
                 self.tolerate(reply.status, reply, "UploadPart");
             }
@@ -103,7 +103,9 @@ impl Worker {
         match &told {
             Told::NotAsked => {}
             Told::Lost => in_doubt(),
-            Told::Answer(reply) if is_in_doubt(reply) || (reply.status == 200 && !reply.whole) => in_doubt(),
+            Told::Answer(reply) if self.is_in_doubt(reply) || (reply.status == 200 && !reply.whole) => {
+                in_doubt()
+            }
             Told::Answer(reply) => self.understand_part_copy(upload, copy, from, reply),
         }
     }

@@ -7,7 +7,7 @@ use fallthrough_wire::digest::multipart_etag;
 use http::Method;
 use md5::{Digest as _, Md5};
 
-use super::{Changing, Worker, element, is_in_doubt};
+use super::{Changing, Worker, element};
 use crate::client::{Ask, Reply, Told};
 use crate::did::{Bytes as Its, Condition, Did, Object};
 use crate::history::{Moment, VersionId};
@@ -77,7 +77,7 @@ impl Worker {
         let reply = match &told {
             Told::NotAsked => return,
             Told::Lost => return self.world().uploads.begin_nameless(),
-            Told::Answer(reply) if is_in_doubt(reply) => {
+            Told::Answer(reply) if self.is_in_doubt(reply) => {
                 self.tolerate(reply.status, reply, "CreateMultipartUpload");
                 return self.world().uploads.begin_nameless();
             }
@@ -189,7 +189,7 @@ impl Worker {
         let reply = match told {
             Told::NotAsked => return false,
             Told::Lost => return doubt(),
-            Told::Answer(reply) if is_in_doubt(reply) || (reply.status == 200 && !reply.whole) => {
+            Told::Answer(reply) if self.is_in_doubt(reply) || (reply.status == 200 && !reply.whole) => {
                 return doubt();
             }
             Told::Answer(reply) => reply,
@@ -252,7 +252,7 @@ impl Worker {
         match &told {
             Told::NotAsked => {}
             Told::Lost => uploads.maybe_did(client, upload.number, from, UploadDid::Abort),
-            Told::Answer(reply) if is_in_doubt(reply) => {
+            Told::Answer(reply) if self.is_in_doubt(reply) => {
                 uploads.maybe_did(client, upload.number, from, UploadDid::Abort);
                 self.tolerate(reply.status, reply, "AbortMultipartUpload");
             }

@@ -1,10 +1,10 @@
 //! What is behind a bucket: for each of its rules the client that leads there and the gate in front of it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use fallthrough_object::Key;
+use fallthrough_object::{Key, Monotonic};
 use fallthrough_shadow::{Dialect, Shadow};
 use fallthrough_store::{Bucket, BucketId, BucketMode, ShadowRule, ShadowTarget, Treat403As};
 
@@ -28,8 +28,8 @@ pub(crate) struct Behind {
     /// Whether LIST merges the keys that it has.
     pub(crate) lists: bool,
     pub(crate) origin: Arc<str>,
-    /// It does not take conditions on writes.
-    pub(crate) unguarded: AtomicBool,
+    /// Until when it is taken for one that takes no conditions on writes; then it is tried with one again.
+    unguarded: Mutex<Option<Monotonic>>,
 }
 
 /// The rules of a bucket, in order: the first one that takes a key decides.
@@ -59,7 +59,22 @@ pub(crate) struct Cold {
 /// a shadow; entries of removed buckets go with them.
 pub(crate) type BehindMap = BTreeMap<BucketId, (u64, Arc<Rules>)>;
 
+/// How long an origin is believed that it takes no conditions.
+const UNGUARDED_FOR: Duration = Duration::from_secs(600);
+
 impl Behind {
+    /// Whether it is known to take no conditions on writes.
+    pub(crate) fn takes_no_conditions(&self, now: Monotonic) -> bool {
+        let until = *self.unguarded.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| now < until || planted(Mutant::UnguardedForEver))
+    }
+
+    /// It has said that it takes none.
+    pub(crate) fn refused_conditions(&self, now: Monotonic) {
+        let until = Some(now.plus(UNGUARDED_FOR));
+        *self.unguarded.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
     /// Whether all that is there under the rule's prefix can be listed by the names of here, whatever LIST shows.
     pub(crate) fn can_list(&self) -> bool {
         matches!(self.dialect, Dialect::S3 { .. }) && self.rule.renaming().is_some()
@@ -182,7 +197,7 @@ impl Engine {
             lists: merged_list(&bucket.settings, &rule, traits.kind),
             gate: self.gate(&settings, traits, &rule.origin),
             origin: Arc::from(rule.origin.as_str()),
-            unguarded: AtomicBool::new(false),
+            unguarded: Mutex::default(),
             rule,
             shadow,
             dialect,

@@ -127,9 +127,9 @@ impl Engine {
                 let of = Source { bucket: source.bucket.id, key: source.key.clone(), entry: entry.clone() };
                 Some(Change::Copy(Box::new(info.clone()), of))
             };
-            let _room = self.keep_quota(bucket, &request.key, info.size_bytes).await?;
-            let committed = guard
-                .change(early.take(), |_, row| match &change {
+            let room = self.keep_quota(bucket, &request.key, info.size_bytes).await?;
+            let committed = self
+                .change_in_quota(&guard, early.take(), room, info.size_bytes, |_, row| match &change {
                     Some(change) => Ok(change.clone()),
                     None if row.is_some_and(|row| row.row_version == entry.row_version) => {
                         Ok(Change::Amend(Box::new(info.clone())))

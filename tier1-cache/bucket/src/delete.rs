@@ -74,6 +74,7 @@ impl Engine {
         if written_too && self.inner.store.forget_damaged(bucket, key).await? {
             return Ok(true);
         }
+        self.comparison_is_void(bucket).await?;
         let mut had = false;
         self.change(bucket, key, 0, |_, row| {
             had = row.is_some();

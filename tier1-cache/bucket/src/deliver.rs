@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fallthrough_object::{Body, ByteRange, ByteStream, Checksum, ChecksumKind, Key, RangeSpec};
+use fallthrough_object::{Body, ByteRange, ByteStream, Checksum, ChecksumKind, ETag, Key, RangeSpec};
 use fallthrough_shadow::{
     Method, ObjectHeaders, Outcome, Request, SentBody, ShadowError, Write, WriteGuard, WriteRequest, Written,
 };
 use fallthrough_store::{Bucket, Intent, IntentRow, ObjectInfo, Seen, StoreError, Stored};
+use fallthrough_wire::digest::multipart_etag;
 use futures::StreamExt as _;
 
 use crate::api::BucketError;
@@ -95,6 +96,22 @@ impl Engine {
         let _permit = delivery.admitted().await?;
         delivery.look().await
     }
+
+    /// Ends the uploads that an intent has begun at the origin and left there.
+    pub(crate) async fn abort_uploads(
+        &self,
+        bucket: &Arc<Bucket>,
+        cold: &Cold,
+        intent: Arc<Intent>,
+    ) -> Result<(), Ended> {
+        if intent.row.uploads.is_empty() {
+            return Ok(());
+        }
+        let Cold { behind, origin_key } = cold;
+        let mut delivery = Delivery { engine: self, bucket, behind, origin_key: origin_key.clone(), intent };
+        let _permit = delivery.admitted().await?;
+        delivery.abort_uploads().await
+    }
 }
 
 struct Delivery<'a> {
@@ -111,10 +128,13 @@ impl Delivery<'_> {
             Ok(permit) => permit,
             Err(ended) => return Ok(ended),
         };
+        if let Err(ended) = self.abort_uploads().await {
+            return Ok(ended);
+        }
         let policy = self.behind.rule.settings.write_conflict;
         let mut look = ask_first(&self.intent);
         for _ in 0..LOOKS {
-            let unguarded = self.behind.unguarded.load(Ordering::Relaxed);
+            let unguarded = self.behind.takes_no_conditions(self.engine.inner.clock.monotonic());
             let mut expected = self.intent.row.seen.clone();
             if look || unguarded {
                 let there = match self.look().await {
@@ -156,7 +176,9 @@ impl Delivery<'_> {
                     return Ok(Ended::Delivered(seen));
                 }
                 Attempt::Changed => {}
-                Attempt::NoConditions => self.behind.unguarded.store(true, Ordering::Relaxed),
+                Attempt::NoConditions => {
+                    self.behind.refused_conditions(self.engine.inner.clock.monotonic());
+                }
                 Attempt::Retry { reason, after, in_doubt } => {
                     return Ok(Ended::Retry { reason, after, in_doubt });
                 }
@@ -184,6 +206,55 @@ impl Delivery<'_> {
             return Ok(true);
         }
         let row = IntentRow { seen, maybe: Vec::new(), sent: true, ..row.clone() };
+        match self.engine.inner.store.note_intent(&self.intent, row).await? {
+            Some(intent) => {
+                self.intent = intent;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Ends the uploads that earlier attempts have begun and left there. One that cannot be ended for good is given up.
+    async fn abort_uploads(&mut self) -> Result<(), Ended> {
+        for upload in self.intent.row.uploads.clone() {
+            let aborted = self.step(Write::AbortUpload { upload: upload.clone() }, WriteGuard::None, None);
+            match aborted.await? {
+                Written::Busy { retry_after } => {
+                    let reason = "the origin is busy".to_owned();
+                    return Err(Ended::Retry { reason, after: retry_after, in_doubt: false });
+                }
+                Written::Failing { reason } => return Err(retry(reason)),
+                Written::Refused { reason } => {
+                    tracing::warn!(reason, "an upload is left over at the origin");
+                    self.ended(&upload);
+                }
+                Written::Done { .. }
+                | Written::Absent
+                | Written::NoSuchUpload
+                | Written::Changed
+                | Written::Contended
+                | Written::NotOffered => self.ended(&upload),
+            }
+        }
+        Ok(())
+    }
+
+    /// An upload is no more. Its row says so with the next thing that is written down in it.
+    fn ended(&mut self, upload: &str) {
+        let mut row = self.intent.row.clone();
+        row.uploads.retain(|left| left != upload);
+        self.intent = Arc::new(Intent { row, ..(*self.intent).clone() });
+    }
+
+    /// Writes down that an upload was begun, so that it is ended whatever becomes of this attempt. `false`: the intent is
+    /// another by now.
+    async fn begun(&mut self, upload: &str) -> Result<bool, StoreError> {
+        let mut row = self.intent.row.clone();
+        row.uploads.push(upload.to_owned());
+        if planted(Mutant::UploadsLeftThere) {
+            return Ok(true);
+        }
         match self.engine.inner.store.note_intent(&self.intent, row).await? {
             Some(intent) => {
                 self.intent = intent;
@@ -244,13 +315,13 @@ impl Delivery<'_> {
     }
 
     /// Sends what the intent says.
-    async fn send(&self, guard: WriteGuard) -> Result<Result<Written, Ended>, BucketError> {
-        let Some(stored) = &self.intent.object else {
+    async fn send(&mut self, guard: WriteGuard) -> Result<Result<Written, Ended>, BucketError> {
+        let Some(stored) = self.intent.object.clone() else {
             return Ok(self.step(Write::Delete, guard, None).await);
         };
         let sent = match sizes(&stored.info) {
-            None => self.send_whole(stored, guard).await,
-            Some(sizes) => self.send_parts(stored, sizes, guard).await,
+            None => self.send_whole(&stored, guard).await,
+            Some(sizes) => self.send_parts(&stored, sizes, guard).await,
         };
         match sent {
             Ok(sent) => Ok(Ok(sent)),
@@ -282,7 +353,7 @@ impl Delivery<'_> {
 
     /// In the parts that its client sent, so that both sides have the same ETag.
     async fn send_parts(
-        &self,
+        &mut self,
         stored: &Stored,
         sizes: Vec<u64>,
         guard: WriteGuard,
@@ -296,17 +367,26 @@ impl Delivery<'_> {
             }
             refused => return Ok(refused),
         };
-        let sent = self.send_into(stored, &sizes, &upload, guard).await;
-        let done = matches!(sent, Ok(Written::Done { .. }));
+        let sent = match self.begun(&upload).await {
+            Ok(true) => self.send_into(stored, &sizes, &upload, guard).await,
+            Ok(false) => Err(Unsent::Ended(Ended::Overtaken)),
+            Err(error) => Err(error.into()),
+        };
+        if matches!(sent, Ok(Written::Done { .. })) {
+            return sent;
+        }
         // After an answer that did not come it may have been completed: what is to be taken away is no object then.
-        if !done && let Err(ended) = self.step(Write::AbortUpload { upload }, WriteGuard::None, None).await {
-            tracing::debug!(?ended, "an upload is left over at the origin");
+        match self.step(Write::AbortUpload { upload: upload.clone() }, WriteGuard::None, None).await {
+            Ok(Written::Busy { .. } | Written::Failing { .. }) | Err(_) => {
+                tracing::debug!("an upload is left over at the origin until the next attempt");
+            }
+            Ok(_) => self.ended(&upload),
         }
         sent
     }
 
     async fn send_into(
-        &self,
+        &mut self,
         stored: &Stored,
         sizes: &[u64],
         upload: &str,
@@ -334,8 +414,30 @@ impl Delivery<'_> {
         {
             return Ok(Written::Changed);
         }
+        if !self.will_be_called(stored, &parts).await? {
+            return Err(Unsent::Ended(Ended::Overtaken));
+        }
         let complete = Write::CompleteUpload { upload: upload.to_owned(), parts };
         Ok(self.step(complete, guard, None).await?)
+    }
+
+    /// Writes down what the origin will call an object of these parts, if that is not what it is called here: where the
+    /// answer is lost, nothing else tells that it is ours. `false`: the intent is another by now.
+    async fn will_be_called(&mut self, stored: &Stored, parts: &[(u32, ETag)]) -> Result<bool, StoreError> {
+        let sums: Option<Vec<[u8; 16]>> = parts.iter().map(|(_, etag)| etag.as_md5()).collect();
+        let called = sums.map(|sums| multipart_etag(sums.iter()));
+        let row = &self.intent.row;
+        if called.is_none() || called == stored.info.etag || called == row.called {
+            return Ok(true);
+        }
+        let row = IntentRow { called, ..row.clone() };
+        match self.engine.inner.store.note_intent(&self.intent, row).await? {
+            Some(intent) => {
+                self.intent = intent;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 
     /// A range of the object as it is sent, and whether it broke here.

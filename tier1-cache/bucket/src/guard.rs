@@ -68,6 +68,14 @@ impl<'a> Guard<'a> {
         Self { engine, bucket, caller, key, conditions }
     }
 
+    pub(crate) fn bucket(&self) -> &'a Bucket {
+        self.bucket
+    }
+
+    pub(crate) fn key(&self) -> &'a Key {
+        self.key
+    }
+
     /// Judges the conditions on what is there now; what the shadow said, if it was asked.
     ///
     /// # Errors

@@ -278,9 +278,10 @@ impl Engine {
             let info = self.assembled(&upload, &parts, request)?;
             let early = guard.judge_now().await?;
             let (upload, parts) = (Arc::new(upload), Arc::new(parts));
-            let _room = self.keep_quota(bucket, &request.key, info.size_bytes).await?;
+            let size_bytes = info.size_bytes;
+            let room = self.keep_quota(bucket, &request.key, size_bytes).await?;
             let change = Change::Join(Box::new(info), upload.clone(), parts);
-            match guard.change(early, |_, _| Ok(change.clone())).await {
+            match self.change_in_quota(&guard, early, room, size_bytes, |_, _| Ok(change.clone())).await {
                 Ok(entry) => {
                     let stored = entry.as_deref().and_then(|entry| entry.state.stored());
                     let info = stored.map(|stored| stored.info.clone()).ok_or(BucketError::Conflict)?;

@@ -227,16 +227,9 @@ impl Engine {
         };
         let there = match self.look_for(bucket, &cold, intent.clone()).await {
             Ok(there) => there,
-            Err(ended) => {
-                if let Ended::Retry { reason, after, .. } = &ended {
-                    self.put_off(bucket, &intent, reason, *after).await?;
-                }
-                let wait = Ended::Held(STORE_PAUSE);
-                return Ok(if matches!(ended, Ended::Dead(_)) { wait } else { ended });
-            }
+            Err(ended) => return self.unresolved(bucket, &intent, ended).await,
         };
-        let wanted = intent.object.as_ref().map(|stored| &*stored.info);
-        if there.is(wanted) || planted(Mutant::InDoubtIsDone) {
+        if there.is_of(&intent) || planted(Mutant::InDoubtIsDone) {
             let slot = Self::slot(bucket, &intent.key);
             let seen = there.seen();
             return match self.land(bucket, &slot, &intent, seen.clone(), None).await? {
@@ -244,8 +237,20 @@ impl Engine {
                 None => Ok(Ended::Held(STORE_PAUSE)),
             };
         }
+        if let Err(ended) = self.abort_uploads(bucket, &cold, intent.clone()).await {
+            return self.unresolved(bucket, &intent, ended).await;
+        }
         store.withdraw_intent(&intent).await?;
         Ok(Ended::Overtaken)
+    }
+
+    /// What is in doubt stays so until later.
+    async fn unresolved(&self, bucket: &Bucket, intent: &Intent, ended: Ended) -> Result<Ended, BucketError> {
+        if let Ended::Retry { reason, after, .. } = &ended {
+            self.put_off(bucket, intent, reason, *after).await?;
+        }
+        let wait = Ended::Held(STORE_PAUSE);
+        Ok(if matches!(ended, Ended::Dead(_)) { wait } else { ended })
     }
 
     /// The bucket of this id, by whichever name.

@@ -53,14 +53,15 @@ impl Engine {
             website_redirect: request.attributes.website_redirect,
             ..ObjectInfo::default()
         };
-        let _room = match request.length_bytes {
+        let room = match request.length_bytes {
             Some(_) => promised,
             None => self.keep_quota(bucket, &request.key, info.size_bytes).await?,
         };
         let sealed = staging.seal().await?;
         let shown = Arc::new(info.clone());
+        let size_bytes = info.size_bytes;
         let change = Change::Publish(NewState::Written(info), sealed);
-        guard.change(early, |_, _| Ok(change.clone())).await?;
+        self.change_in_quota(&guard, early, room, size_bytes, |_, _| Ok(change.clone())).await?;
         Ok(PutOutcome { info: shown })
     }
 }

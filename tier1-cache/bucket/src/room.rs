@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fallthrough_object::Key;
-use fallthrough_store::{Bucket, BucketId, BucketMode, COPY_ROW_BYTES, EntryState};
+use fallthrough_store::{Bucket, BucketId, BucketMode, COPY_ROW_BYTES, Entry, EntryState};
 
 use crate::api::BucketError;
+use crate::core::commit::MAX_CONFLICTS;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
+use crate::guard::{Guard, Said};
+use crate::ledger::{Change, Committed};
 
 /// Bytes that are about to be committed.
 #[derive(Debug, Default)]
@@ -49,7 +52,20 @@ pub(crate) struct Room {
     bucket: BucketId,
     kind: Kind,
     bytes: u64,
+    /// How much more than what it replaces this is for.
+    more: u64,
     is_last_but_a_few: bool,
+}
+
+/// The mark of a change that needs more room than is kept for it, since what it was to replace is gone.
+const ROOM_ANEW: &str = "a change whose room has to be kept anew";
+
+/// What of a row counts against the quota, in bytes.
+fn written_bytes(entry: Option<&Entry>) -> u64 {
+    match entry.map(|entry| &entry.state) {
+        Some(EntryState::Written(stored)) => stored.info.size_bytes,
+        _ => 0,
+    }
 }
 
 /// Where a copy is to go.
@@ -69,9 +85,10 @@ impl Room {
             Kind::Copies => planted(Mutant::RoomNotKept),
             Kind::Written => planted(Mutant::QuotaRaced),
         };
+        let more = bytes;
         let bytes = if is_raced { 0 } else { bytes };
         *engine.inner.rooms.lock().entry((bucket, kind)).or_default() += bytes;
-        Self { engine: engine.clone(), bucket, kind, bytes, is_last_but_a_few: false }
+        Self { engine: engine.clone(), bucket, kind, bytes, more, is_last_but_a_few: false }
     }
 
     /// Whether others should make place for the next one.
@@ -206,16 +223,49 @@ impl Engine {
         let _turn = rooms.turn.lock().await;
         let kept = rooms.kept(&[bucket.id], Kind::Written);
         let entry = self.inner.store.lookup(bucket.id, key).await?;
-        let replaced = match entry.as_deref().map(|entry| &entry.state) {
-            Some(EntryState::Written(stored)) => stored.info.size_bytes,
-            _ => 0,
-        };
-        let more = size_bytes.saturating_sub(replaced);
+        let more = size_bytes.saturating_sub(written_bytes(entry.as_deref()));
         let written_bytes = self.inner.store.usage(bucket.id).await?.written.bytes.saturating_add(kept);
         // What does not grow is taken also where the quota was lowered.
         if more > 0 && written_bytes.saturating_add(more) > quota_bytes {
             return Err(BucketError::QuotaExceeded { quota_bytes, written_bytes, more_bytes: more });
         }
         Ok(Some(Room::keep(self, bucket.id, Kind::Written, more)))
+    }
+    /// Commits what `decide` says under a guard: an object of `size_bytes`, for which `room` is kept. It is kept anew if what
+    /// the object replaces has become less since: deleted, or overwritten with less.
+    ///
+    /// # Errors
+    /// As [`Engine::keep_quota`] and [`Guard::change`].
+    ///
+    /// # Cancellation
+    /// As [`Guard::change`].
+    pub(crate) async fn change_in_quota(
+        &self,
+        guard: &Guard<'_>,
+        early: Option<Said>,
+        room: Option<Room>,
+        size_bytes: u64,
+        mut decide: impl FnMut(&Bucket, Option<&Entry>) -> Result<Change, BucketError>,
+    ) -> Result<Committed, BucketError> {
+        let (mut early, mut room) = (early, room);
+        for _ in 0..MAX_CONFLICTS {
+            let changed = guard
+                .change(early.take(), |bucket, row| {
+                    let change = decide(bucket, row)?;
+                    let more = size_bytes.saturating_sub(written_bytes(row));
+                    let fits = room.as_ref().is_none_or(|room| more <= room.more);
+                    let mark = BucketError::NotOffered { what: ROOM_ANEW };
+                    if fits || planted(Mutant::QuotaJudgedOnce) { Ok(change) } else { Err(mark) }
+                })
+                .await;
+            match changed {
+                Err(BucketError::NotOffered { what: ROOM_ANEW }) => {
+                    drop(room.take());
+                    room = self.keep_quota(guard.bucket(), guard.key(), size_bytes).await?;
+                }
+                ended => return ended,
+            }
+        }
+        Err(BucketError::Conflict)
     }
 }

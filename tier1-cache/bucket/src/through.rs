@@ -264,7 +264,10 @@ impl Engine {
                     return Err(BucketError::Conflict);
                 }
                 ended => {
-                    store.withdraw_intent(&intent_now).await?;
+                    // With an upload left at the origin the intent stays, until whoever comes by next has ended that.
+                    if intent_now.row.uploads.is_empty() {
+                        store.withdraw_intent(&intent_now).await?;
+                    }
                     ended.into_result()?;
                     return Err(BucketError::PreconditionFailed);
                 }

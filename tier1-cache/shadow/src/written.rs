@@ -76,8 +76,41 @@ struct Document {
     code: Option<String>,
     etag: Option<ETag>,
     upload: Option<String>,
+    /// What it says is wrong, if it says so.
+    at_fault: AtFault,
     /// It broke off, or went on for too long.
     cut: bool,
+}
+
+/// What of a request an error document says is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum AtFault {
+    /// It does not say.
+    #[default]
+    Unsaid,
+    /// Its condition.
+    Condition,
+    /// Something else.
+    Another,
+}
+
+impl AtFault {
+    fn read(named: &[&str], message: &str) -> Self {
+        let names_condition = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            ["if-match", "if-none-match", "conditional", "precondition"]
+                .iter()
+                .any(|word| text.contains(word))
+        };
+        let names_header = message.to_ascii_lowercase().contains("x-amz-");
+        if named.iter().chain([&message]).any(|text| names_condition(text)) {
+            Self::Condition
+        } else if named.is_empty() && !names_header {
+            Self::Unsaid
+        } else {
+            Self::Another
+        }
+    }
 }
 
 impl Document {
@@ -109,7 +142,12 @@ impl Document {
             return Self { cut, root: "?".to_owned(), ..Self::default() };
         };
         let plain = |text: &&str| text.len() <= 64 && text.bytes().all(|c| c.is_ascii_alphanumeric());
+        let named: Vec<&str> = ["Header", "HeaderName", "ArgumentName", "Condition"]
+            .iter()
+            .filter_map(|name| root.child_text(name))
+            .collect();
         Self {
+            at_fault: AtFault::read(&named, root.child_text("Message").unwrap_or_default()),
             code: root.child_text("Code").map(str::trim).filter(plain).map(str::to_owned),
             etag: root.child_text("ETag").and_then(|text| ETag::parse(text).ok()),
             upload: root.child_text("UploadId").map(|text| text.trim().to_owned()),
@@ -147,9 +185,17 @@ impl Document {
                 refused("the provider has no bucket of that name: check the shadow's name and endpoint")
             }
             ("no code", 404 | 410) => Written::Absent,
-            ("NotImplemented", _) | (_, 501) => Written::NotOffered,
-            // Providers that do not know conditions on writes say so in several ways.
-            ("InvalidArgument" | "InvalidRequest" | "no code", 400) if guarded => Written::NotOffered,
+            ("NotImplemented", _) | (_, 501) => match self.at_fault {
+                AtFault::Another if guarded => {
+                    refused("the provider does not offer something that goes along with the object")
+                }
+                AtFault::Unsaid | AtFault::Condition | AtFault::Another => Written::NotOffered,
+            },
+            // Providers that do not know conditions on writes say so in several ways; whatever else is wrong with a
+            // request says nothing of conditions.
+            ("InvalidArgument" | "InvalidRequest", 400) if guarded && self.at_fault == AtFault::Condition => {
+                Written::NotOffered
+            }
             ("RequestTimeout" | "InternalError", _) | (_, 408 | 425 | 500..) => {
                 Written::Failing { reason: format!("the origin answered {status} ({code})") }
             }
@@ -226,12 +272,27 @@ mod tests {
             (404, "NoSuchKey", false, Written::Absent),
             (404, "NoSuchUpload", false, Written::NoSuchUpload),
             (501, "NotImplemented", true, Written::NotOffered),
-            (400, "InvalidArgument", true, Written::NotOffered),
             (503, "SlowDown", false, busy.clone()),
             (429, "", false, busy),
         ] {
             let body = if code.is_empty() { "" } else { error(code) };
             assert_eq!(read(status, body, guarded).await, want, "{status} {code}");
+        }
+        for (code, rest, guarded, is_the_condition) in [
+            ("NotImplemented", "<Header>If-Match</Header>", true, true),
+            ("NotImplemented", "<Header>x-amz-tagging</Header>", true, false),
+            ("InvalidArgument", "<ArgumentName>If-None-Match</ArgumentName>", true, true),
+            ("InvalidRequest", "<Message>Conditional writes are not supported</Message>", true, true),
+            ("InvalidArgument", "<ArgumentName>x-amz-tagging</ArgumentName>", true, false),
+            ("InvalidRequest", "<Message>Bad metadata</Message>", true, false),
+            ("InvalidArgument", "", true, false),
+            ("InvalidRequest", "<Message>Conditional writes are not supported</Message>", false, false),
+        ] {
+            let body = format!("<Error><Code>{code}</Code>{rest}</Error>").leak();
+            let status = if code == "NotImplemented" { 501 } else { 400 };
+            let said = read(status, body, guarded).await;
+            assert_eq!(said == Written::NotOffered, is_the_condition, "{body}: {said:?}");
+            assert!(is_the_condition || matches!(said, Written::Refused { .. }), "{body}: {said:?}");
         }
         for (status, code) in
             [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidArgument"), (301, "")]

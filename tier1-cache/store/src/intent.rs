@@ -65,6 +65,13 @@ pub struct IntentRow {
     /// Not tried any more, until somebody says so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dead: bool,
+    /// What the origin will call the object, written down before it is completed there, if that is not what it is called
+    /// here: a copy keeps the ETag of parts that it does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called: Option<ETag>,
+    /// Uploads that were begun for it at the origin, and may be there still.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uploads: Vec<String>,
     /// How the last attempt failed, or why it is dead: without address and credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,

@@ -61,19 +61,19 @@ impl There {
     }
 
     /// Whether this is what the intent would leave there.
-    pub(crate) fn is(&self, wanted: Option<&ObjectInfo>) -> bool {
-        match (self, wanted) {
+    pub(crate) fn is_of(&self, intent: &Intent) -> bool {
+        match (self, &intent.object) {
             (Self::Nothing { proven }, None) => *proven,
-            (Self::Object(there), Some(wanted)) => there.is(wanted),
+            (Self::Object(there), Some(wanted)) => there.is(&wanted.info, called(intent)),
             (Self::Nothing { .. }, Some(_)) | (Self::Object(_), None) => false,
         }
     }
 }
 
 impl Described {
-    fn is(&self, wanted: &ObjectInfo) -> bool {
-        let same_tag = match (&self.etag, &wanted.etag) {
-            (Some(there), Some(wanted)) => there.strong_eq(wanted),
+    fn is(&self, wanted: &ObjectInfo, called: Option<&ETag>) -> bool {
+        let same_tag = match (&self.etag, called) {
+            (Some(there), Some(called)) => there.strong_eq(called),
             _ => false,
         };
         let same_sum = || {
@@ -86,7 +86,8 @@ impl Described {
             Some(kind) => Some(kind.to_owned()),
         };
         let rest = |meta: &Meta| Meta { content_type: None, ..meta.clone() };
-        self.size_bytes == Some(wanted.size_bytes)
+        // Not every answer to HEAD has a length, and what is not said does not speak against it.
+        self.size_bytes.is_none_or(|size_bytes| size_bytes == wanted.size_bytes)
             && (same_tag || same_sum())
             && kind(&self.meta) == kind(&wanted.meta)
             && rest(&self.meta) == rest(&wanted.meta)
@@ -120,12 +121,19 @@ pub(crate) fn next_intent(found: Option<&Intent>, seen: Seen, hops: u32, now: Ti
         // It may have reached the origin, or may still reach it: that will be no stranger there.
         maybe.push(left_by(found));
     }
-    IntentRow { seen: found.row.seen.clone(), maybe, first: found.row.first, ..fresh }
+    let (seen, uploads) = (found.row.seen.clone(), found.row.uploads.clone());
+    IntentRow { seen, maybe, first: found.row.first, uploads, ..fresh }
+}
+
+/// What the origin calls the object of an intent, as far as that is known.
+fn called(intent: &Intent) -> Option<&ETag> {
+    let here = intent.object.as_ref().and_then(|stored| stored.info.etag.as_ref());
+    intent.row.called.as_ref().filter(|_| !planted(Mutant::CalledThereAsHere)).or(here)
 }
 
 /// What the origin is left with by an intent.
 pub(crate) fn left_by(intent: &Intent) -> Seen {
-    intent.object.as_ref().map_or(Seen::Absent, |stored| seen_object(stored.info.etag.as_ref()))
+    intent.object.as_ref().map_or(Seen::Absent, |_| seen_object(called(intent)))
 }
 
 /// What to do about an intent.
@@ -149,8 +157,7 @@ pub(crate) fn ask_first(intent: &Intent) -> bool {
 /// What to do, where the origin said this.
 pub(crate) fn judge(intent: &Intent, there: &There) -> Step {
     let row = &intent.row;
-    let wanted = intent.object.as_ref().map(|stored| &*stored.info);
-    let (at, ours) = (there.seen(), there.is(wanted));
+    let (at, ours) = (there.seen(), there.is_of(intent));
     // An object with the same bytes may have been there before: only what was sent can have been delivered.
     let may_be_done = intent.object.is_none() || (row.sent && at != row.seen);
     if ours && may_be_done {
@@ -200,6 +207,9 @@ pub(crate) fn read_answer(written: Written, intent: &Intent, guarded: bool) -> A
         Written::Failing { reason } => Attempt::Retry { reason, after: None, in_doubt: true },
         Written::Refused { .. } if deletes && planted(Mutant::RefusedDeleteIsDone) => {
             Attempt::Delivered(Seen::Absent)
+        }
+        Written::Refused { .. } if guarded && planted(Mutant::AnyRefusalIsTheConditions) => {
+            Attempt::NoConditions
         }
         Written::Refused { reason } => Attempt::Dead(reason),
     }
@@ -254,7 +264,11 @@ mod tests {
     }
 
     fn there(text: &str) -> There {
-        let described = Described { etag: Some(etag(text)), size_bytes: Some(3), ..Described::default() };
+        sized(text, Some(3))
+    }
+
+    fn sized(text: &str, size_bytes: Option<u64>) -> There {
+        let described = Described { etag: Some(etag(text)), size_bytes, ..Described::default() };
         There::Object(Box::new(described))
     }
 
@@ -289,6 +303,9 @@ mod tests {
             (put(row(Seen::Absent, false, &[])), there("x"), Step::Conflict(seen("x"))),
             // In doubt.
             (put(row(seen("old"), true, &[])), there("new"), Step::Delivered(seen("new"))),
+            // Known by its ETag where its length is not said, and not by that alone where it is another.
+            (put(row(seen("old"), true, &[])), sized("new", None), Step::Delivered(seen("new"))),
+            (put(row(seen("old"), true, &[])), sized("new", Some(4)), Step::Conflict(seen("new"))),
             (put(row(seen("old"), true, &[])), there("old"), Step::Send(seen("old"))),
             (put(row(seen("new"), true, &[])), there("new"), Step::Send(seen("new"))),
             (put(row(seen("old"), false, &["mid"])), there("mid"), Step::Send(seen("mid"))),

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::api::BucketError;
 use crate::core::commit::MAX_CONFLICTS;
+use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 
 use progress::Live;
@@ -116,7 +117,8 @@ impl Migrations {
 }
 
 fn is_active(row: &MigrationRow) -> bool {
-    row.phase != MigrationPhase::Idle && !row.paused && row.halted.is_none() && row.cut_over.is_none()
+    let paused = row.paused && !planted(Mutant::PausedGoesOn);
+    row.phase != MigrationPhase::Idle && !paused && row.halted.is_none() && row.cut_over.is_none()
 }
 
 impl Engine {
@@ -268,6 +270,28 @@ impl Engine {
         self.migration(&now).await
     }
 
+    /// Something that was copied is about to be forgotten: a comparison from before is none any more.
+    ///
+    /// # Errors
+    /// The store's; [`BucketError::Conflict`].
+    pub(crate) async fn comparison_is_void(&self, bucket: &Bucket) -> Result<(), BucketError> {
+        let counts = |row: &MigrationRow| row.verified_at.is_some() && row.cut_over.is_none();
+        let found = self.inner.store.migration(bucket.id).await?;
+        if !found.is_some_and(|(row, _)| counts(&row)) || planted(Mutant::ComparedForEver) {
+            return Ok(());
+        }
+        let changed = self.change_migration(bucket, &[], |row| {
+            if row.cut_over.is_none() {
+                row.verified_at = None;
+            }
+            Ok(())
+        });
+        match changed.await {
+            Ok(_) | Err(MigrationRefused::NotMigrating | MigrationRefused::NotNow(_)) => Ok(()),
+            Err(MigrationRefused::Bucket(error)) => Err(error),
+        }
+    }
+
     async fn migration_row(&self, bucket: &Bucket) -> Result<(MigrationRow, u64), MigrationRefused> {
         let found = self.inner.store.migration(bucket.id).await.map_err(BucketError::from)?;
         found.ok_or(MigrationRefused::NotMigrating)
@@ -319,7 +343,7 @@ fn against_cut_over(row: &MigrationRow, bucket: &Bucket) -> Vec<String> {
     unless(row.options.prefix.is_empty(), format!("only {:?} was migrated", row.options.prefix));
     unless(row.copied.done, "not everything has been copied".to_owned());
     unless(!is_active(row), "it is still at work".to_owned());
-    let verified = row.verified_at.is_some() && row.compared.done;
+    let verified = row.verified_at.is_some() && row.compared.done || planted(Mutant::CutOverUnverified);
     unless(verified, "it was not verified since (migrate verify)".to_owned());
     for word in [outcome::MISSING, outcome::DIFFERENT] {
         let found = row.compared.of(word).objects;

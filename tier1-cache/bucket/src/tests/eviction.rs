@@ -323,7 +323,7 @@ async fn only_the_copy_that_was_chosen_goes() {
 }
 
 /// Runs an async test on a runtime of its own, for planted bugs.
-fn alone(test: impl Future<Output = ()>) {
+pub(super) fn alone(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
 }
@@ -337,6 +337,7 @@ fn planted_bugs_of_eviction_are_caught() {
     assert!(caught(Mutant::WrittenEvicted, || alone(written_is_spared())));
     assert!(caught(Mutant::RoomNotKept, || alone(room_is_kept())));
     assert!(caught(Mutant::QuotaRaced, || alone(quota_is_kept())));
+    assert!(caught(Mutant::QuotaJudgedOnce, || alone(quota_of_what_is_replaced())));
 }
 
 /// Whoever names a written object, it does not go.
@@ -392,6 +393,41 @@ async fn quota_is_kept() {
     assert!(matches!(second, Err(BucketError::QuotaExceeded { written_bytes: 600, more_bytes: 600, .. })));
     drop(first);
     assert!(world.engine.keep_quota(&bucket, &key("b"), 600).await.is_ok());
+}
+
+/// What is overwritten makes room only as long as it is there.
+async fn quota_of_what_is_replaced() {
+    let world =
+        World::with(BucketMode::Cache, EngineOptions::default(), |s| s.quota_bytes = Some(1000)).await;
+    let refused = |result: &Result<(), BucketError>| matches!(result, Err(BucketError::QuotaExceeded { .. }));
+    world.put("a", vec![1; 800]).await.unwrap();
+    let (more, body) = tokio::sync::mpsc::channel(1);
+    let pieces = futures::stream::unfold(body, |mut body| async { Some((body.recv().await?, body)) });
+    let request = crate::PutRequest {
+        length_bytes: Some(900),
+        body: fallthrough_object::Body::Stream(Box::pin(pieces)),
+        ..super::world::put_of("a", "")
+    };
+    let bucket = world.bucket().await;
+    let caller = caller();
+    let overwrites = async { world.engine.put(&bucket, &caller, request).await.map(|_| ()) };
+    let meanwhile = async {
+        more.send(Ok(vec![2; 450].into())).await.unwrap();
+        assert!(world.delete("a").await);
+        world.put("b", vec![3; 800]).await.unwrap();
+        more.send(Ok(vec![2; 450].into())).await.unwrap();
+        drop(more);
+    };
+    let (overwritten, ()) = futures::join!(overwrites, meanwhile);
+    assert!(refused(&overwritten), "{overwritten:?}");
+    assert_eq!(world.engine.usage(&bucket).await.unwrap().written.bytes, 800);
+    // Where there is room all the same, it is kept anew.
+    world.put("a", vec![4; 150]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_overwritten_makes_room_only_while_it_is_there() {
+    quota_of_what_is_replaced().await;
 }
 
 #[tokio::test(start_paused = true)]

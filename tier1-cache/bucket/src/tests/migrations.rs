@@ -226,6 +226,37 @@ async fn a_shadow_that_fails_is_waited_for_and_one_that_refuses_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn orders_are_followed_at_once() {
+    ordered().await;
+}
+
+/// What is purged after the comparison is not here when the shadow is detached.
+async fn purged() {
+    let world = World::new(BucketMode::Migrate).await;
+    world.origin.object("k", 10);
+    let worker = Worker::of(&world);
+    world.start(MigrationOptions::default()).await.unwrap();
+    world.idle().await;
+    world.order(MigrationOrder::Verify).await.unwrap();
+    world.idle().await;
+    world.purge("k", false).await.unwrap();
+    let reasons = against(world.engine.cut_over(&world.bucket().await, false).await);
+    assert!(reasons.len() == 1 && reasons[0].contains("not verified"), "{reasons:?}");
+    world.order(MigrationOrder::Verify).await.unwrap();
+    assert_eq!(world.idle().await.row.compared.of(outcome::MISSING).objects, 1);
+    world.get("k").await.unwrap();
+    world.settled().await;
+    world.order(MigrationOrder::Verify).await.unwrap();
+    world.idle().await;
+    world.engine.cut_over(&world.bucket().await, false).await.unwrap();
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_voids_the_comparison() {
+    purged().await;
+}
+
+async fn ordered() {
     let world = World::new(BucketMode::Migrate).await;
     for n in 0..100 {
         world.origin.object(&format!("{n:03}"), 10);
@@ -341,5 +372,11 @@ async fn what_was_interrupted_is_copied_later() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    assert_caught([missed(Mutant::InterruptedIsCopied, interrupted), missed(Mutant::ComparedBySize, whole)]);
+    assert_caught([
+        missed(Mutant::InterruptedIsCopied, interrupted),
+        missed(Mutant::ComparedBySize, whole),
+        missed(Mutant::PausedGoesOn, ordered),
+        missed(Mutant::ComparedForEver, purged),
+        missed(Mutant::CutOverUnverified, whole),
+    ]);
 }

@@ -1,6 +1,7 @@
 //! The engine against a scripted origin, without sockets, under virtual time.
 
 mod budgets;
+mod deliveries;
 mod eviction;
 mod failures;
 mod fills;
