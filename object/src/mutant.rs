@@ -107,6 +107,8 @@ mutants! {
     FormLengthUnchecked in gateway,
     /// Lines of a head may end as they like.
     BareLineFeedAccepted in gateway,
+    /// The bytes of an object are taken for a refusal of the HTTP layer's, if they look like one.
+    BodyTakenForRefusal in gateway,
     /// The error document of a website is an answer like any other.
     ErrorDocumentIsFound in gateway,
     /// A revoked access key is believed until its time is over.
