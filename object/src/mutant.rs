@@ -221,6 +221,8 @@ mutants! {
     CompletedTwice in bucket,
     /// The checksum of a multipart object is not compared with what the client says.
     WholeChecksumUnchecked in bucket,
+    /// The checksum that a multipart object gets by default covers its parts' checksums, not its bytes.
+    DefaultSumIsComposite in bucket,
     /// Conditions on the source of a copy are not looked at.
     SourceConditionsIgnored in bucket,
     /// A copy has its source's tags, whatever others it was to get.
