@@ -223,6 +223,12 @@ mutants! {
     WholeChecksumUnchecked in bucket,
     /// The checksum that a multipart object gets by default covers its parts' checksums, not its bytes.
     DefaultSumIsComposite in bucket,
+    /// The parts of an object that was filled begin where the first one's length would have them, proven or not.
+    LayoutUnproven in bucket,
+    /// The tags that an object has at its provider alone are none.
+    TagsBehindAreNone in bucket,
+    /// A provider that refuses to tell the tags of an object has none.
+    RefusedTagsAreNone in bucket,
     /// Conditions on the source of a copy are not looked at.
     SourceConditionsIgnored in bucket,
     /// A copy has its source's tags, whatever others it was to get.

@@ -103,16 +103,24 @@ impl Engine {
             if stored.info.size_bytes > COPY_BYTES_MAX {
                 return Err(BucketError::TooLarge { max_bytes: COPY_BYTES_MAX });
             }
-            if request.tags.is_none() && !stored.info.tags.is_empty() && !(admission.tags)(&stored.info) {
+            let is_tagged = !stored.info.tags.is_empty() || stored.info.tags_behind.is_some();
+            if request.tags.is_none() && is_tagged && !(admission.tags)(&stored.info) {
                 return Err(BucketError::Denied);
             }
+            let tags_behind = match (&request.tags, stored.info.tags_behind) {
+                (None, Some(_)) => {
+                    Some(self.tags_behind(&source.bucket, caller, &source.key, &stored.info).await?)
+                }
+                (Some(_), _) | (None, None) => None,
+            };
             let small = matches!(stored.blob, fallthrough_store::BlobRef::Row(_));
             let checksums = match self.checksums(&stored, request.checksum, small).await {
                 Ok(checksums) => checksums,
                 Err(BucketError::Unavailable(error)) if matches!(*error, StoreError::Superseded) => continue,
                 Err(error) => return Err(error),
             };
-            let info = ObjectInfo { checksums, ..self.copied(&stored.info, &request) };
+            let mut info = ObjectInfo { checksums, ..self.copied(&stored.info, &request) };
+            info.tags = tags_behind.unwrap_or(info.tags);
             let to_itself = source.bucket.id == bucket.id && source.key == request.key;
             let change = if to_itself {
                 None
@@ -198,6 +206,7 @@ impl Engine {
             // It keeps the ETag of parts, and is one: no provider is to be asked where they begin.
             part_sizes: if is_of_parts { vec![of.size_bytes] } else { Vec::new() },
             part_checksums: None,
+            tags_behind: None,
             ..of.clone()
         }
     }

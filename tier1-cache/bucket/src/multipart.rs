@@ -363,6 +363,7 @@ impl Engine {
             part_checksums: upload.row.checksum.and_then(|algorithm| part_checksums(listed, algorithm)),
             upload: Some(upload.id),
             tags: row.tags,
+            tags_behind: None,
             owner: row.owner,
             acl: row.acl,
             website_redirect: row.website_redirect,
