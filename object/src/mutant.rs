@@ -107,6 +107,8 @@ mutants! {
     FormLengthUnchecked in gateway,
     /// Lines of a head may end as they like.
     BareLineFeedAccepted in gateway,
+    /// The bytes of an object are taken for a refusal of the HTTP layer's, if they look like one.
+    BodyTakenForRefusal in gateway,
     /// The error document of a website is an answer like any other.
     ErrorDocumentIsFound in gateway,
     /// A revoked access key is believed until its time is over.
@@ -219,6 +221,14 @@ mutants! {
     CompletedTwice in bucket,
     /// The checksum of a multipart object is not compared with what the client says.
     WholeChecksumUnchecked in bucket,
+    /// The checksum that a multipart object gets by default covers its parts' checksums, not its bytes.
+    DefaultSumIsComposite in bucket,
+    /// The parts of an object that was filled begin where the first one's length would have them, proven or not.
+    LayoutUnproven in bucket,
+    /// The tags that an object has at its provider alone are none.
+    TagsBehindAreNone in bucket,
+    /// A provider that refuses to tell the tags of an object has none.
+    RefusedTagsAreNone in bucket,
     /// Conditions on the source of a copy are not looked at.
     SourceConditionsIgnored in bucket,
     /// A copy has its source's tags, whatever others it was to get.

@@ -322,6 +322,11 @@ impl WatchedShadow {
 impl Shadow for WatchedShadow {
     async fn fetch(&self, request: Request) -> Result<RawAnswer, ShadowError> {
         provider::noticed(&self.origins, self.origin, request.key.as_str());
+        if request.tagging {
+            // No fill, and nothing to fail in: a provider without tags.
+            let (status, headers) = (http::StatusCode::NOT_IMPLEMENTED, http::HeaderMap::new());
+            return Ok(RawAnswer { status, headers, body: futures::stream::empty().boxed() });
+        }
         let under_way = self.watch_fill(&request);
         let faults = self.misfortunes(&request);
         self.origins.journal.note(&format!(

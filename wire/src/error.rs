@@ -93,6 +93,7 @@ codes! {
     MalformedXml "MalformedXML" 400 "The XML that you provided was not well formed or did not validate against our published schema.";
     MaxPostPreDataLengthExceeded "MaxPostPreDataLengthExceededError" 400 "Your POST request fields preceding the upload file were too large.";
     MaxMessageLengthExceeded "MaxMessageLengthExceeded" 400 "Your request was too large.";
+    MetadataConfigurationNotFound "MetadataConfigurationNotFound" 404 "The metadata configuration does not exist.";
     MetadataTooLarge "MetadataTooLarge" 400 "Your metadata headers exceed the maximum allowed metadata size.";
     MethodNotAllowed "MethodNotAllowed" 405 "The specified method is not allowed against this resource.";
     MissingContentLength "MissingContentLength" 411 "You must provide the Content-Length HTTP header.";

@@ -28,7 +28,8 @@ pub fn answer(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let flags = input.byte();
     let has = |bit: u8| flags >> bit & 1 == 1;
-    let asked = Asked { range: has(0), part: has(0) && has(5), conditional: has(1), head: has(2) };
+    let (range, tagging) = (has(0), has(0) && has(6));
+    let asked = Asked { range, part: range && has(5), tagging, conditional: has(1), head: has(2) };
     let absent_on_403 = has(4);
     let dialect = if has(3) { Dialect::S3 { absent_on_403 } } else { Dialect::Http { absent_on_403 } };
     input.bytes();

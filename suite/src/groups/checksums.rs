@@ -21,6 +21,7 @@ pub(super) fn cases(table: &mut Table) {
         as_trailer(table, algorithm);
         returned(table, algorithm);
     }
+    by_default(table);
     md5(table);
     together(table);
 }
@@ -105,6 +106,58 @@ fn returned(table: &mut Table, algorithm: ChecksumAlgorithm) {
         .place_with("key", BODY, &[(&header, &right)])
         .ask(put("key", "new"))
         .ask(get("key").with("x-amz-checksum-mode", "ENABLED").gives_body("new").differs(&header, &right));
+}
+
+/// What comes without a checksum is given one.
+fn by_default(table: &mut Table) {
+    let (header, _) = names(ChecksumAlgorithm::Crc64Nvme);
+    for (what, body) in [("an object", BODY), ("an empty object", "")] {
+        let right = checksum(ChecksumAlgorithm::Crc64Nvme, body.as_bytes());
+        table
+            .case(format!("{what} put without a checksum gets CRC64NVME"))
+            .modes_are(Modes::Plain)
+            .ask(put("key", body).gives(200).has(&header, &right).has("x-amz-checksum-type", "FULL_OBJECT"))
+            .ask(put("other", body).md5().gives(200).has(&header, &right));
+        table
+            .case(format!("{what} put without a checksum is shown with CRC64NVME"))
+            .modes_are(Modes::PlainAndS3)
+            .place("key", body)
+            .ask(
+                head("key")
+                    .with("x-amz-checksum-mode", "ENABLED")
+                    .has(&header, &right)
+                    .has("x-amz-checksum-type", "FULL_OBJECT"),
+            )
+            .ask(get("key").with("x-amz-checksum-mode", "ENABLED").has(&header, &right).gives_body(body))
+            .ask(head("key").with("x-amz-checksum-mode", "ENABLED").has(&header, &right))
+            .ask(get("key").gives_body(body).lacks(&header).lacks("x-amz-checksum-type"))
+            .ask(
+                get("key")
+                    .query("attributes")
+                    .with("x-amz-object-attributes", "Checksum")
+                    .gives(200)
+                    .one("Checksum/ChecksumCRC64NVME", &right)
+                    .one("Checksum/ChecksumType", "FULL_OBJECT"),
+            )
+            .ask(
+                put("copy", "")
+                    .with("x-amz-copy-source", "/{bucket}/key")
+                    .gives(200)
+                    .one("ChecksumCRC64NVME", &right),
+            )
+            .ask(head("copy").with("x-amz-checksum-mode", "ENABLED").has(&header, &right));
+    }
+    let sha1 = checksum(ChecksumAlgorithm::Sha1, BODY.as_bytes());
+    table
+        .case("what comes with a checksum gets no other")
+        .modes_are(Modes::Plain)
+        .ask(put("key", BODY).with("x-amz-checksum-sha1", &sha1).gives(200).lacks(&header))
+        .ask(
+            head("key")
+                .with("x-amz-checksum-mode", "ENABLED")
+                .has("x-amz-checksum-sha1", &sha1)
+                .lacks(&header),
+        );
 }
 
 fn md5(table: &mut Table) {

@@ -15,6 +15,8 @@ const UNSET: &[(&str, u16, &str)] = &[
     ("publicAccessBlock", 404, "NoSuchPublicAccessBlockConfiguration"),
     ("ownershipControls", 404, "OwnershipControlsNotFoundError"),
     ("object-lock", 404, "ObjectLockConfigurationNotFoundError"),
+    ("metadataConfiguration", 404, "MetadataConfigurationNotFound"),
+    ("metadataTable", 404, "MetadataConfigurationNotFound"),
 ];
 
 /// Reads of configuration that is empty, or has a value of its own, where nothing is set.
@@ -26,6 +28,7 @@ const EMPTY: &[(&str, &str)] = &[
     ("requestPayment", "RequestPaymentConfiguration"),
     ("acl", "AccessControlPolicy"),
     ("location", "LocationConstraint"),
+    ("abac", "AbacStatus"),
 ];
 
 /// Writes of what is not offered, each with a body that says something.
@@ -43,6 +46,10 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ),
     ("accelerate", "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>"),
     ("requestPayment", "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>"),
+    ("abac", "<AbacStatus><Status>Enabled</Status></AbacStatus>"),
+    ("metadataInventoryTable", "<InventoryTableConfiguration/>"),
+    ("metadataJournalTable", "<JournalTableConfiguration/>"),
+    ("metadataAnnotationTable", "<AnnotationTableConfiguration/>"),
     ("inventory&id=i", "<InventoryConfiguration><Id>i</Id></InventoryConfiguration>"),
     ("analytics&id=a", "<AnalyticsConfiguration><Id>a</Id></AnalyticsConfiguration>"),
     ("metrics&id=m", "<MetricsConfiguration><Id>m</Id></MetricsConfiguration>"),
@@ -82,6 +89,9 @@ fn values(table: &mut Table) {
     table
         .case("the owner pays for requests")
         .ask(bucket("GET", "requestPayment").gives(200).one("Payer", "BucketOwner"));
+    table
+        .case("tags of the bucket say nothing of who may do what")
+        .ask(bucket("GET", "abac").gives(200).one("Status", "Disabled"));
     table
         .case("the policy makes nothing public")
         .ask(bucket("GET", "policyStatus").gives(200).root("PolicyStatus").one("IsPublic", "false"));
@@ -138,6 +148,14 @@ fn deletes(table: &mut Table) {
             .case(format!("what is not set can be deleted: {name}"))
             .ask(bucket("DELETE", name).gives(204).gives_body(""))
             .ask(call("HEAD", "/{bucket}").gives(200));
+    }
+    for name in ["metadataConfiguration", "metadataTable"] {
+        table
+            .case(format!("what is not set cannot be deleted: {name}"))
+            .ask(put("key", "x"))
+            .ask(bucket("DELETE", name).fails(404, "MetadataConfigurationNotFound"))
+            .ask(bucket("POST", name).body("<MetadataConfiguration/>").md5().fails(501, "NotImplemented"))
+            .ask(get("key").gives(200));
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn cases(table: &mut Table) {
     of_bucket(table);
     of_object(table);
     by_header(table);
+    behind(table);
     limits(table);
     malformed(table);
 }
@@ -219,6 +220,39 @@ fn limits(table: &mut Table) {
             .ask(tag("key", tags).fails(400, "InvalidTag"))
             .ask(tagged("key", &[("old", "1")]));
     }
+}
+
+/// Tags that an object came with, wherever it is.
+fn behind(table: &mut Table) {
+    const GIVEN: &[(&str, &str)] = &[("x-amz-tagging", "a=1&b=2%203")];
+    const TAGS: &[(&str, &str)] = &[("a", "1"), ("b", "2 3")];
+    table
+        .case("an object is told with the tags that it was put with")
+        .modes_are(Modes::PlainAndS3)
+        .place_with("key", "x", GIVEN)
+        .ask(tagged("key", TAGS))
+        .ask(head("key").has("x-amz-tagging-count", "2"))
+        .ask(get("key").gives_body("x").has("x-amz-tagging-count", "2"))
+        .ask(tagged("key", TAGS));
+    table
+        .case("a copy has the tags that its source was put with")
+        .modes_are(Modes::PlainAndS3)
+        .place_with("key", "x", GIVEN)
+        .ask(put("copy", "").with("x-amz-copy-source", "/{bucket}/key").gives(200))
+        .ask(tagged("copy", TAGS));
+    table
+        .case("tags that an object was put with are replaced")
+        .modes_are(Modes::PlainAndS3)
+        .place_with("key", "x", GIVEN)
+        .ask(tag("key", &[("c", "4")]).gives(200))
+        .ask(tagged("key", &[("c", "4")]));
+    table
+        .case("tags that an object was put with are deleted")
+        .modes_are(Modes::PlainAndS3)
+        .place_with("key", "x", GIVEN)
+        .ask(delete("key").query("tagging").gives(204))
+        .ask(tagged("key", &[]))
+        .ask(get("key").gives_body("x").lacks("x-amz-tagging-count"));
 }
 
 fn malformed(table: &mut Table) {

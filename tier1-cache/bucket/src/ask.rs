@@ -69,6 +69,7 @@ pub(crate) async fn ask(
     let asked = Asked {
         range: request.range.is_some() || request.part.is_some(),
         part: request.part.is_some(),
+        tagging: request.tagging,
         conditional: request.if_match.is_some() || request.if_none_match.is_some(),
         head,
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fallthrough_object::{Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Key, Meta};
 use fallthrough_store::{Bucket, Entry, EntryState, NewState, ObjectInfo, StoreError, Stored};
 use fallthrough_wire::conditions::{Conditions, Verdict, WriteConditions};
-use fallthrough_wire::digest::{DigestSet, Digests};
+use fallthrough_wire::digest::{DEFAULT_CHECKSUM, DigestSet, Digests, combined};
 use futures::StreamExt as _;
 
 use crate::api::{Admission, Attributes, BucketError, Caller};
@@ -41,7 +41,7 @@ pub struct CopyRequest {
     pub meta: Option<Meta>,
     /// New tags; `None`: the source's.
     pub tags: Option<Vec<fallthrough_object::Tag>>,
-    /// The checksum that the copy shall have; `None`: those of the source that cover all of its bytes.
+    /// The checksum that the copy shall have; `None`: those that tell of all of the source's bytes.
     pub checksum: Option<ChecksumAlgorithm>,
     /// What else the copy gets; its tags are not looked at.
     pub attributes: Attributes,
@@ -103,17 +103,25 @@ impl Engine {
             if stored.info.size_bytes > COPY_BYTES_MAX {
                 return Err(BucketError::TooLarge { max_bytes: COPY_BYTES_MAX });
             }
-            if request.tags.is_none() && !stored.info.tags.is_empty() && !(admission.tags)(&stored.info) {
+            let is_tagged = !stored.info.tags.is_empty() || stored.info.tags_behind.is_some();
+            if request.tags.is_none() && is_tagged && !(admission.tags)(&stored.info) {
                 return Err(BucketError::Denied);
             }
-            let checksums = match self.checksums(&stored, request.checksum).await {
+            let tags_behind = match (&request.tags, stored.info.tags_behind) {
+                (None, Some(_)) => {
+                    Some(self.tags_behind(&source.bucket, caller, &source.key, &stored.info).await?)
+                }
+                (Some(_), _) | (None, None) => None,
+            };
+            let small = matches!(stored.blob, fallthrough_store::BlobRef::Row(_));
+            let checksums = match self.checksums(&stored, request.checksum, small).await {
                 Ok(checksums) => checksums,
                 Err(BucketError::Unavailable(error)) if matches!(*error, StoreError::Superseded) => continue,
                 Err(error) => return Err(error),
             };
-            let info = ObjectInfo { checksums, ..self.copied(&stored.info, &request) };
+            let mut info = ObjectInfo { checksums, ..self.copied(&stored.info, &request) };
+            info.tags = tags_behind.unwrap_or(info.tags);
             let to_itself = source.bucket.id == bucket.id && source.key == request.key;
-            let small = matches!(stored.blob, fallthrough_store::BlobRef::Row(_));
             let change = if to_itself {
                 None
             } else if small {
@@ -147,17 +155,26 @@ impl Engine {
         Err(BucketError::Conflict)
     }
 
-    /// The checksums of a copy, which is one part: what covers the source's parts says nothing of it. One that the source
-    /// has not is computed from its bytes.
+    /// The checksums of a copy, which is one part: those of the source that cover all of its bytes, or what those of its
+    /// parts make of the whole. One that is asked for and that the source has not is computed from its bytes; so is the
+    /// default one where the bytes are in the row (`small`), and read in any case. Nothing else has a copy read: it is made
+    /// by reference.
     async fn checksums(
         &self,
         of: &Stored,
         wanted: Option<ChecksumAlgorithm>,
+        small: bool,
     ) -> Result<Vec<Checksum>, BucketError> {
         let of_whole = of.info.checksums.iter().filter(|sum| sum.kind == ChecksumKind::FullObject);
-        let Some(wanted) = wanted else { return Ok(of_whole.cloned().collect()) };
-        if let Some(known) = of_whole.clone().find(|sum| sum.algorithm == wanted) {
-            return Ok(vec![known.clone()]);
+        let mut known: Vec<_> = of_whole.cloned().collect();
+        known.extend(of_parts(&of.info).filter(|sum| known.iter().all(|had| had.algorithm != sum.algorithm)));
+        let wanted = match wanted {
+            Some(wanted) => wanted,
+            None if known.is_empty() && small => DEFAULT_CHECKSUM,
+            None => return Ok(known),
+        };
+        if let Some(known) = known.into_iter().find(|sum| sum.algorithm == wanted) {
+            return Ok(vec![known]);
         }
         let body = self.inner.store.open_body(of, whole(of)).await?;
         let mut pieces = self.inner.store.pieces(body);
@@ -189,6 +206,7 @@ impl Engine {
             // It keeps the ETag of parts, and is one: no provider is to be asked where they begin.
             part_sizes: if is_of_parts { vec![of.size_bytes] } else { Vec::new() },
             part_checksums: None,
+            tags_behind: None,
             ..of.clone()
         }
     }
@@ -233,6 +251,14 @@ impl Engine {
         }
         Err(BucketError::Conflict)
     }
+}
+
+/// The checksum of the whole that those of an object's parts tell.
+fn of_parts(info: &ObjectInfo) -> Option<Checksum> {
+    let sums = info.part_checksums.as_ref()?;
+    let values = sums.values.chunks_exact(sums.algorithm.len_bytes());
+    let is_whole = values.len() == info.part_sizes.len();
+    is_whole.then(|| combined(sums.algorithm, values.zip(info.part_sizes.iter().copied()))).flatten()
 }
 
 fn whole(stored: &Stored) -> ByteRange {

@@ -10,7 +10,7 @@ use fallthrough_shadow::{
     Method, ObjectHeaders, Outcome, Request, SentBody, ShadowError, Write, WriteGuard, WriteRequest, Written,
 };
 use fallthrough_store::{Bucket, Intent, IntentRow, ObjectInfo, Seen, StoreError, Stored};
-use fallthrough_wire::digest::multipart_etag;
+use fallthrough_wire::digest::{DEFAULT_CHECKSUM, multipart_etag};
 use futures::StreamExt as _;
 
 use crate::api::BucketError;
@@ -344,7 +344,9 @@ impl Delivery<'_> {
         let info = &stored.info;
         let whole = ByteRange::whole(info.size_bytes);
         let (body, broken) = self.open(stored, whole).await?;
-        let full = |sum: &&Checksum| sum.kind == ChecksumKind::FullObject;
+        // Where its MD5 goes along, the default one is left out: not every provider knows CRC-64/NVME.
+        let needed = |sum: &Checksum| sum.algorithm != DEFAULT_CHECKSUM || info.md5.is_none();
+        let full = |sum: &&Checksum| sum.kind == ChecksumKind::FullObject && needed(sum);
         let checksum = info.checksums.iter().find(full).filter(|_| guard != WriteGuard::None).cloned();
         let object = Box::new(ObjectHeaders { checksum, ..headers(info) });
         let body = SentBody { body, size_bytes: info.size_bytes, md5: info.md5 };

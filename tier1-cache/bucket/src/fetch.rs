@@ -23,8 +23,10 @@ use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
 use crate::telling::Teller;
 use crate::verify::verify;
 
+mod layout;
 mod ranges;
 
+use layout::Layout;
 pub(crate) use ranges::SPREAD_MAX;
 
 /// Failures in a row, without progress, that end a fetch.
@@ -80,6 +82,8 @@ struct Partial {
     found: FoundHeaders,
     staging: Staging,
     digests: Digests,
+    /// The layout of its parts that is tried.
+    layout: Option<Layout>,
     /// Readers may have seen bytes: this body can be resumed, but not begun anew.
     open: bool,
     progress_mark: u64,
@@ -329,7 +333,13 @@ impl<'a> Fetch<'a> {
                 return done(Fetched::Failed(bad_answer("206 to a request for the whole object")));
             }
             match self.begin(found, asked_at) {
-                Ok(body) => (body, 0),
+                Ok(body) => {
+                    let layout = self.layout().await;
+                    if let Some(partial) = &mut self.partial {
+                        partial.layout = layout;
+                    }
+                    (body, 0)
+                }
                 Err(error) => return done(Fetched::Failed(error)),
             }
         };
@@ -391,6 +401,7 @@ impl<'a> Fetch<'a> {
             size_bytes: size_bytes.unwrap_or(0),
             last_modified: whole_secs(found.last_modified.unwrap_or(asked_at)),
             meta: found.meta,
+            tags_behind: found.tags_count,
             ..ObjectInfo::default()
         });
         // In `migrate` an object's own Cache-Control is its metadata, not a word to us.
@@ -424,6 +435,7 @@ impl<'a> Fetch<'a> {
             },
             staging,
             digests: Digests::new(wanted),
+            layout: None,
             open: false,
             progress_mark: 0,
             asked_at,
@@ -466,6 +478,9 @@ impl<'a> Fetch<'a> {
             return Err(self.mismatch("length"));
         }
         partial.digests.update(&piece);
+        if let Some(layout) = &mut partial.layout {
+            layout.update(&piece);
+        }
         if let Err(error) = partial.staging.append(piece).await {
             return Err(done(Fetched::Failed(error.into())));
         }
@@ -533,14 +548,16 @@ impl<'a> Fetch<'a> {
             Err(_) if planted(Mutant::CommitBeforeVerification) => Vec::new(),
             Err(what) => return self.mismatch(what),
         };
-        let Some(partial) = self.partial.take() else {
+        let Some(mut partial) = self.partial.take() else {
             return done(Fetched::Failed(bad_answer("no body")));
         };
+        let layout = partial.layout.take().zip(partial.found.pin.as_ref());
         let size_bytes = partial.staging.len();
         let mut info = (*partial.head.info).clone();
         info.size_bytes = size_bytes;
         info.md5 = md5;
         info.checksums = partial.found.expected.checksums.clone();
+        info.part_sizes = layout.and_then(|(layout, etag)| layout.proven(etag)).unwrap_or_default();
         let mut provenance = Provenance {
             origin: self.order.behind.origin.to_string(),
             origin_etag: partial.found.origin_etag.clone(),

@@ -274,8 +274,8 @@ impl FillRun {
         if fetched.says_something_of_the_rate() {
             permit.served();
         }
-        // The origin has done its part; the next fill may go while this one commits.
-        drop(permit);
+        // For anything but an object, the origin has done its part; the next fill may go while this one commits.
+        let permit = Some(permit).filter(|_| matches!(fetched, Fetched::Object { .. }));
         match fetched {
             Fetched::Object { head, staging, info, provenance } => {
                 let size = staging.len();
@@ -288,6 +288,8 @@ impl FillRun {
                 if !head.kept {
                     return "not-kept";
                 }
+                let info = self.engine.with_tags(order, info).await;
+                drop(permit);
                 match staging.seal().await {
                     Ok(sealed) => self.commit(NewState::Filled(info, provenance), sealed).await,
                     Err(error) => {

@@ -282,6 +282,7 @@ pub(crate) fn known_info(
         last_modified: whole_secs(found.last_modified.unwrap_or(asked_at)),
         meta: found.meta.clone(),
         checksums: found.expected.checksums.clone(),
+        tags_behind: found.tags_count,
         ..ObjectInfo::default()
     }
 }

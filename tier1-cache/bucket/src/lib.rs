@@ -48,6 +48,7 @@ mod room;
 mod scrub;
 mod standing;
 mod survivors;
+mod tags;
 mod telling;
 #[cfg(test)]
 mod tests;

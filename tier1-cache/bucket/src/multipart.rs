@@ -8,7 +8,7 @@ use fallthrough_store::{
     UploadedParts,
 };
 use fallthrough_wire::conditions::WriteConditions;
-use fallthrough_wire::digest::{can_combine, combined, composite, multipart_etag};
+use fallthrough_wire::digest::{DEFAULT_CHECKSUM, can_combine, combined, composite, multipart_etag};
 
 use crate::api::{Attributes, BucketError, Caller};
 use crate::core::commit::MAX_CONFLICTS;
@@ -326,22 +326,19 @@ impl Engine {
         if request.size_bytes.is_some_and(|promised| promised != size_bytes) {
             return Err(BucketError::WrongLength { size_bytes });
         }
-        // An upload that was begun without one gets the checksum that its client gives now, if its parts can tell it.
-        let wanted = upload.row.checksum.or_else(|| request.checksum.as_ref().map(|sum| sum.algorithm));
+        // An upload that was begun without one gets the checksum that its client gives now, if its parts can tell it, or the
+        // default one.
+        let promised = request.checksum.as_ref().map(|sum| sum.algorithm);
+        let algorithm = upload.row.checksum.or(promised).unwrap_or(DEFAULT_CHECKSUM);
         let of_whole = match upload.row.checksum {
             Some(_) => upload.row.checksum_of_whole,
-            None => wanted.is_some_and(can_combine),
+            None => can_combine(algorithm) && !planted(Mutant::DefaultSumIsComposite),
         };
-        let checksum = wanted.and_then(|algorithm| {
-            let sums = listed.iter().map(|part| (sum_of(part, algorithm), part.info.size_bytes));
-            if sums.clone().any(|(sum, _)| sum.is_none()) {
-                return None;
-            }
-            let sums = sums.filter_map(|(sum, size)| Some((sum?, size)));
-            match of_whole {
-                true => combined(algorithm, sums),
-                false => composite(algorithm, sums.map(|(sum, _)| sum)),
-            }
+        let sums: Option<Vec<_>> =
+            listed.iter().map(|part| Some((sum_of(part, algorithm)?, part.info.size_bytes))).collect();
+        let checksum = sums.and_then(|sums| match of_whole {
+            true => combined(algorithm, sums.into_iter()),
+            false => composite(algorithm, sums.into_iter().map(|(sum, _)| sum)),
         });
         if request.checksum.is_some() && upload.row.checksum.is_none() && checksum.is_none() {
             let what = "the checksum of an object whose parts came without one";
@@ -367,6 +364,7 @@ impl Engine {
             part_checksums: upload.row.checksum.and_then(|algorithm| part_checksums(listed, algorithm)),
             upload: Some(upload.id),
             tags: row.tags,
+            tags_behind: None,
             owner: row.owner,
             acl: row.acl,
             website_redirect: row.website_redirect,

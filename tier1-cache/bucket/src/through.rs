@@ -344,6 +344,8 @@ fn is_told(entry: &Entry, info: &ObjectInfo, gate_version: u64) -> bool {
     let same = |stored: &ObjectInfo| {
         stored.meta == info.meta
             && stored.tags == info.tags
+            // Those that it has there are to go, or stay.
+            && stored.tags_behind == info.tags_behind
             && stored.website_redirect == info.website_redirect
             && stored.etag == info.etag
     };

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::flow::Flow;
+use crate::unparsed::Replaced;
 
 /// What is kept of the bytes that may hold a head.
 #[derive(Debug, Default)]
@@ -86,6 +87,13 @@ impl SharedTrace {
     /// has it, or its length is said twice. Both can be read in more than one way by whoever stands in front of us.
     pub(crate) fn ambiguous(&self) -> bool {
         is_ambiguous(&self.lock().bytes) && !planted(Mutant::BareLineFeedAccepted)
+    }
+
+    /// Whether the request whose head is being read is a HEAD, as far as can be told.
+    pub(crate) fn is_of_head(&self) -> bool {
+        let trace = self.lock();
+        let blank = trace.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        trace.bytes[blank..].starts_with(b"HEAD ")
     }
 
     /// Called when the answer is on its way: the next bytes are a head.
@@ -174,20 +182,31 @@ impl HeadLines {
     }
 }
 
-/// A socket whose reads are traced and whose writes must make progress.
+/// What a client that is refused may still send before its connection is closed: closed while something on it is unread,
+/// it would be reset, and the refusal lost with it.
+const LINGER_BYTES: usize = 1024 * 1024;
+/// How long it may take for that.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// A socket whose reads are traced and whose writes must make progress, and on which hyper's own refusals are replaced by
+/// what `refuse` makes of them.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
+pub(crate) struct Watched<S, F> {
     socket: S,
     trace: SharedTrace,
     flow: Flow,
     patience: Duration,
     /// Runs while the client takes nothing.
     stuck: Option<Pin<Box<Sleep>>>,
+    refuse: F,
+    replaced: Option<Replaced>,
+    /// Runs while a refused client is listened to, with what it may still say in bytes.
+    lingering: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl<S> Watched<S> {
-    pub(crate) fn new(socket: S, trace: SharedTrace, flow: Flow, patience: Duration) -> Self {
-        Self { socket, trace, flow, patience, stuck: None }
+impl<S, F> Watched<S, F> {
+    pub(crate) fn new(socket: S, trace: SharedTrace, flow: Flow, patience: Duration, refuse: F) -> Self {
+        Self { socket, trace, flow, patience, stuck: None, refuse, replaced: None, lingering: None }
     }
 
     fn progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -202,7 +221,56 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, F: FnMut(&[u8]) -> Option<Vec<u8>> + Unpin> Watched<S, F> {
+    /// Whether hyper writes a refusal of its own, which begins with `bytes` and is all of them.
+    fn is_refusal(&mut self, bytes: &[u8]) -> bool {
+        let may_be = self.flow.is_idle() || planted(Mutant::BodyTakenForRefusal);
+        if self.replaced.is_none() && may_be {
+            let ours = (self.refuse)(bytes);
+            self.replaced = ours.map(|ours| Replaced { ours, sent: 0, theirs: bytes.len() });
+        }
+        self.replaced.as_ref().is_some_and(|replaced| replaced.sent < replaced.ours.len())
+    }
+
+    /// Writes what replaces the refusal; then that counts as written.
+    fn write_replaced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(replaced) =
+            self.replaced.as_mut().filter(|replaced| replaced.sent < replaced.ours.len())
+        {
+            let written = Pin::new(&mut self.socket).poll_write(cx, &replaced.ours[replaced.sent..]);
+            match ready!(self.progress(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => {
+                    if let Some(replaced) = &mut self.replaced {
+                        replaced.sent += written;
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(self.replaced.as_ref().map_or(0, |replaced| replaced.theirs)))
+    }
+
+    /// Ready when a refused client has ended, or had time enough to hear so.
+    fn poll_lingered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.replaced.is_none() {
+            return Poll::Ready(());
+        }
+        let until = Instant::now() + LINGER_TIME;
+        let begin = || (Box::pin(tokio::time::sleep_until(until)) as Pin<Box<Sleep>>, LINGER_BYTES);
+        let (time, left) = self.lingering.get_or_insert_with(begin);
+        let mut some = [0; 4096];
+        while time.as_mut().poll(cx).is_pending() && *left > 0 {
+            let mut read = ReadBuf::new(&mut some);
+            match ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => *left = left.saturating_sub(read.filled().len()),
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Watched<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -215,8 +283,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S, F> AsyncWrite for Watched<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: FnMut(&[u8]) -> Option<Vec<u8>> + Unpin,
+{
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_refusal(buf) {
+            return self.write_replaced(cx);
+        }
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.progress(cx, written)
     }
@@ -226,6 +301,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A refusal is one slice: it has no body.
+        if let [one] = bufs
+            && self.is_refusal(one)
+        {
+            return self.write_replaced(cx);
+        }
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.progress(cx, written)
     }
@@ -244,8 +325,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = Pin::new(&mut self.socket).poll_shutdown(cx);
-        self.progress(cx, closed)
+        if self.lingering.is_none() {
+            let closed = Pin::new(&mut self.socket).poll_shutdown(cx);
+            ready!(self.progress(cx, closed))?;
+        }
+        self.poll_lingered(cx).map(Ok)
     }
 }
 

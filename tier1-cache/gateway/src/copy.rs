@@ -7,7 +7,7 @@ use fallthrough_bucket::{
 };
 use fallthrough_object::{BucketName, ByteRange, Checksum, Key, Mutant, planted};
 use fallthrough_wire::conditions::{Conditions, WriteConditions};
-use fallthrough_wire::digest::{DigestSet, Digests};
+use fallthrough_wire::digest::{DEFAULT_CHECKSUM, DigestSet, Digests};
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::uri;
 use fallthrough_wire::xml::copied;
@@ -159,32 +159,27 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
     let read = readable.admitted(read).await;
     let (_, body, length_bytes) = read.map_err(|error| readable.refusal(exchange, error))?;
     let checksums: Arc<OnceLock<Vec<Checksum>>> = Arc::default();
-    let body = match upload.row.checksum {
-        None => body,
-        Some(algorithm) => {
-            let mut digests = Some(Digests::new(DigestSet::none().and(algorithm)));
-            let done = Arc::clone(&checksums);
-            let pieces = engine.pieces(body);
-            let counted =
-                pieces.map(Some).chain(futures::stream::once(async { None })).filter_map(move |piece| {
-                    match &piece {
-                        Some(Ok(bytes)) => {
-                            if let Some(digests) = &mut digests {
-                                digests.update(bytes);
-                            }
-                        }
-                        Some(Err(_)) => {}
-                        None => {
-                            let values = digests.take().map(Digests::finish).unwrap_or_default();
-                            // Set once: the stream ends once.
-                            let _ = done.set(values.checksums);
-                        }
-                    }
-                    std::future::ready(piece)
-                });
-            fallthrough_object::Body::Stream(Box::pin(counted))
+    let algorithm = upload.row.checksum.unwrap_or(DEFAULT_CHECKSUM);
+    let mut digests = Some(Digests::new(DigestSet::none().and(algorithm)));
+    let done = Arc::clone(&checksums);
+    let pieces = engine.pieces(body);
+    let counted = pieces.map(Some).chain(futures::stream::once(async { None })).filter_map(move |piece| {
+        match &piece {
+            Some(Ok(bytes)) => {
+                if let Some(digests) = &mut digests {
+                    digests.update(bytes);
+                }
+            }
+            Some(Err(_)) => {}
+            None => {
+                let values = digests.take().map(Digests::finish).unwrap_or_default();
+                // Set once: the stream ends once.
+                let _ = done.set(values.checksums);
+            }
         }
-    };
+        std::future::ready(piece)
+    });
+    let body = fallthrough_object::Body::Stream(Box::pin(counted));
     let request = PutPart {
         key: key.clone(),
         upload: id,
@@ -195,7 +190,8 @@ pub(crate) async fn part(exchange: &Exchange<'_>, engine: &Engine) -> Result<Rep
         checksums,
     };
     let part = Box::pin(engine.put_part(bucket, request)).await?;
-    Ok(document::xml(copied("CopyPartResult", &part.etag(), part.last_modified, &part.checksums)))
+    let told = if upload.row.checksum.is_some() { &part.checksums[..] } else { &[] };
+    Ok(document::xml(copied("CopyPartResult", &part.etag(), part.last_modified, told)))
 }
 
 /// `x-amz-copy-source-range: bytes=first-last`, both given and inclusive.

@@ -4,7 +4,7 @@
 //! reading a file wants them, a client that takes nothing would so hold several. Here it holds one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -20,6 +20,25 @@ struct State {
     /// A piece was handed out, and not all of it has gone into the socket.
     underway: AtomicBool,
     next: AtomicWaker,
+    /// One of [`IDLE`], [`ANSWERING`], [`ENDED`].
+    answer: AtomicU8,
+}
+
+/// All that was answered is in the socket.
+const IDLE: u8 = 0;
+/// A request is being answered.
+const ANSWERING: u8 = 1;
+/// The last answer has ended, and some of it may wait in front of the socket.
+const ENDED: u8 = 2;
+
+/// An answer that is on its way until this is dropped: kept by its body, which hyper drops when it has all of it.
+#[derive(Debug)]
+pub(crate) struct Underway(Flow);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.state.answer.store(ENDED, Ordering::Release);
+    }
 }
 
 impl Flow {
@@ -28,8 +47,20 @@ impl Flow {
         self.state.underway.store(true, Ordering::Release);
     }
 
+    /// A request has come, and its answer is on its way from now on.
+    pub(crate) fn begin(&self) -> Underway {
+        self.state.answer.store(ANSWERING, Ordering::Release);
+        Underway(self.clone())
+    }
+
+    /// Whether no answer is on its way: what is written now, hyper writes of its own accord.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.answer.load(Ordering::Acquire) == IDLE
+    }
+
     /// The socket was flushed, which hyper does when nothing waits in front of it any more.
     pub(crate) fn flushed(&self) {
+        let _ = self.state.answer.compare_exchange(ENDED, IDLE, Ordering::AcqRel, Ordering::Acquire);
         if self.state.underway.swap(false, Ordering::AcqRel) {
             self.state.next.wake();
         }

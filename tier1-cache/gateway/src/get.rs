@@ -186,8 +186,9 @@ fn describe(info: &ObjectInfo, headers: &mut HeaderMap) {
     if let Some(etag) = &info.etag {
         insert(headers, ETAG, etag.to_string());
     }
-    if !info.tags.is_empty() {
-        headers.insert(X_AMZ_TAGGING_COUNT, HeaderValue::from(info.tags.len()));
+    let tags = info.tags.len().max(info.tags_behind.unwrap_or(0) as usize);
+    if tags > 0 {
+        headers.insert(X_AMZ_TAGGING_COUNT, HeaderValue::from(tags));
     }
 }
 

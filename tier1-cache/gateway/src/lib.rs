@@ -50,6 +50,7 @@ mod site;
 mod tagging;
 mod telemetry;
 mod tls;
+mod unparsed;
 mod unset;
 mod upload;
 mod versions;

@@ -1,6 +1,8 @@
 //! ListMultipartUploads and ListParts.
 
 use fallthrough_bucket::{Bucket, Engine, Upload, UploadId, UploadItem, UploadsRequest};
+use fallthrough_object::{Checksum, ChecksumAlgorithm};
+use fallthrough_wire::digest::DEFAULT_CHECKSUM;
 use fallthrough_wire::xml::{ListParts, ListUploads, Owner, PartEntry, UploadEntry};
 use fallthrough_wire::{S3Code, S3Error};
 
@@ -71,13 +73,21 @@ pub(crate) async fn parts(exchange: &Exchange<'_>, engine: &Engine) -> Result<Re
                 last_modified: part.info.last_modified,
                 etag: part.info.etag(),
                 size_bytes: part.info.size_bytes,
-                checksums: part.info.checksums,
+                checksums: told(part.info.checksums, upload.row.checksum),
             })
             .collect(),
     };
     let mut answer = document::xml(page.to_xml());
     write_abort(exchange, upload.row.initiated, answer.response.headers_mut());
     Ok(answer)
+}
+
+/// The checksums of a part that are shown: not the one that only its object is given by default.
+fn told(mut sums: Vec<Checksum>, of_upload: Option<ChecksumAlgorithm>) -> Vec<Checksum> {
+    if of_upload.is_none() {
+        sums.retain(|sum| sum.algorithm != DEFAULT_CHECKSUM);
+    }
+    sums
 }
 
 /// A page of the uploads of a bucket.

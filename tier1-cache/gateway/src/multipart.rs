@@ -8,7 +8,9 @@ use fallthrough_bucket::{
 };
 use fallthrough_object::{Body, Checksum, ChecksumAlgorithm, Mutant, planted};
 use fallthrough_wire::conditions::WriteConditions;
-use fallthrough_wire::digest::{can_combine, checksum_header_name, parse_checksum, write_checksum_headers};
+use fallthrough_wire::digest::{
+    DEFAULT_CHECKSUM, can_combine, checksum_header_name, parse_checksum, write_checksum_headers,
+};
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::xml::{completed, initiated, parse_complete_upload};
 use fallthrough_wire::{S3Code, S3Error};
@@ -168,9 +170,14 @@ pub(crate) async fn put_part(
     let headers = &exchange.parts.headers;
     let mut incoming = upload::Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
     let begun = own_upload(exchange, engine, id).await?;
-    if let Some(algorithm) = begun.row.checksum {
-        check_algorithm(algorithm, incoming.given())?;
-        incoming.also(algorithm);
+    let given = incoming.given().to_vec();
+    match begun.row.checksum {
+        Some(algorithm) => {
+            check_algorithm(algorithm, &given)?;
+            incoming.also(algorithm);
+        }
+        // The object gets one all the same, made of those of its parts.
+        None => incoming.also(DEFAULT_CHECKSUM),
     }
     let (length_bytes, content_md5) = (incoming.length_bytes, incoming.content_md5);
     let (stream, verdict) = incoming.stream(body.take().ok_or(S3Code::InternalError)?, patience);
@@ -193,7 +200,8 @@ pub(crate) async fn put_part(
     if let Ok(value) = HeaderValue::try_from(part.etag().to_string()) {
         response.headers_mut().insert(ETAG, value);
     }
-    for sum in &part.checksums {
+    let asked = |sum: &&Checksum| given.is_empty() || given.contains(&sum.algorithm);
+    for sum in part.checksums.iter().filter(asked) {
         if let Ok(value) = HeaderValue::try_from(fallthrough_wire::digest::format_checksum(sum)) {
             response.headers_mut().insert(checksum_header_name(sum.algorithm), value);
         }

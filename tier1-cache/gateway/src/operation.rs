@@ -111,6 +111,11 @@ operations! {
     DeletePublicAccessBlock Own;
     DeleteBucketOwnershipControls Own;
     DeleteBucketReplication Own;
+    DeleteBucketMetadataConfiguration Own;
+    DeleteBucketMetadataTableConfiguration Own;
+    GetBucketMetadataConfiguration ReadBucket;
+    GetBucketMetadataTableConfiguration ReadBucket;
+    GetBucketAbac ReadBucket;
     GetBucketPolicyStatus ReadBucket;
     GetBucketLifecycleConfiguration ReadBucket;
     GetBucketEncryption ReadBucket;
@@ -170,6 +175,9 @@ const BUCKET_READS: &[(&str, Operation)] = &[
     ("publicAccessBlock", Operation::GetPublicAccessBlock),
     ("ownershipControls", Operation::GetBucketOwnershipControls),
     ("object-lock", Operation::GetObjectLockConfiguration),
+    ("metadataConfiguration", Operation::GetBucketMetadataConfiguration),
+    ("metadataTable", Operation::GetBucketMetadataTableConfiguration),
+    ("abac", Operation::GetBucketAbac),
 ];
 
 /// Bucket parameters that select a writing operation.
@@ -189,6 +197,8 @@ const BUCKET_WRITES: &[(Method, &str, Operation)] = &[
     (Method::DELETE, "publicAccessBlock", Operation::DeletePublicAccessBlock),
     (Method::DELETE, "ownershipControls", Operation::DeleteBucketOwnershipControls),
     (Method::DELETE, "replication", Operation::DeleteBucketReplication),
+    (Method::DELETE, "metadataConfiguration", Operation::DeleteBucketMetadataConfiguration),
+    (Method::DELETE, "metadataTable", Operation::DeleteBucketMetadataTableConfiguration),
 ];
 
 /// Bucket parameters of which there may be many configurations: they are listed, and one is named by `id`.
@@ -229,15 +239,8 @@ const BUCKET_LISTED: &[(&str, [Operation; 3])] = &[
 
 /// Bucket parameters that select operations which are not offered, besides those of [`BUCKET_READS`] and
 /// [`BUCKET_LISTED`].
-const BUCKET_OTHERS: &[&str] = &[
-    "metadataTable",
-    "metadataConfiguration",
-    "metadataInventoryTable",
-    "metadataJournalTable",
-    "session",
-    "abac",
-    "delete",
-];
+const BUCKET_OTHERS: &[&str] =
+    &["metadataInventoryTable", "metadataJournalTable", "metadataAnnotationTable", "session", "delete"];
 
 const OBJECT_READS: &[(&str, Operation)] = &[
     ("tagging", Operation::GetObjectTagging),
@@ -418,6 +421,14 @@ mod tests {
             (1, "DELETE", "lifecycle=", Some(Operation::DeleteBucketLifecycle)),
             (1, "DELETE", "", Some(Operation::DeleteBucket)),
             (1, "DELETE", "policy", Some(Operation::DeleteBucketPolicy)),
+            (1, "GET", "metadataTable", Some(Operation::GetBucketMetadataTableConfiguration)),
+            (1, "GET", "metadataConfiguration=", Some(Operation::GetBucketMetadataConfiguration)),
+            (1, "POST", "metadataConfiguration", Some(Operation::Unsupported)),
+            (1, "DELETE", "metadataTable", Some(Operation::DeleteBucketMetadataTableConfiguration)),
+            (1, "GET", "abac", Some(Operation::GetBucketAbac)),
+            (1, "PUT", "abac", Some(Operation::Unsupported)),
+            (1, "PUT", "metadataAnnotationTable", Some(Operation::Unsupported)),
+            (2, "DELETE", "abac", Some(Operation::Unsupported)),
             (1, "POST", "delete", Some(Operation::DeleteObjects)),
             (1, "POST", "delete=&x-id=DeleteObjects", Some(Operation::DeleteObjects)),
             (1, "POST", "", Some(Operation::PostObject)),

@@ -14,7 +14,7 @@ use fallthrough_object::{Body, BodyError, ByteStream, Clock, Monotonic, Mutant, 
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::blocks::{BlockPool, FileBody};
-use crate::flow::Flow;
+use crate::flow::{Flow, Underway};
 use crate::operation::Operation;
 use crate::telemetry::Telemetry;
 
@@ -23,6 +23,7 @@ pub(crate) struct Outgoing {
     kind: Kind,
     watch: Option<Box<Watch>>,
     flow: Option<Flow>,
+    underway: Option<Underway>,
 }
 
 enum Kind {
@@ -55,17 +56,17 @@ impl Drop for Watch {
 
 impl Outgoing {
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, watch: None, flow: None }
+        Self { kind: Kind::Empty, watch: None, flow: None, underway: None }
     }
 
     pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) };
-        Self { kind, watch: None, flow: None }
+        Self { kind, watch: None, flow: None, underway: None }
     }
 
     pub(crate) fn page(body: axum::body::Body) -> Self {
-        Self { kind: Kind::Page(body), watch: None, flow: None }
+        Self { kind: Kind::Page(body), watch: None, flow: None, underway: None }
     }
 
     /// An object's bytes. `len`: how many they must be, as promised to the client.
@@ -73,11 +74,14 @@ impl Outgoing {
         match body {
             Body::Bytes(bytes) => Self::bytes(bytes),
             Body::File(range) if range.len == 0 => Self::empty(),
-            Body::File(range) => {
-                Self { kind: Kind::File(FileBody::new(range, Arc::clone(blocks))), watch: None, flow: None }
-            }
+            Body::File(range) => Self {
+                kind: Kind::File(FileBody::new(range, Arc::clone(blocks))),
+                watch: None,
+                flow: None,
+                underway: None,
+            },
             Body::Stream(stream) => {
-                Self { kind: Kind::Stream { stream, left: len }, watch: None, flow: None }
+                Self { kind: Kind::Stream { stream, left: len }, watch: None, flow: None, underway: None }
             }
         }
     }
@@ -92,8 +96,10 @@ impl Outgoing {
         self
     }
 
-    /// The same body, each piece of it made when the one before has gone into the socket.
-    pub(crate) fn paced(mut self, flow: &Flow) -> Self {
+    /// The same body, each piece of it made when the one before has gone into the socket, and `underway` until it is
+    /// dropped.
+    pub(crate) fn paced(mut self, flow: &Flow, underway: Underway) -> Self {
+        self.underway = Some(underway);
         match self.kind {
             Kind::Empty | Kind::Bytes(_) => {}
             Kind::File(_) | Kind::Stream { .. } | Kind::Page(_) => self.flow = Some(flow.clone()),

@@ -7,7 +7,7 @@
 use fallthrough_bucket::{BucketError, Engine, PutRequest};
 use fallthrough_object::Body;
 use fallthrough_wire::conditions::WriteConditions;
-use fallthrough_wire::digest::write_checksum_headers;
+use fallthrough_wire::digest::{DEFAULT_CHECKSUM, write_checksum_headers};
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::{S3Code, S3Error};
 use http::header::ETAG;
@@ -55,7 +55,10 @@ pub(crate) async fn object(
     let meta = meta_of_request(headers).map_err(S3Error::from)?;
     let conditions = WriteConditions::from_headers(headers)?;
     let attributes = given_by_request(exchange, headers, engine).await?;
-    let upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
+    let mut upload = Upload::of(headers, exchange.query, exchange.sender, PUT_BYTES_MAX)?;
+    if upload.given().is_empty() {
+        upload.also(DEFAULT_CHECKSUM);
+    }
     let (length_bytes, content_md5) = (upload.length_bytes, upload.content_md5);
     let incoming = body.take().ok_or(S3Code::InternalError)?;
     let (stream, verdict) = upload.stream(incoming, patience);

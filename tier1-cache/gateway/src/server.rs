@@ -174,17 +174,19 @@ impl Gateway {
         let options = &self.service.options;
         let trace = SharedTrace::new(options.max_head_bytes);
         let flow = Flow::default();
-        let socket = Watched::new(socket, trace.clone(), flow.clone(), options.write_timeout);
+        let refuse = |theirs: &[u8]| self.service.unparsed(theirs, trace.is_of_head());
+        let socket = Watched::new(socket, trace.clone(), flow.clone(), options.write_timeout, refuse);
         let peer = Peer::of(peer);
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let smuggled =
                 trace.ambiguous() | trace.smuggled(request.headers(), !request.body().is_end_stream());
             let (service, trace, flow, peer) = (&self.service, &trace, &flow, &peer);
+            let underway = flow.begin();
             // A connection has room for one such future as long as it lives: on the heap, it is there per request.
             Box::pin(async move {
                 let response = service.answer(peer, smuggled, request).await;
                 trace.resume();
-                Ok::<_, Infallible>(response.map(|body| body.paced(flow)))
+                Ok::<_, Infallible>(response.map(|body| body.paced(flow, underway)))
             })
         });
         self.service.telemetry.connections.increment(1.0);

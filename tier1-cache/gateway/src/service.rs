@@ -43,7 +43,7 @@ use crate::telemetry::Telemetry;
 use crate::upload::Upload;
 use crate::{
     acl, configuration, copy, cors, delete_objects, get, list, list_uploads, multipart, object_attributes,
-    put, site, tagging, unset, versions,
+    put, site, tagging, unparsed, unset, versions,
 };
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -479,6 +479,11 @@ impl Service {
             | Operation::DeleteBucketMetricsConfiguration
             | Operation::GetPublicAccessBlock
             | Operation::GetBucketOwnershipControls
+            | Operation::GetBucketMetadataConfiguration
+            | Operation::GetBucketMetadataTableConfiguration
+            | Operation::DeleteBucketMetadataConfiguration
+            | Operation::DeleteBucketMetadataTableConfiguration
+            | Operation::GetBucketAbac
             | Operation::GetObjectLockConfiguration => {
                 unset::of_bucket(exchange.operation, exchange.bucket()?).unwrap_or_else(|| Err(gone()))
             }
@@ -511,6 +516,11 @@ impl Service {
         let upload =
             Upload::of(&exchange.parts.headers, exchange.query, exchange.sender, DOCUMENT_BYTES_MAX)?;
         Ok(Box::pin(upload.collect(body, self.options.patience())).await?)
+    }
+
+    /// What is answered in the place of `theirs`, which hyper writes to a request that it cannot read.
+    pub(crate) fn unparsed(&self, theirs: &[u8], to_head: bool) -> Option<Vec<u8>> {
+        unparsed::in_place_of(theirs, to_head, &self.ids.next(), self.host_id.to_str().unwrap_or_default())
     }
 
     fn finish(&self, parts: &Parts, mut seen: Seen, result: Result<Reported, Refusal>) -> Response<Outgoing> {

@@ -11,7 +11,6 @@ use fallthrough_wire::xml::{parse_tagging, tagging};
 use fallthrough_wire::{S3Code, S3Error};
 use http::HeaderMap;
 
-use crate::acl::read_info;
 use crate::document;
 use crate::exchange::Exchange;
 use crate::operation::Operation;
@@ -64,13 +63,18 @@ pub(crate) async fn object(
     exchange.check_version()?;
     let tags = match exchange.operation {
         Operation::GetObjectTagging => {
-            return Ok(shown(&read_info(exchange, engine).await?.tags));
+            let (bucket, key) = (exchange.bucket()?, exchange.key()?);
+            let read =
+                async |admission: Admission<'_>| engine.tags(bucket, &exchange.caller, key, admission).await;
+            let tags = exchange.admitted(read).await?.map_err(|error| exchange.refusal(error).0)?;
+            return Ok(shown(&tags));
         }
         Operation::PutObjectTagging => read(body, OBJECT_TAGS_MAX)?,
         _ => Vec::new(),
     };
     let change = |info: &mut ObjectInfo| {
         info.tags.clone_from(&tags);
+        info.tags_behind = None;
         Ok(())
     };
     let (bucket, key) = (exchange.bucket()?, exchange.key()?);

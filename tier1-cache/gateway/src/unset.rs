@@ -21,6 +21,14 @@ pub(crate) fn of_bucket(operation: Operation, bucket: &Bucket) -> Option<Result<
         Operation::GetBucketReplication => S3Code::ReplicationConfigurationNotFound,
         Operation::GetPublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         Operation::GetBucketOwnershipControls => S3Code::OwnershipControlsNotFound,
+        // To delete what is not set is an error of these two alone.
+        Operation::GetBucketMetadataConfiguration
+        | Operation::GetBucketMetadataTableConfiguration
+        | Operation::DeleteBucketMetadataConfiguration
+        | Operation::DeleteBucketMetadataTableConfiguration => S3Code::MetadataConfigurationNotFound,
+        Operation::GetBucketAbac => {
+            return Some(Ok(filled("AbacStatus", |xml| xml.element("Status", "Disabled"))));
+        }
         Operation::GetObjectLockConfiguration => S3Code::ObjectLockConfigurationNotFound,
         Operation::GetBucketPolicyStatus => {
             let by_file = bucket.settings.public != PublicAccess::None;

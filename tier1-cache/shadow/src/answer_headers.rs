@@ -120,13 +120,19 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     number(lenient(headers, &CONTENT_LENGTH)?)
 }
 
-/// Decimal digits alone: `str::parse` would take a sign, which HTTP's numbers never have.
 /// `x-amz-mp-parts-count`: how many parts an object was uploaded in.
 pub(crate) fn parts_count(headers: &HeaderMap) -> Option<u32> {
     let name = HeaderName::from_static("x-amz-mp-parts-count");
     lenient(headers, &name).and_then(number).and_then(|count| count.try_into().ok())
 }
 
+/// `x-amz-tagging-count`: how many tags an object has, if it has any.
+pub(crate) fn tags_count(headers: &HeaderMap) -> Option<u32> {
+    let count = lenient(headers, &HeaderName::from_static("x-amz-tagging-count")).and_then(number)?;
+    u32::try_from(count).ok().filter(|count| *count > 0)
+}
+
+/// Decimal digits alone: `str::parse` would take a sign, which HTTP's numbers never have.
 fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -58,6 +58,8 @@ pub struct Found {
     pub range: Option<ByteRange>,
     /// How many parts it was uploaded in, of an answer that says so.
     pub parts_count: Option<u32>,
+    /// How many tags it has, of an answer that says so; never zero.
+    pub tags_count: Option<u32>,
     /// Content headers and user metadata.
     pub meta: Meta,
     /// What to verify.
@@ -135,6 +137,8 @@ pub struct Asked {
     pub range: bool,
     /// A part was asked for.
     pub part: bool,
+    /// Its tags were asked for: then 403 hides nothing.
+    pub tagging: bool,
     /// A condition was sent.
     pub conditional: bool,
     /// The method was HEAD.

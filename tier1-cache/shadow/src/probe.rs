@@ -133,7 +133,7 @@ async fn steps(
     });
     let skew = skew(&answer, clock.now(), signed && matches!(dialect, Dialect::S3 { .. }));
     let status = answer.status.as_u16();
-    let asked = Asked { range: false, part: false, conditional: false, head: false };
+    let asked = Asked { range: false, part: false, tagging: false, conditional: false, head: false };
     let outcome = Outcome::of(answer, asked, dialect, now).await;
     let refused = matches!(outcome, Outcome::Misconfigured { .. });
     read_answer(lines, status, outcome, dialect, signed);

@@ -79,6 +79,7 @@ fn object(
         size_bytes,
         range,
         parts_count: headers::parts_count(&map),
+        tags_count: headers::tags_count(&map),
         meta,
         expected,
         freshness: headers::freshness(&map, now),
@@ -98,6 +99,7 @@ async fn refusal(answer: RawAnswer, asked: Asked, dialect: Dialect, now: Timesta
             status => http_refusal(status),
         },
         Dialect::S3 { absent_on_403 } => {
+            let absent_on_403 = absent_on_403 && !asked.tagging;
             let mut said = ErrorBody::read(body).await;
             // HEAD has no body; some providers put the code into a header.
             for name in ["x-amz-error-code", "x-minio-error-code"] {

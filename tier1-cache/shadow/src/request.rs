@@ -30,6 +30,8 @@ pub struct Request {
     /// Only this part, from 1, as the object was uploaded: what S3 calls `partNumber`. Not together with `range`; an
     /// origin that is no S3 provider knows no parts and gives the whole.
     pub part: Option<u32>,
+    /// The object's tags in its place: what S3 calls `tagging`. Of S3 providers alone.
+    pub tagging: bool,
     /// Only if the object still has this strong ETag.
     pub if_match: Option<ETag>,
     /// Only if the object no longer has this ETag.
@@ -54,6 +56,7 @@ impl Request {
             key,
             range: None,
             part: None,
+            tagging: false,
             if_match: None,
             if_none_match: None,
             header_timeout,

@@ -112,6 +112,9 @@ pub struct ObjectInfo {
     /// Tags, at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// How many tags its provider has for it that are not here; `None`: none, as far as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags_behind: Option<u32>,
     /// The account that owns it, if that is not the bucket's owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,

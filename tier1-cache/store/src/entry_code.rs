@@ -51,6 +51,7 @@ mod tag {
     pub(super) const ACL: u8 = 33;
     pub(super) const GRANT: u8 = 34;
     pub(super) const WEBSITE_REDIRECT: u8 = 35;
+    pub(super) const TAGS_BEHIND: u8 = 36;
     pub(super) const ORIGIN: u8 = 48;
     pub(super) const ORIGIN_ETAG: u8 = 49;
     pub(super) const ORIGIN_LAST_MODIFIED: u8 = 50;
@@ -258,6 +259,9 @@ impl Fields {
             self.acl(acl);
         }
         self.text(tag::WEBSITE_REDIRECT, info.website_redirect.as_ref());
+        if let Some(count) = info.tags_behind {
+            self.number(tag::TAGS_BEHIND, count.into());
+        }
     }
 
     fn provenance(&mut self, from: &Provenance) {
@@ -487,6 +491,7 @@ fn parse(mut from: &[u8], version: u64) -> Option<Entry> {
             tag::ACL => info.acl = raw.is_empty().then(|| Some(Acl::default()))?,
             tag::GRANT => info.acl.as_mut()?.grants.push(grant(raw)?),
             tag::WEBSITE_REDIRECT => info.website_redirect = Some(text(raw)?),
+            tag::TAGS_BEHIND => info.tags_behind = Some(number(raw)?.try_into().ok()?),
             tag::ORIGIN => origin.origin = text(raw)?,
             tag::ORIGIN_ETAG => origin.origin_etag = Some(etag(raw)?),
             tag::ORIGIN_LAST_MODIFIED => origin.origin_last_modified = Some(time(raw)?),

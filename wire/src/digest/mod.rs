@@ -385,6 +385,10 @@ fn checksum_algorithm(name: &str) -> Result<Option<ChecksumAlgorithm>, BadDigest
     found.map(Some).ok_or_else(|| BadDigestHeader::Unknown { name: name.to_owned() })
 }
 
+/// What S3 computes of an object that comes without a checksum, over all of its bytes. It costs next to nothing beside
+/// the MD5 that an ETag needs.
+pub const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
+
 /// Reads a Content-MD5 value: the base64 of 16 bytes.
 pub fn parse_content_md5(value: &str) -> Option<[u8; 16]> {
     STANDARD.decode(value.trim()).ok()?.try_into().ok()

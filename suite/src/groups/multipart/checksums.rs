@@ -91,6 +91,7 @@ pub(super) fn cases(table: &mut Table) {
             )
             .ask(head("key").lacks(&header(algorithm)));
     }
+    by_default(table, &first, &second);
     for algorithm in FULL {
         let sum = checksum(algorithm, &whole);
         let full = || {
@@ -188,4 +189,104 @@ fn refused(table: &mut Table, bytes: &[u8]) {
     table.case("an algorithm that is none").ask(
         post("key", "").query("uploads").with("x-amz-checksum-algorithm", "MD4").fails(400, "InvalidRequest"),
     );
+}
+
+/// An upload that was begun without an algorithm: its object gets the CRC64NVME of all of its bytes.
+fn by_default(table: &mut Table, first: &[u8], second: &[u8]) {
+    let (algorithm, shown) = (Algorithm::Crc64Nvme, header(Algorithm::Crc64Nvme));
+    let whole = checksum(algorithm, &[first, second].concat());
+    let other = header(Algorithm::Crc32);
+    table
+        .case("without an algorithm: CRC64NVME of the full object")
+        .ask(begin("key").lacks("x-amz-checksum-algorithm"))
+        .ask(super::part("key", 1, large(1)).gives(200).has(&shown, checksum(algorithm, first)))
+        // One that is given is kept and told; the object's is made all the same.
+        .ask(
+            super::part("key", 2, second.to_vec())
+                .with(&other, checksum(Algorithm::Crc32, second))
+                .gives(200)
+                .has(&other, checksum(Algorithm::Crc32, second))
+                .lacks(&shown),
+        )
+        .ask(
+            get("key")
+                .param("uploadId", "{upload}")
+                .gives(200)
+                .all("Part/PartNumber", ["1", "2"])
+                .none("Part/ChecksumCRC64NVME")
+                .none("ChecksumAlgorithm"),
+        )
+        .ask(
+            complete("key", &[1, 2])
+                .gives(200)
+                .one("ChecksumCRC64NVME", &whole)
+                .one("ChecksumType", "FULL_OBJECT"),
+        )
+        .ask(
+            head("key")
+                .with("x-amz-checksum-mode", "ENABLED")
+                .has(&shown, &whole)
+                .has("x-amz-checksum-type", "FULL_OBJECT"),
+        )
+        .ask(head("key").lacks(&shown))
+        .ask(
+            get("key")
+                .query("attributes")
+                .with("x-amz-object-attributes", "Checksum,ObjectParts")
+                .gives(200)
+                .one("Checksum/ChecksumCRC64NVME", &whole)
+                .one("Checksum/ChecksumType", "FULL_OBJECT")
+                .none("ObjectParts/Part/ChecksumCRC64NVME"),
+        );
+    table
+        .case("without an algorithm: parts that are copied count as well")
+        .ask(put("source", large(1)))
+        .ask(begin("key"))
+        .ask(
+            put("key", "")
+                .query("partNumber=1")
+                .param("uploadId", "{upload}")
+                .with("x-amz-copy-source", "/{bucket}/source")
+                .gives(200)
+                .save_xml("e1", "ETag"),
+        )
+        .ask(super::part("key", 2, second.to_vec()))
+        .ask(complete("key", &[1, 2]).gives(200).one("ChecksumCRC64NVME", &whole));
+    table
+        .case("without an algorithm: another CRC64NVME than the object's is refused")
+        .ask(begin("key"))
+        .ask(super::part("key", 1, second.to_vec()))
+        .ask(
+            complete("key", &[1])
+                .with(&shown, checksum(algorithm, b"something else"))
+                .fails(400, "BadDigest"),
+        )
+        .ask(complete("key", &[1]).with(&shown, checksum(algorithm, second)).gives(200));
+    let sums = [checksum(Algorithm::Crc32c, first), checksum(Algorithm::Crc32c, second)];
+    let document: String = (1..)
+        .zip(&sums)
+        .map(|(number, sum)| {
+            format!(
+                "<Part><PartNumber>{number}</PartNumber><ETag>{{e{number}}}</ETag>\
+                 <ChecksumCRC32C>{sum}</ChecksumCRC32C></Part>"
+            )
+        })
+        .collect();
+    table
+        .case("a copy has the CRC of all bytes where its source has one of parts")
+        .ask(begin("key").with("x-amz-checksum-algorithm", "CRC32C"))
+        .ask(part(1, Algorithm::Crc32c, first))
+        .ask(part(2, Algorithm::Crc32c, second))
+        .ask(
+            post("key", format!("<CompleteMultipartUpload>{document}</CompleteMultipartUpload>"))
+                .param("uploadId", "{upload}")
+                .gives(200),
+        )
+        .ask(put("copy", "").with("x-amz-copy-source", "/{bucket}/key").gives(200))
+        .ask(
+            head("copy")
+                .with("x-amz-checksum-mode", "ENABLED")
+                .has(&header(Algorithm::Crc32c), checksum(Algorithm::Crc32c, &[first, second].concat()))
+                .has("x-amz-checksum-type", "FULL_OBJECT"),
+        );
 }

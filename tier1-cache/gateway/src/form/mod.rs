@@ -17,7 +17,7 @@ use bytes::Bytes;
 use fallthrough_bucket::{BucketError, Engine, PutOutcome, PutRequest};
 use fallthrough_object::{Body, BodyError, Key, Tag, Timestamp};
 use fallthrough_wire::conditions::WriteConditions;
-use fallthrough_wire::digest::{Digests, Promises};
+use fallthrough_wire::digest::{DEFAULT_CHECKSUM, Digests, Promises};
 use fallthrough_wire::headers::meta_of_request;
 use fallthrough_wire::payload::PayloadMode;
 use fallthrough_wire::sigv4::FormClaim;
@@ -256,12 +256,13 @@ pub(crate) async fn object(
     others.iter().for_each(|name| drop(sums.remove(name)));
     sums.remove("x-amz-checksum-algorithm");
     let promises = Promises::of_request(&sums, &PayloadMode::Unsigned).map_err(S3Error::from)?;
-    let promised = Promised {
-        lengths,
-        digests: Digests::new(promises.needs(&[]).map_err(S3Error::from)?),
-        given: given(&promises, &[]),
-        promises,
-    };
+    let mut digests = promises.needs(&[]).map_err(S3Error::from)?;
+    let mut given = given(&promises, &[]);
+    if given.is_empty() {
+        digests = digests.and(DEFAULT_CHECKSUM);
+        given.push(DEFAULT_CHECKSUM);
+    }
+    let promised = Promised { lengths, digests: Digests::new(digests), given, promises };
     let content_md5 = content_md5(&headers)?;
     let file = FileReader::new(form.delimiter.clone());
     let incoming = body.take().ok_or(S3Code::InternalError)?;

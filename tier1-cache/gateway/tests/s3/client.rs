@@ -177,6 +177,18 @@ impl Client {
         self.look_at_canary().await;
         reply
     }
+
+    /// Sends two texts, one after the other was answered, on one connection.
+    pub(crate) async fn raw_twice(&self, first: &str, second: &str) -> [Reply; 2] {
+        let mut socket = self.connect().await;
+        let mut replies = Vec::new();
+        for text in [first, second] {
+            let text = text.replace("{host}", &self.address.to_string());
+            socket.write_all(text.as_bytes()).await.unwrap();
+            replies.push(Reply::read(&mut socket, text.starts_with("HEAD")).await);
+        }
+        replies.try_into().unwrap()
+    }
 }
 
 impl Call<'_> {

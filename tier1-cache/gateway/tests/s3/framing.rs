@@ -19,27 +19,37 @@ async fn timed(client: &Client, what: &'static str, text: &str) -> Reply {
     reply
 }
 
-/// What is refused before anything is routed. The code is empty where the HTTP layer answers without a document.
+/// What is refused before anything is routed.
 pub(crate) async fn rows(world: &World) -> Vec<Row> {
     let put = |headers: &str, body: &str| {
         format!("PUT {} HTTP/1.1\r\nhost: {{host}}\r\n{headers}\r\n{body}", CANARY.0)
     };
     let long_line = format!("GET /photos/{} HTTP/1.1\r\nhost: {{host}}\r\n\r\n", "k".repeat(70_000));
     let rows: Vec<(&'static str, String, u16, &'static str)> = vec![
-        ("lengths in a list", put("content-length: 5, 5\r\n", "hello"), 400, ""),
+        ("lengths in a list", put("content-length: 5, 5\r\n", "hello"), 400, "InvalidRequest"),
         (
             "two lengths that are the same",
             put("content-length: 5\r\ncontent-length: 5\r\n", "hello"),
             400,
             "InvalidRequest",
         ),
-        ("a length with a sign", put("content-length: +5\r\n", "hello"), 400, ""),
-        ("a length in hex", put("content-length: 0x5\r\n", "hello"), 400, ""),
-        ("a length that is no number", put("content-length: five\r\n", "hello"), 400, ""),
-        ("an empty length", put("content-length: \r\n", ""), 400, ""),
-        ("a length past all bounds", put("content-length: 99999999999999999999\r\n", ""), 400, ""),
-        ("white space in front of a colon", put("content-length : 5\r\n", "hello"), 400, ""),
-        ("white space in front of a name", "GET / HTTP/1.1\r\n host: a\r\n\r\n".to_owned(), 400, ""),
+        ("a length with a sign", put("content-length: +5\r\n", "hello"), 400, "InvalidRequest"),
+        ("a length in hex", put("content-length: 0x5\r\n", "hello"), 400, "InvalidRequest"),
+        ("a length that is no number", put("content-length: five\r\n", "hello"), 400, "InvalidRequest"),
+        ("an empty length", put("content-length: \r\n", ""), 400, "InvalidRequest"),
+        (
+            "a length past all bounds",
+            put("content-length: 99999999999999999999\r\n", ""),
+            400,
+            "InvalidRequest",
+        ),
+        ("white space in front of a colon", put("content-length : 5\r\n", "hello"), 400, "InvalidRequest"),
+        (
+            "white space in front of a name",
+            "GET / HTTP/1.1\r\n host: a\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
         (
             "a line feed alone",
             "GET /photos/canary HTTP/1.1\r\nhost: {host}\nx: y\r\n\r\n".to_owned(),
@@ -52,11 +62,21 @@ pub(crate) async fn rows(world: &World) -> Vec<Row> {
             400,
             "InvalidRequest",
         ),
-        ("a carriage return alone", "GET / HTTP/1.1\r\nhost: a\rx: y\r\n\r\n".to_owned(), 400, ""),
-        ("a zero byte in a value", "GET / HTTP/1.1\r\nhost: a\0b\r\n\r\n".to_owned(), 400, ""),
-        ("a folded length", put("content-length:\r\n 5\r\n", "hello"), 400, ""),
+        (
+            "a carriage return alone",
+            "GET / HTTP/1.1\r\nhost: a\rx: y\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
+        ("a zero byte in a value", "GET / HTTP/1.1\r\nhost: a\0b\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        ("a folded length", put("content-length:\r\n 5\r\n", "hello"), 400, "InvalidRequest"),
         ("two codings", put("transfer-encoding: gzip, chunked\r\n", "0\r\n\r\n"), 400, "InvalidRequest"),
-        ("chunked, and not last", put("transfer-encoding: chunked, identity\r\n", "0\r\n\r\n"), 400, ""),
+        (
+            "chunked, and not last",
+            put("transfer-encoding: chunked, identity\r\n", "0\r\n\r\n"),
+            400,
+            "InvalidRequest",
+        ),
         (
             "chunked twice",
             put("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"),
@@ -74,14 +94,60 @@ pub(crate) async fn rows(world: &World) -> Vec<Row> {
             "PUT /photos/canary HTTP/1.0\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
                 .to_owned(),
             400,
-            "",
+            "InvalidRequest",
         ),
-        ("a version that is none", "GET / HTTP/9.9\r\nhost: a\r\n\r\n".to_owned(), 400, ""),
-        ("a space in the target", "GET /photos/can ary HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400, ""),
-        ("a line that is too long", long_line, 431, ""),
-        ("a method that is too strange", "G(T / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400, ""),
+        ("a version that is none", "GET / HTTP/9.9\r\nhost: a\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        (
+            "a space in the target",
+            "GET /photos/can ary HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
+        ("a line that is too long", long_line, 400, "RequestHeaderSectionTooLarge"),
+        (
+            "a method that is too strange",
+            "G(T / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
+            400,
+            "InvalidRequest",
+        ),
     ];
     send(world, rows).await
+}
+
+/// The HTTP layer refuses what it cannot read without asking anybody. Its answer has a document all the same, on a
+/// connection that has served other requests, too; and what merely looks like such an answer is left alone.
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_with_a_document_and_nothing_else_is_touched() {
+    let world = World::new().await;
+    world.public_bucket("photos").await;
+    let (main, anyone) = (world.main(), world.anonymous());
+    // In whichever slices it is written, each begins like a refusal.
+    let line = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n{}", " ".repeat(17));
+    assert_eq!(line.len(), 64);
+    let body = line.repeat(16_384);
+    assert_eq!(main.put("/photos/alike", body.as_bytes()).await.status, 200);
+    assert_eq!(main.put("/photos/small", line.as_bytes()).await.status, 200);
+    for (key, want) in [("alike", &body), ("small", &line)] {
+        let reply = anyone.get(&format!("/photos/{key}")).await;
+        assert!(reply.status == 200 && reply.body == want.as_bytes(), "{key}: {} bytes", reply.body.len());
+    }
+    for method in ["GET", "HEAD"] {
+        let bad = format!("{method} /photos/small HTTP/1.1\r\nhost : {{host}}\r\n\r\n");
+        let reply = anyone.raw(&bad).await;
+        assert_eq!((reply.status, reply.header("connection")), (400, "close"), "{method}");
+        assert_eq!(reply.header("content-type"), "application/xml", "{method}");
+        assert!(!reply.header("date").is_empty() && !reply.header("x-amz-request-id").is_empty(), "{method}");
+        assert_eq!(reply.body.is_empty(), method == "HEAD", "{}", reply.text());
+    }
+    // Behind a good one on the same connection.
+    let good = "GET /photos/small HTTP/1.1\r\nhost: {host}\r\n\r\n";
+    let [first, second] = anyone.raw_twice(good, "GET /photos/small HTTP/1.1\r\nhost : a\r\n\r\n").await;
+    assert!(first.status == 200 && first.body == line.as_bytes(), "{}", first.text());
+    assert_eq!((second.status, second.code().as_str()), (400, "InvalidRequest"));
+    // A head that goes on for long is answered, and not reset.
+    let long = format!("GET /photos/small HTTP/1.1\r\nhost: {{host}}\r\nx: {}\r\n\r\n", "y".repeat(700_000));
+    let reply = anyone.raw(&long).await;
+    assert_eq!((reply.status, reply.code().as_str()), (400, "RequestHeaderSectionTooLarge"));
 }
 
 async fn send(world: &World, texts: Vec<(&'static str, String, u16, &'static str)>) -> Vec<Row> {

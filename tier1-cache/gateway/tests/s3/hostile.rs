@@ -448,23 +448,23 @@ async fn raw_rows(world: &World) -> Vec<Row> {
             "AccessDenied",
         ),
         // What is no HTTP is refused by the HTTP layer, without a document.
-        ("two lengths", "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), 400, ""),
-        ("a negative length", "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n".to_owned(), 400, ""),
-        ("an unknown coding", "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n".to_owned(), 400, ""),
-        ("a header without a name", "GET / HTTP/1.1\r\n: x\r\n\r\n".to_owned(), 400, ""),
-        ("a folded header", "GET / HTTP/1.1\r\nhost: a\r\n b\r\n\r\n".to_owned(), 400, ""),
-        ("no HTTP at all", "\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned(), 400, ""),
+        ("two lengths", "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        ("a negative length", "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        ("an unknown coding", "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        ("a header without a name", "GET / HTTP/1.1\r\n: x\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        ("a folded header", "GET / HTTP/1.1\r\nhost: a\r\n b\r\n\r\n".to_owned(), 400, "InvalidRequest"),
+        ("no HTTP at all", "\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned(), 400, "InvalidRequest"),
         (
             "too many headers",
             format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(200)),
-            431,
-            "",
+            400,
+            "RequestHeaderSectionTooLarge",
         ),
         (
             "headers that are too long",
             format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(70_000)),
-            431,
-            "",
+            400,
+            "RequestHeaderSectionTooLarge",
         ),
     ];
     let mut rows = Vec::new();

@@ -448,3 +448,23 @@ async fn what_is_said_of_parts_when_it_is_completed_has_to_be_so() {
     let other = call.header("x-amz-checksum-type", "FULL_OBJECT").body(body.as_bytes()).send().await;
     assert_eq!((other.status, other.code().as_str()), (400, "InvalidRequest"));
 }
+
+/// An upload that was begun without an algorithm has its object's checksum made of those of its parts, which nobody gave.
+#[tokio::test]
+async fn what_is_uploaded_without_a_checksum_gets_one_of_all_bytes() {
+    let world = World::new().await;
+    world.bucket("photos").await;
+    let client = world.main();
+    let sum = checksum(ChecksumAlgorithm::Crc64Nvme, b"one");
+    let upload = begin(&client, "/photos/k", &[]).await;
+    let of_part = part(&client, "/photos/k", &upload, 1, b"one").await;
+    assert_eq!(of_part.header("x-amz-checksum-crc64nvme"), sum);
+    let parts = client.call("GET", "/photos/k").query(&format!("uploadId={upload}")).send().await.text();
+    assert!(parts.contains("<PartNumber>1</PartNumber>") && !parts.contains("Checksum"), "{parts}");
+    let done = complete(&client, "/photos/k", &upload, &[(1, of_part.header("etag"))]).await.text();
+    assert_eq!(element(&done, "ChecksumCRC64NVME"), sum);
+    assert_eq!(element(&done, "ChecksumType"), "FULL_OBJECT");
+    let reply = client.call("HEAD", "/photos/k").header("x-amz-checksum-mode", "ENABLED").send().await;
+    assert_eq!(reply.header("x-amz-checksum-crc64nvme"), sum);
+    assert_eq!(reply.header("x-amz-checksum-type"), "FULL_OBJECT");
+}

@@ -15,28 +15,31 @@ fn target(behind: &World) -> ShadowTarget {
     }
 }
 
-/// A provider with an object of two parts, and one of one piece.
-async fn provider() -> (World, Vec<u8>, Vec<u8>) {
+/// A provider with objects of these parts, and one of one piece.
+async fn provider(sizes: &[usize]) -> (World, Vec<Vec<u8>>) {
     let behind = World::new().await;
     behind.public_bucket("old").await;
     let main = behind.main();
-    let (first, second) = (bytes(1, PART), bytes(2, 1000));
+    let all: Vec<Vec<u8>> = (1..).zip(sizes).map(|(seed, size)| bytes(seed, *size)).collect();
     for key in ["a", "b", "c"] {
         let path = format!("/old/{key}");
         let upload = begin(&main, &path, &[]).await;
-        let of_first = part(&main, &path, &upload, 1, &first).await;
-        let of_second = part(&main, &path, &upload, 2, &second).await;
-        let parts = [(1, of_first.header("etag")), (2, of_second.header("etag"))];
+        let mut tags = Vec::new();
+        for (number, bytes) in (1..).zip(&all) {
+            tags.push((number, part(&main, &path, &upload, number, bytes).await.header("etag").to_owned()));
+        }
+        let parts: Vec<_> = tags.iter().map(|(number, tag)| (*number, tag.as_str())).collect();
         assert_eq!(complete(&main, &path, &upload, &parts).await.status, 200);
     }
     main.put("/old/single", b"0123456789").await;
-    (behind, first, second)
+    (behind, all)
 }
 
 /// Whether it is here or not, and whichever the mode: a part is what the provider says that it is.
 #[tokio::test]
 async fn parts_at_a_provider_are_parts_here() {
-    let (behind, first, second) = provider().await;
+    let (behind, all) = provider(&[PART, 1000]).await;
+    let (first, second) = (&all[0], &all[1]);
     let (old, world) = (behind.anonymous(), World::new().await);
     world.falling_bucket("migrated", BucketMode::Migrate, target(&behind)).await;
     world.falling_bucket("cached", BucketMode::Cache, target(&behind)).await;
@@ -54,7 +57,7 @@ async fn parts_at_a_provider_are_parts_here() {
                     for header in ["content-length", "content-range", "x-amz-mp-parts-count", "etag"] {
                         assert_eq!(ours.header(header), theirs.header(header), "{header}, {what}");
                     }
-                    let want = if number == 1 { &first } else { &second };
+                    let want = if number == 1 { first } else { second };
                     assert!(method == "HEAD" || ours.body == *want, "{what}");
                 }
             }
@@ -77,7 +80,7 @@ async fn parts_at_a_provider_are_parts_here() {
                 .await;
             assert_eq!(unchanged.status, 304, "{path}, {step}");
             if step == "cold" {
-                assert!(anyone.get(&path).await.body == [&first[..], &second].concat());
+                assert!(anyone.get(&path).await.body == [&first[..], second].concat());
             } else {
                 let hit = anyone.call("GET", &path).query("partNumber=2").send().await;
                 assert_eq!(hit.header("x-cache"), "HIT", "its bytes come from here");
@@ -90,21 +93,75 @@ async fn parts_at_a_provider_are_parts_here() {
     }
 }
 
-/// A provider that cannot be asked, or is no longer there, is no reason to give a wrong part.
+/// What the ETag proves of the parts is kept with the object: it is read by part without its provider.
+#[tokio::test]
+async fn parts_that_are_alike_are_known_without_their_provider() {
+    for sizes in [&[PART, PART, 1000][..], &[PART, PART], &[2 * PART, PART], &[1000]] {
+        let (behind, all) = provider(sizes).await;
+        let world = World::new().await;
+        let bucket = world.falling_bucket("cold", BucketMode::Migrate, target(&behind)).await;
+        let (anyone, main) = (world.anonymous(), world.main());
+        let whole = all.concat();
+        assert!(anyone.get("/cold/a").await.body == whole, "{sizes:?}");
+        // Committed, before the provider goes away.
+        main.call("PUT", "/cold/copy").header("x-amz-copy-source", "/cold/a").send().await;
+        behind.stop().await;
+        for detached in [false, true] {
+            if detached {
+                let detach = |settings: &mut BucketSettings| {
+                    settings.shadow.clear();
+                    settings.mode = BucketMode::Plain;
+                };
+                world.engine.set_bucket(&bucket.name, &detach).await.unwrap();
+            }
+            let mut start = 0;
+            for (number, want) in (1..).zip(&all) {
+                let query = format!("partNumber={number}");
+                for method in ["GET", "HEAD"] {
+                    let what = format!("{method} of part {number} of {sizes:?}, detached: {detached}");
+                    let reply = anyone.call(method, "/cold/a").query(&query).send().await;
+                    assert_eq!(reply.status, 206, "{what}: {}", reply.text());
+                    let range = format!("bytes {start}-{}/{}", start + want.len() - 1, whole.len());
+                    assert_eq!(reply.header("content-range"), range, "{what}");
+                    assert_eq!(reply.header("x-amz-mp-parts-count"), all.len().to_string(), "{what}");
+                    assert!(method == "HEAD" || reply.body == *want, "{what}");
+                }
+                start += want.len();
+            }
+            let beyond = anyone.call("GET", "/cold/a").query("partNumber=9").send().await;
+            assert_eq!((beyond.status, beyond.code().as_str()), (400, "InvalidPart"));
+            let attributes = main
+                .call("GET", "/cold/a")
+                .query("attributes")
+                .header("x-amz-object-attributes", "ObjectParts")
+                .send()
+                .await
+                .text();
+            assert_eq!(element(&attributes, "PartsCount"), all.len().to_string());
+            for part in &all {
+                assert!(attributes.contains(&format!("<Size>{}</Size>", part.len())), "{attributes}");
+            }
+        }
+    }
+}
+
+/// A provider that cannot be asked, or is no longer there, is no reason to give a wrong part. These parts are as many as
+/// there would be if all were as long as the first.
 #[tokio::test]
 async fn a_part_that_nobody_can_place_is_no_other_part() {
-    let (behind, first, second) = provider().await;
+    let (behind, all) = provider(&[PART, PART + 1000, 1000]).await;
+    let second = &all[1];
     let world = World::new().await;
     let bucket = world.falling_bucket("cold", BucketMode::Migrate, target(&behind)).await;
     let (anyone, main) = (world.anonymous(), world.main());
-    let whole = [&first[..], &second].concat();
+    let whole = all.concat();
     assert!(anyone.get("/cold/a").await.body == whole);
     // What is written from then on is what was filled, under the same ETag.
     anyone.get("/cold/b").await;
     let tags = b"<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
     assert_eq!(main.call("PUT", "/cold/b").query("tagging").body(tags).send().await.status, 200);
     let kept = main.call("GET", "/cold/b").query("partNumber=2").send().await;
-    assert!(kept.status == 206 && kept.body == second, "{}", kept.text());
+    assert!(kept.status == 206 && kept.body == *second, "{}", kept.text());
     // A copy is one part, whatever its ETag.
     let copy = main.call("PUT", "/cold/copy").header("x-amz-copy-source", "/cold/a").send().await;
     assert_eq!(copy.status, 200, "{}", copy.text());

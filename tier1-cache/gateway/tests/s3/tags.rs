@@ -1,11 +1,13 @@
 //! Tags of buckets and objects.
 
-use fallthrough_bucket::{BucketMode, Grant, Right};
-use fallthrough_object::Tag;
+use fallthrough_bucket::{
+    BucketMode, BucketSettings, Grant, Right, ShadowCredentials, ShadowTarget, Treat403As,
+};
+use fallthrough_object::{BucketName, Tag};
 use fallthrough_wire::xml::{parse_tagging, tagging};
 
 use crate::client::Client;
-use crate::world::{ALT, World};
+use crate::world::{ALT, MAIN, World};
 
 fn tag(key: &str, value: &str) -> Tag {
     Tag { key: key.to_owned(), value: value.to_owned() }
@@ -168,4 +170,110 @@ async fn tags_of_cold_keys() {
     assert!(hit.body == content.bytes());
     assert_eq!(get(&client, "/cold/a").await, [tag("a", "b")]);
     assert_eq!(put(&client, "/cold/none", &[]).await, (404, "NoSuchKey".to_owned()));
+}
+
+/// A provider's bucket, asked with its owner's key or with none.
+fn target(behind: &World, signed: bool) -> ShadowTarget {
+    let key = || ShadowCredentials { access_key: MAIN.0.to_owned(), secret_key: MAIN.1.to_owned() };
+    ShadowTarget::S3 {
+        endpoint: format!("http://{}", behind.address),
+        name: "old".to_owned(),
+        region: "us-east-1".to_owned(),
+        addressing: Default::default(),
+        credentials: signed.then(key),
+    }
+}
+
+async fn provider() -> World {
+    let behind = World::new().await;
+    behind.public_bucket("old").await;
+    for key in ["a", "b", "c", "d"] {
+        let path = format!("/old/{key}");
+        behind.main().call("PUT", &path).header("x-amz-tagging", "x=1&y=2").body(b"tagged").send().await;
+    }
+    behind.main().put("/old/bare", b"bare").await;
+    behind
+}
+
+fn detached(settings: &mut BucketSettings) {
+    settings.shadow.clear();
+    settings.mode = BucketMode::Plain;
+}
+
+/// The tags of an object are what its provider says, whether it is here or not; a migration takes them along.
+#[tokio::test]
+async fn tags_of_cold_keys_are_those_of_the_provider() {
+    let behind = provider().await;
+    let world = World::new().await;
+    let both = [tag("x", "1"), tag("y", "2")];
+    for (name, mode) in [("moved", BucketMode::Migrate), ("cached", BucketMode::Cache)] {
+        world.falling_bucket(name, mode, target(&behind, true)).await;
+        let client = world.main();
+        let at = |key: &str| format!("/{name}/{key}");
+        assert_eq!(get(&client, &at("a")).await, both, "{name}: cold");
+        assert_eq!(client.head(&at("a")).await.header("x-amz-tagging-count"), "2", "{name}: cold");
+        assert_eq!(client.get(&at("a")).await.text(), "tagged");
+        // A copy is made when its source is committed here.
+        let copy = client.call("PUT", &at("copy")).header("x-amz-copy-source", &at("a")).send().await;
+        assert_eq!(copy.status, 200, "{}", copy.text());
+        assert_eq!(get(&client, &at("copy")).await, both, "{name}: a copy");
+        let filled = client.head(&at("a")).await;
+        assert_eq!((filled.header("x-cache"), filled.header("x-amz-tagging-count")), ("HIT", "2"), "{name}");
+        assert_eq!(get(&client, &at("a")).await, both, "{name}: filled");
+        // What is set of it otherwise leaves them, and what a client says of them wins.
+        let acl = client.call("PUT", &at("c")).query("acl").header("x-amz-acl", "public-read").send().await;
+        assert_eq!(acl.status, 200, "{}", acl.text());
+        assert_eq!(get(&client, &at("c")).await, both, "{name}: with an ACL");
+        assert_eq!(put(&client, &at("b"), &[tag("own", "")]).await.0, 200);
+        assert_eq!(get(&client, &at("b")).await, [tag("own", "")], "{name}");
+        assert_eq!(client.call("DELETE", &at("c")).query("tagging").send().await.status, 204);
+        assert_eq!(get(&client, &at("c")).await, [], "{name}");
+        assert_eq!(client.head(&at("c")).await.header("x-amz-tagging-count"), "", "{name}");
+        assert_eq!(get(&client, &at("bare")).await, [], "{name}");
+        assert_eq!(client.call("GET", &at("none")).query("tagging").send().await.code(), "NoSuchKey");
+        let stranger = world.client(ALT).call("GET", &at("d")).query("tagging").send().await;
+        assert_eq!(stranger.code(), "AccessDenied", "{name}");
+    }
+    behind.stop().await;
+    let client = world.main();
+    assert_eq!(get(&client, "/moved/a").await, both, "they came along");
+    for path in ["/cached/a", "/cached/d", "/moved/d"] {
+        let reply = client.call("GET", path).query("tagging").send().await;
+        assert_eq!(reply.status, 503, "{path}: {}", reply.text());
+    }
+    for (name, key, status) in [("moved", "a", 200), ("moved", "copy", 200), ("cached", "a", 424)] {
+        let bucket = world.engine.bucket(&BucketName::parse(name).unwrap()).await.unwrap();
+        world.engine.set_bucket(&bucket.name, &detached).await.unwrap();
+        let reply = client.call("GET", &format!("/{name}/{key}")).query("tagging").send().await;
+        assert_eq!(reply.status, status, "{name}/{key}: {}", reply.text());
+    }
+}
+
+/// A provider that does not tell its tags has not said that there are none.
+#[tokio::test]
+async fn tags_that_a_provider_refuses_are_not_none() {
+    let behind = provider().await;
+    let world = World::new().await;
+    let client = world.main();
+    for (name, treat) in [("plain", Treat403As::Error), ("hidden", Treat403As::Absent)] {
+        let bucket = world.falling_bucket(name, BucketMode::Migrate, target(&behind, false)).await;
+        let set = |settings: &mut BucketSettings| settings.shadow[0].treat_403_as = treat;
+        world.engine.set_bucket(&bucket.name, &set).await.unwrap();
+        let path = format!("/{name}/a");
+        let asked = async |when: &str| {
+            let reply = client.call("GET", &path).query("tagging").send().await;
+            assert_eq!((reply.status, reply.code().as_str()), (424, "ShadowMisconfigured"), "{name}, {when}");
+        };
+        asked("cold").await;
+        assert_eq!(client.get(&path).await.text(), "tagged", "{name}");
+        let copy = client.call("PUT", &format!("/{name}/copy")).header("x-amz-copy-source", &path);
+        assert_eq!(copy.send().await.status, 424, "{name}: a copy would be one without its tags");
+        let copy = client.call("PUT", &format!("/{name}/copy")).header("x-amz-copy-source", &path);
+        let copy = copy.header("x-amz-tagging-directive", "REPLACE").send().await;
+        assert_eq!(copy.status, 200, "{name}: {}", copy.text());
+        assert_eq!(get(&client, &format!("/{name}/copy")).await, [], "{name}");
+        asked("filled").await;
+        world.engine.set_bucket(&bucket.name, &detached).await.unwrap();
+        asked("detached").await;
+    }
 }

@@ -32,7 +32,7 @@ struct Factory(Arc<Script>);
 impl ShadowFactory for Factory {
     /// S3 targets are asked over a socket; whatever else is named is the scripted origin.
     fn shadow(&self, _: &BucketName, rule: &ShadowRule) -> Result<Arc<dyn Shadow>, ShadowRefused> {
-        let ShadowTarget::S3 { endpoint, name, region, addressing, .. } = &rule.target else {
+        let ShadowTarget::S3 { endpoint, name, region, addressing, credentials } = &rule.target else {
             return Ok(Arc::new(ScriptedShadow::of(Arc::clone(&self.0))));
         };
         let settings = S3Settings {
@@ -40,7 +40,7 @@ impl ShadowFactory for Factory {
             bucket: BucketName::parse(name).unwrap(),
             region: region.clone(),
             addressing: *addressing,
-            credentials: None,
+            credentials: credentials.as_ref().map(|key| Credentials::new(&key.access_key, &key.secret_key)),
         };
         let outbound = Outbound::new(NetworkPolicy { allow_private: true }).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

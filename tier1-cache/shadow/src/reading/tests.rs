@@ -11,7 +11,7 @@ use super::*;
 
 const S3: Dialect = Dialect::S3 { absent_on_403: false };
 const HTTP: Dialect = Dialect::Http { absent_on_403: false };
-const PLAIN: Asked = Asked { range: false, part: false, conditional: false, head: false };
+const PLAIN: Asked = Asked { range: false, part: false, tagging: false, conditional: false, head: false };
 const RANGE: Asked = Asked { range: true, ..PLAIN };
 const CONDITION: Asked = Asked { conditional: true, ..PLAIN };
 const HEAD: Asked = Asked { head: true, ..PLAIN };

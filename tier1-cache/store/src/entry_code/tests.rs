@@ -64,7 +64,8 @@ fn infos() -> impl Strategy<Value = ObjectInfo> {
     let rest =
         (sums, upload, tags, prop::option::of(text()), prop::option::of(acls()), prop::option::of(text()));
     (plain_infos(), rest).prop_map(|(info, (part_checksums, upload, tags, owner, acl, website_redirect))| {
-        ObjectInfo { part_checksums, upload, tags, owner, acl, website_redirect, ..info }
+        let tags_behind = owner.as_ref().map(|owner| owner.len() as u32);
+        ObjectInfo { part_checksums, upload, tags, owner, acl, website_redirect, tags_behind, ..info }
     })
 }
 

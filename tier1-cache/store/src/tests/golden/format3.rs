@@ -192,6 +192,7 @@ fn full_info(sizes: &[u64], checksums: Vec<Checksum>) -> ObjectInfo {
         owner: Some("you".to_owned()),
         acl: Some(acl()),
         website_redirect: Some("/elsewhere".to_owned()),
+        tags_behind: None,
     }
 }
 

@@ -82,6 +82,8 @@ fn intent_row() -> IntentRow {
         prepared: false,
         dead: false,
         failure: None,
+        uploads: Vec::new(),
+        called: None,
     }
 }
 
