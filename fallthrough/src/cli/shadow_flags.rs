@@ -6,7 +6,7 @@ use clap::Args;
 use fallthrough_object::{Provider, Rate};
 use serde_json::{Map, Value, json};
 
-use crate::cli::Globals;
+use crate::cli::{Globals, member_flag};
 use crate::failure::Failure;
 use crate::settings::{Secret, credentials_of_profile, parse_duration};
 
@@ -50,6 +50,10 @@ pub(crate) struct ShadowFlags {
     /// Take both keys from a profile of the AWS credentials file
     #[arg(long, value_name = "NAME", conflicts_with_all = ["access_key", "secret_key", "secret_key_file"])]
     profile: Option<String>,
+    /// A further place that has the same objects, as FIELD=VALUE,… of endpoint, provider, name, region, addressing,
+    /// access-key, secret-key-file, profile; or url, or origin; may be repeated, and all are named anew
+    #[arg(long, value_name = "FIELD=VALUE,…")]
+    member: Vec<String>,
     /// Only keys with this prefix
     #[arg(long)]
     prefix: Option<String>,
@@ -168,6 +172,11 @@ impl ShadowFlags {
                 })?;
                 patch.insert(name.to_owned(), json!(duration.as_secs()));
             }
+        }
+        if !self.member.is_empty() {
+            let environment = globals.layers().environment;
+            let members = self.member.iter().map(|text| member_flag::read(text, &environment));
+            patch.insert("members".to_owned(), members.collect::<Result<Value, _>>()?);
         }
         self.credentials(&mut patch, globals)?;
         for field in &self.unset {

@@ -112,6 +112,8 @@ fn read_rule(
     environment: &[(OsString, OsString)],
 ) -> Option<ShadowRule> {
     let mut rule = ShadowRule::to(read_target(section, origins, environment)?);
+    let members = section.list("members");
+    rule.members = members.iter().filter_map(|member| read_target(member, origins, environment)).collect();
     rule.prefix = section.text("prefix");
     rule.suffix = section.text("suffix");
     rule.matches = section.text("matches");

@@ -500,6 +500,23 @@ const BUCKET: &[Key] = &[
     ),
 ];
 
+/// The keys of a further place of a rule.
+pub(crate) const MEMBER: &[Key] = &[
+    Key::value("origin", "name", "", "A declared origin."),
+    PROVIDER,
+    Key::value("endpoint", "URL", "", "An S3 provider; from `provider` if not given."),
+    Key::value("name", "text", "", "The bucket at the S3 provider."),
+    Key::value(
+        "region",
+        "text",
+        "",
+        "The region to sign for; from `provider`, or `us-east-1`, if not given.",
+    ),
+    ADDRESSING,
+    Key::value("credentials", "reference", "", CREDENTIALS),
+    Key::value("url", "URL", "", "An HTTP server: the key is appended."),
+];
+
 /// The keys of one shadow rule.
 pub(crate) const SHADOW: &[Key] = &[
     Key::value("origin", "name", "", "A declared origin."),
@@ -520,6 +537,14 @@ pub(crate) const SHADOW: &[Key] = &[
     ADDRESSING,
     Key::value("credentials", "reference", "", CREDENTIALS),
     Key::value("url", "URL", "", "An HTTP server: the key is appended."),
+    Key::section(
+        "members",
+        Shape::List(MEMBER),
+        "Further places that have the same objects, of the same kind as the rule's own, at most 7: other endpoints of a \
+         provider, replicas, a pool of programs. The one that will answer soonest is asked, by what it has to do and how \
+         fast it was; what it cannot answer is asked of another. What is written goes to the rule's own place, which is \
+         listed first, too.",
+    ),
     Key::value("prefix", "text", "", "Only keys with this prefix."),
     Key::value("suffix", "text", "", "Only keys with this suffix."),
     Key::value(

@@ -310,6 +310,8 @@ pub struct Explanation {
     pub blob: Option<&'static str>,
     /// The rule that the key falls through by: its number from 0 and its origin's name.
     pub rule: Option<(usize, String)>,
+    /// The members of that rule, if it has several, in its order.
+    pub members: Vec<crate::members::MemberState>,
     /// A fill in flight, in words.
     pub fill: Option<String>,
     /// The last fill of the key that this process remembers, in words; also why something was not stored.

@@ -107,6 +107,10 @@ impl Engine {
             provenance: provenance.cloned(),
             blob,
             rule: behind.map(|behind| (behind.number, origin.to_owned())),
+            members: behind
+                .map(|behind| behind.gate.members.states())
+                .filter(|members| members.len() > 1)
+                .unwrap_or_default(),
             fill,
             last_fill,
             waiting: waiting.map(|intent| WaitingChange::of(&intent)),

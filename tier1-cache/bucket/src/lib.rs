@@ -33,6 +33,7 @@ mod ledger;
 mod lifecycle;
 mod list;
 mod list_uploads;
+mod members;
 mod memory;
 mod mend;
 mod migrate;
@@ -76,6 +77,7 @@ pub use fallthrough_store::{
 pub use inventory::InventoryStatus;
 pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
+pub use members::MemberState;
 pub use migrate::{
     MigrationOrder, MigrationProgress, MigrationRate, MigrationRefused, MigrationStatus,
     outcome as migration_outcome,

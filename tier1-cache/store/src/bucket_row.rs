@@ -123,6 +123,9 @@ pub struct ShadowRule {
     /// Where it leads.
     #[serde(flatten)]
     pub target: ShadowTarget,
+    /// Further places, of the same kind, that have the same objects: what one cannot give is asked of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<ShadowTarget>,
     /// Only keys with this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -191,6 +194,7 @@ impl ShadowRule {
     pub fn to(target: ShadowTarget) -> Self {
         Self {
             target,
+            members: Vec::new(),
             prefix: None,
             suffix: None,
             matches: None,
@@ -212,6 +216,16 @@ impl ShadowRule {
             inventory_secs: None,
             inventory_absent: false,
         }
+    }
+
+    /// All places that it leads to: the one that is written to, and listed, first.
+    pub fn places(&self) -> impl Iterator<Item = &ShadowTarget> {
+        std::iter::once(&self.target).chain(&self.members)
+    }
+
+    /// The same rule with each of its places alone, in their order.
+    pub fn each_place(&self) -> impl Iterator<Item = Self> {
+        self.places().map(|place| Self { target: place.clone(), members: Vec::new(), ..self.clone() })
     }
 
     /// Whether anything that clients do is done at the origin as well.
@@ -270,7 +284,7 @@ impl WriteConflict {
 
 /// Where a rule leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum ShadowTarget {
     /// An origin declared in the configuration by name.
     Origin {

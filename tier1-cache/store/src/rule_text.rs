@@ -21,6 +21,8 @@ pub(crate) struct FlatRule {
     addressing: Option<Addressing>,
     credentials: Option<ShadowCredentials>,
     url: Option<String>,
+    #[serde(default)]
+    members: Vec<ShadowTarget>,
     prefix: Option<String>,
     suffix: Option<String>,
     matches: Option<String>,
@@ -104,6 +106,7 @@ impl TryFrom<FlatRule> for ShadowRule {
         }
         Ok(Self {
             target,
+            members: flat.members,
             prefix: flat.prefix,
             suffix: flat.suffix,
             matches: flat.matches,
@@ -154,6 +157,7 @@ mod tests {
     fn every_kind_of_rule_reads_back() {
         for target in targets() {
             let rule = ShadowRule {
+                members: targets().to_vec(),
                 prefix: Some("p/".to_owned()),
                 suffix: Some(".png".to_owned()),
                 matches: Some("^p/[a-f]".to_owned()),
@@ -170,7 +174,18 @@ mod tests {
             let written = serde_json::to_string(&rule).unwrap();
             assert_eq!(serde_json::from_str::<ShadowRule>(&written).unwrap(), rule);
             assert!(!format!("{rule:?}").contains("hidden"));
+            assert_eq!(rule.each_place().count(), 5);
+            assert!(
+                rule.each_place().all(|alone| alone.places().count() == 1 && alone.prefix == rule.prefix)
+            );
         }
+    }
+
+    #[test]
+    fn a_rule_from_before_there_were_members_reads_as_one_place() {
+        let rule: ShadowRule = serde_json::from_str(r#"{"kind":"http","url":"u"}"#).unwrap();
+        assert_eq!(rule, ShadowRule::to(ShadowTarget::Http { url: "u".to_owned() }));
+        assert!(!serde_json::to_string(&rule).unwrap().contains("members"));
     }
 
     #[test]
@@ -179,6 +194,7 @@ mod tests {
             (r#"{"kind":"http"}"#, "needs `url`"),
             (r#"{"kind":"http","url":"u","region":"r"}"#, "has no `region`"),
             (r#"{"kind":"http","url":"u","colour":1}"#, "unknown field `colour`"),
+            (r#"{"kind":"http","url":"u","members":[{"kind":"http","url":"u","colour":1}]}"#, "colour"),
             (r#"{"kind":"ftp"}"#, "unknown variant `ftp`"),
             (r#"{"url":"u"}"#, "missing field `kind`"),
         ] {

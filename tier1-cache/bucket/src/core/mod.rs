@@ -8,6 +8,7 @@ pub(crate) mod commit;
 pub(crate) mod eviction;
 pub(crate) mod fills;
 pub(crate) mod keystate;
+pub(crate) mod load;
 pub(crate) mod mutants;
 pub(crate) mod outgoing;
 pub(crate) mod rest;

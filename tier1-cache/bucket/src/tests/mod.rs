@@ -7,6 +7,7 @@ mod fills;
 mod inventory;
 mod lifecycle;
 mod lists;
+mod members;
 mod migrations;
 mod mistakes;
 mod model;

@@ -230,14 +230,16 @@ pub(crate) async fn save(
 }
 
 fn secrets(rules: &[ShadowRule]) -> Vec<Option<&str>> {
-    let secret = |rule| match rule {
-        &ShadowRule { target: fallthrough_bucket::ShadowTarget::S3 { ref credentials, .. }, .. } => {
+    let secret = |place| match place {
+        &fallthrough_bucket::ShadowTarget::S3 { ref credentials, .. } => {
             credentials.as_ref().map(|credentials| credentials.secret_key.as_str())
         }
-        ShadowRule { .. } => None,
+        &fallthrough_bucket::ShadowTarget::Origin { .. } | &fallthrough_bucket::ShadowTarget::Http { .. } => {
+            None
+        }
     };
     // A secret that came or went with its access key shows there.
-    rules.iter().map(secret).filter(Option::is_some).collect()
+    rules.iter().flat_map(ShadowRule::places).map(secret).filter(Option::is_some).collect()
 }
 
 /// The mode that fits the shadow: the one asked for, or the present one if it fits, else the usual one.
