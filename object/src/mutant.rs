@@ -212,6 +212,11 @@ mutants! {
     /// What is written goes to whichever member of a rule answers soonest.
     AnyMemberWritten in bucket,
 
+    /// An origin's answer to something that is passed on is kept as its answer to the key.
+    VariantKept in bucket,
+    /// A rule may have what is said to this store passed on, signatures among it.
+    OurNamesPassedOn in bucket,
+
     /// What the shadow said of a key is believed of whatever stands there by then.
     JudgedOnAnotherRevision in bucket,
     /// A conditional write on a cold key takes a shadow that cannot be asked for one that has nothing.

@@ -81,6 +81,7 @@ async fn show(object: &str, verb: &str, globals: &Globals) -> Result<(), Failure
             ("revision", view.revision.map(|revision| revision.to_string()).unwrap_or_default()),
             ("bytes are in", view.blob.unwrap_or_default()),
             ("rule", view.rule.map(|(number, to)| format!("{number}: {to}")).unwrap_or_default()),
+            ("passes on", view.passes_on.unwrap_or_default()),
             ("members", view.members.iter().map(member).collect::<Vec<_>>().join("; ")),
             ("fill", view.fill.unwrap_or_default()),
             ("last fill", view.last_fill.unwrap_or_default()),

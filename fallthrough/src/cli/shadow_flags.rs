@@ -87,6 +87,15 @@ pub(crate) struct ShadowFlags {
     /// Whether the origin can be asked for ranges
     #[arg(long)]
     seekable: Option<bool>,
+    /// Query parameters of reads that are passed on to the origin, whose answers are then not kept
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pass_query: Vec<String>,
+    /// Headers of reads that are passed on to the origin, whose answers are then not kept
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pass_headers: Vec<String>,
+    /// The object is the same whatever is passed on, and is kept
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    passed_alike: Option<bool>,
     /// Fills in flight per client
     #[arg(long, value_name = "COUNT")]
     per_client: Option<u32>,
@@ -150,6 +159,7 @@ impl ShadowFlags {
         }
         for (name, value) in [
             ("seekable", self.seekable),
+            ("passed_alike", self.passed_alike),
             ("delete_through", self.delete_through),
             ("inventory_absent", self.inventory_absent),
         ] {
@@ -171,6 +181,12 @@ impl ShadowFlags {
                     Failure::usage(format!("{flag}: {wrong}"), "write a number with a unit")
                 })?;
                 patch.insert(name.to_owned(), json!(duration.as_secs()));
+            }
+        }
+        let headers = self.pass_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+        for (name, names) in [("pass_query", self.pass_query.clone()), ("pass_headers", headers)] {
+            if !names.is_empty() {
+                patch.insert(name.to_owned(), json!(names));
             }
         }
         if !self.member.is_empty() {

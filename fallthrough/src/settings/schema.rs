@@ -596,6 +596,28 @@ pub(crate) const SHADOW: &[Key] = &[
         "",
         "Whether the origin can be asked for ranges: yes for S3 and HTTP, no for programs, if not given.",
     ),
+    Key::value(
+        "pass-query",
+        "list of names",
+        "",
+        "Query parameters of clients' reads that are passed on to an HTTP server or a program, such as `w`; at most 16. What is \
+         kept is the answer to the key alone: a read with one of them always asks the origin, and its answer is not kept. \
+         Never S3's own parameters, nor what belongs to signatures.",
+    ),
+    Key::value(
+        "pass-headers",
+        "list of names",
+        "",
+        "Headers of clients' reads that are passed on in the same way, such as `accept-language`; answers of such a rule have \
+         them in `Vary`. Never credentials, conditions, or what is between this store and the origin.",
+    ),
+    Key::value(
+        "passed-alike",
+        "true or false",
+        "false",
+        "The origin's object is the same whatever is passed on: it is kept, and read from here, as if nothing were. Wrong \
+         where it is not: then one client is given what was made for another.",
+    ),
     Key::value("per-client", "count", "", "Fills in flight per client."),
     Key::value("max-in-flight", "count", "", "Fills in flight to this origin."),
     Key::value(

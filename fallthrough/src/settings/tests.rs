@@ -74,6 +74,19 @@ fn the_documented_example_is_accepted() {
 }
 
 #[test]
+fn a_rule_says_what_is_passed_on() {
+    let text = "[bucket.tiles]\nmode = \"cache\"\nshadow = { url = \"http://a.example\", pass-query = [\"w\", \"h\"], \
+                pass-headers = [\"Accept-Language\"], passed-alike = true }";
+    let settings = load(text, &[]).unwrap();
+    let rule = &settings.buckets[&name("tiles")].shadow[0];
+    assert_eq!(
+        (&rule.pass_query[..], &rule.pass_headers[..]),
+        (&["w".to_owned(), "h".to_owned()][..], &["accept-language".to_owned()][..])
+    );
+    assert!(rule.passed_alike);
+}
+
+#[test]
 fn a_rule_has_members_and_their_secrets_are_not_shown() {
     let text = r#"
         [origin.a]

@@ -30,6 +30,8 @@ pub(crate) struct Behind {
     /// Whether LIST merges the keys that it has.
     pub(crate) lists: bool,
     pub(crate) origin: Arc<str>,
+    /// Names of the headers that what it answers depends on; `None`: none.
+    pub(crate) varies_by: Option<Arc<str>>,
     /// It does not take conditions on writes.
     pub(crate) unguarded: AtomicBool,
 }
@@ -187,6 +189,8 @@ impl Engine {
             kind: traits.kind,
             gate: self.gate(&settings, traits, &rule.origin),
             origin: Arc::from(rule.origin.as_str()),
+            varies_by: (!settings.pass_headers.is_empty() && !settings.passed_alike)
+                .then(|| Arc::from(settings.pass_headers.join(", "))),
             unguarded: AtomicBool::new(false),
             rule,
             shadows: clients,

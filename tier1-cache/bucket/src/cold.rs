@@ -135,6 +135,7 @@ impl Read<'_> {
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),
+            extras: self.request.extras.clone(),
         });
         let (asking, came) = match joined {
             Ok(joined) => joined,
@@ -158,6 +159,7 @@ impl Read<'_> {
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
         request.trace = Some(self.trace());
+        request.extras = self.request.extras.clone();
         request
     }
 

@@ -178,6 +178,11 @@ pub fn check_settings(
                 "write-through and delete-through are for S3 providers: this origin is none".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }
+        if rule.passes_on() && kind == OriginKind::Provider {
+            let reason = "pass-query and pass-headers are for HTTP servers and programs: what an object at an S3 provider \
+                          is does not depend on them";
+            return Err(BucketError::InvalidSettings { reason: reason.to_owned() });
+        }
         if rule.keeps_inventory() && kind != OriginKind::Provider {
             let reason = "inventories are of S3 providers: this origin has no list".to_owned();
             return Err(BucketError::InvalidSettings { reason });

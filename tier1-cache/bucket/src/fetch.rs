@@ -193,6 +193,7 @@ impl<'a> Fetch<'a> {
         request.hops = order.hops;
         request.request_id = order.request_id.to_string();
         request.trace = Some(order.trace);
+        request.extras = order.extras.clone();
         request
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fallthrough_object::{ByteRange, ETag, Key, RangeSpec, Timestamp, TraceParent};
-use fallthrough_shadow::{Found, Method, Outcome, Request};
+use fallthrough_shadow::{Extras, Found, Method, Outcome, Request};
 use fallthrough_store::{Bucket, Entry, ObjectInfo, Observation, Provenance, Revision};
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +62,8 @@ pub(crate) struct HeadOrder {
     pub(crate) request_id: Arc<str>,
     /// The first reader's trace.
     pub(crate) trace: TraceParent,
+    /// As of a fill.
+    pub(crate) extras: Extras,
 }
 
 impl Asking {
@@ -189,6 +191,7 @@ impl HeadRun {
         request.hops = order.hops;
         request.request_id = order.request_id.to_string();
         request.trace = Some(order.trace);
+        request.extras = order.extras.clone();
         ask(&self.engine, &order.behind, request, Whom::Any)
             .await
             .map_err(|unanswered| unanswered.into_error(&order.behind.gate, &order.client))

@@ -19,6 +19,7 @@ mod deliver;
 mod engine;
 mod eviction;
 mod explain;
+mod extras;
 mod fetch;
 mod fill;
 #[cfg(feature = "fuzzing")]
@@ -63,10 +64,12 @@ pub use api::{
     PutRequest,
 };
 pub use copy::{COPY_BYTES_MAX, CopyRequest, CopySource};
+pub use core::extras::ExtrasTooLong;
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use eviction::EvictionTally;
+pub use fallthrough_shadow::Extras;
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, Held,
     InventoryDrift, InventoryRow, ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow,

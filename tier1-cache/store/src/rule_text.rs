@@ -35,6 +35,12 @@ pub(crate) struct FlatRule {
     treat_403_as: Treat403As,
     list: Option<ListFrom>,
     seekable: Option<bool>,
+    #[serde(default)]
+    pass_query: Vec<String>,
+    #[serde(default)]
+    pass_headers: Vec<String>,
+    #[serde(default)]
+    passed_alike: bool,
     per_client: Option<u32>,
     max_in_flight: Option<u32>,
     budget: Option<Rate>,
@@ -118,6 +124,9 @@ impl TryFrom<FlatRule> for ShadowRule {
             treat_403_as: flat.treat_403_as,
             list: flat.list,
             seekable: flat.seekable,
+            pass_query: flat.pass_query,
+            pass_headers: flat.pass_headers,
+            passed_alike: flat.passed_alike,
             per_client: flat.per_client,
             max_in_flight: flat.max_in_flight,
             budget: flat.budget,
@@ -162,6 +171,9 @@ mod tests {
                 suffix: Some(".png".to_owned()),
                 matches: Some("^p/[a-f]".to_owned()),
                 ttl_secs: Some(5),
+                pass_query: vec!["w".to_owned(), "h".to_owned()],
+                pass_headers: vec!["accept-language".to_owned()],
+                passed_alike: true,
                 treat_403_as: Treat403As::Absent,
                 list: Some(ListFrom::Local),
                 write_through: WriteThrough::Async,

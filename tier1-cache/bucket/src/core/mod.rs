@@ -6,6 +6,7 @@ pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod commit;
 pub(crate) mod eviction;
+pub(crate) mod extras;
 pub(crate) mod fills;
 pub(crate) mod keystate;
 pub(crate) mod load;

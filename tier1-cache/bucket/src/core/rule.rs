@@ -4,6 +4,7 @@ use fallthrough_object::Key;
 use fallthrough_store::{BucketMode, BucketSettings, ListFrom, ShadowRule, ShadowTarget};
 use regex::Regex;
 
+use crate::core::extras;
 use crate::engine::OriginKind;
 
 /// Each is looked at for every cold key.
@@ -199,6 +200,9 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
         }
         if let Some(fault) = members_fault(rule) {
             return Some(fault.to_owned());
+        }
+        if let Some(fault) = extras::fault(rule) {
+            return Some(fault);
         }
         if let Some(fault) = through_fault(rule, settings.mode) {
             return Some(fault.to_owned());

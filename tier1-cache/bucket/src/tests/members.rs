@@ -172,7 +172,7 @@ async fn open_ones_are_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_whose_breaker_is_open_is_passed_over() {
-    open_ones_are_passed_over().await;
+    Box::pin(open_ones_are_passed_over()).await;
 }
 
 async fn least_load() {

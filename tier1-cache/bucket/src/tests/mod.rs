@@ -2,6 +2,7 @@
 
 mod budgets;
 mod eviction;
+mod extras;
 mod failures;
 mod fills;
 mod inventory;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
-use fallthrough_bucket::{Bucket, BucketMode, BucketSettings, NewBucket, ShadowRule};
+use fallthrough_bucket::{Bucket, BucketMode, BucketSettings, NewBucket, ShadowRule, ShadowTarget};
 use fallthrough_object::BucketName;
 use http::StatusCode;
 use serde::Deserialize;
@@ -230,14 +230,14 @@ pub(crate) async fn save(
 }
 
 fn secrets(rules: &[ShadowRule]) -> Vec<Option<&str>> {
-    let secret = |place| match place {
-        &fallthrough_bucket::ShadowTarget::S3 { ref credentials, .. } => {
-            credentials.as_ref().map(|credentials| credentials.secret_key.as_str())
+    fn secret(place: &ShadowTarget) -> Option<&str> {
+        match place {
+            ShadowTarget::S3 { credentials, .. } => {
+                credentials.as_ref().map(|credentials| credentials.secret_key.as_str())
+            }
+            ShadowTarget::Origin { .. } | ShadowTarget::Http { .. } => None,
         }
-        &fallthrough_bucket::ShadowTarget::Origin { .. } | &fallthrough_bucket::ShadowTarget::Http { .. } => {
-            None
-        }
-    };
+    }
     // A secret that came or went with its access key shows there.
     rules.iter().flat_map(ShadowRule::places).map(secret).filter(Option::is_some).collect()
 }

@@ -83,6 +83,9 @@ pub struct ObjectView {
     /// The rule that the key falls through by: its number, and where it leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<(usize, String)>,
+    /// What of a client's request goes to the origin with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes_on: Option<String>,
     /// The members of that rule, if it has several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberView>,
@@ -213,6 +216,7 @@ fn view(bucket: &str, key: &str, told: Explanation) -> ObjectView {
         fresh_until: provenance.and_then(|provenance| provenance.fresh_until).map(date::format_iso),
         blob: told.blob.map(str::to_owned),
         rule: told.rule,
+        passes_on: told.passes_on,
         members: told.members.into_iter().map(MemberView::of).collect(),
         fill: told.fill,
         last_fill: told.last_fill,

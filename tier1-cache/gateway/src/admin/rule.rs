@@ -82,6 +82,15 @@ pub struct Rule {
     /// Whether the origin can be asked for ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seekable: Option<bool>,
+    /// Query parameters of clients' reads that are passed on to the origin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_query: Vec<String>,
+    /// Headers of clients' reads that are passed on to the origin, in small letters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_headers: Vec<String>,
+    /// The origin's object is the same whatever is passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed_alike: Option<bool>,
     /// Fills in flight per client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_client: Option<u32>,
@@ -134,6 +143,9 @@ impl Rule {
             treat_403_as: (rule.treat_403_as != Treat403As::default()).then_some(rule.treat_403_as),
             list: rule.list,
             seekable: rule.seekable,
+            pass_query: rule.pass_query.clone(),
+            pass_headers: rule.pass_headers.clone(),
+            passed_alike: rule.passed_alike.then_some(true),
             per_client: rule.per_client,
             max_in_flight: rule.max_in_flight,
             budget: rule.budget,
@@ -206,6 +218,9 @@ impl Rule {
         rule.treat_403_as = self.treat_403_as.unwrap_or_default();
         rule.list = self.list;
         rule.seekable = self.seekable;
+        rule.pass_query = self.pass_query.clone();
+        rule.pass_headers = self.pass_headers.clone();
+        rule.passed_alike = self.passed_alike.unwrap_or_default();
         rule.per_client = self.per_client;
         rule.max_in_flight = self.max_in_flight;
         rule.budget = self.budget;
