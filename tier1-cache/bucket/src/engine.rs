@@ -9,7 +9,8 @@ use std::time::Duration;
 use fallthrough_object::{BucketConfiguration, BucketName, Clock, Entropy, Rate};
 use fallthrough_shadow::Shadow;
 use fallthrough_store::{
-    AccessKeyRow, Bucket, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store, StoreError,
+    AccessKeyRow, Bucket, BucketMode, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store,
+    StoreError,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +179,9 @@ pub fn check_settings(
                 "write-through and delete-through are for S3 providers: this origin is none".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }
-        if rule.passes_on() && kind == OriginKind::Provider {
+        // What is behind a bucket that computes is a program, whichever protocol it speaks.
+        let is_provider = kind == OriginKind::Provider && settings.mode != BucketMode::Compute;
+        if rule.passes_on() && is_provider {
             let reason = "pass-query and pass-headers are for HTTP servers and programs: what an object at an S3 provider \
                           is does not depend on them";
             return Err(BucketError::InvalidSettings { reason: reason.to_owned() });
