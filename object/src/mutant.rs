@@ -203,6 +203,22 @@ mutants! {
     /// A fill goes on with the rest of whatever the origin has by then.
     ResumedUnpinned in bucket,
 
+    /// A member of a rule is asked though its breaker is open.
+    FailingMemberAsked in bucket,
+    /// How much a member of a rule has to do does not matter for who is asked next.
+    MemberLoadIgnored in bucket,
+    /// What one member of a rule cannot answer is asked of no other.
+    MemberFailureIsFinal in bucket,
+    /// A body that one member of a rule broke off goes on with whatever object another one has.
+    MembersMixed in bucket,
+    /// What is written goes to whichever member of a rule answers soonest.
+    AnyMemberWritten in bucket,
+
+    /// An origin's answer to something that is passed on is kept as its answer to the key.
+    VariantKept in bucket,
+    /// A rule may have what is said to this store passed on, signatures among it.
+    OurNamesPassedOn in bucket,
+
     /// What the shadow said of a key is believed of whatever stands there by then.
     JudgedOnAnotherRevision in bucket,
     /// A conditional write on a cold key takes a shadow that cannot be asked for one that has nothing.

@@ -267,6 +267,7 @@ fn call(method: Method, key: String, headers: &HeaderMap) -> Call {
         hops: number(fallthrough_shadow::HOPS_HEADER).unwrap_or(0),
         request_id: text(fallthrough_shadow::REQUEST_ID_HEADER).unwrap_or_default(),
         headers: headers.clone(),
+        extras: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fallthrough_object::{ETag, RangeSpec, Timestamp};
-use fallthrough_shadow::{ListQuery, ListedObject, ListedPage, Method};
+use fallthrough_shadow::{Extras, ListQuery, ListedObject, ListedPage, Method};
 use http::HeaderMap;
 use tokio::sync::Notify;
 
@@ -36,6 +36,8 @@ pub struct Call {
     pub request_id: String,
     /// All headers, where the call came over a socket; empty in process.
     pub headers: HeaderMap,
+    /// What was passed on of what a client asked with, in process; empty over a socket, whose headers have it.
+    pub extras: Extras,
 }
 
 /// An object of the origin.

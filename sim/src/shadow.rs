@@ -63,6 +63,7 @@ impl Shadow for ScriptedShadow {
             hops: request.hops,
             request_id: request.request_id,
             headers: http::HeaderMap::new(),
+            extras: request.extras,
         };
         let (in_flight, faults) = self.script.arrive(call.clone());
         let opening = tokio::time::timeout(request.header_timeout, play::open(&call, in_flight, &faults));

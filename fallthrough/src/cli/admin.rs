@@ -68,11 +68,15 @@ pub(crate) fn word(value: impl serde::Serialize) -> String {
 
 /// Where a rule leads, in one line.
 pub(crate) fn leads_to(rule: &Rule) -> String {
-    match (&rule.origin, &rule.endpoint, &rule.url) {
+    let place = match (&rule.origin, &rule.endpoint, &rule.url) {
         (Some(origin), _, _) => format!("origin {origin}"),
         (_, Some(endpoint), _) => format!("{endpoint}/{}", rule.name.as_deref().unwrap_or_default()),
         (_, _, Some(url)) => url.clone(),
         (None, None, None) => String::new(),
+    };
+    match rule.members.len() {
+        0 => place,
+        others => format!("{place} (and {others} more)"),
     }
 }
 

@@ -10,6 +10,7 @@ mod engine_flags;
 mod joined;
 mod key;
 mod key_env;
+mod member_flag;
 mod migrate;
 mod model;
 mod object;

@@ -1,7 +1,7 @@
 //! `fallthrough object`: what is known about single objects, and forgetting them.
 
 use clap::{Args, Subcommand};
-use fallthrough_gateway::admin::{ObjectView, PurgeAnswer, WaitingRow};
+use fallthrough_gateway::admin::{MemberView, ObjectView, PurgeAnswer, WaitingRow};
 use reqwest::Method;
 
 use crate::admin_client::AdminClient;
@@ -81,6 +81,8 @@ async fn show(object: &str, verb: &str, globals: &Globals) -> Result<(), Failure
             ("revision", view.revision.map(|revision| revision.to_string()).unwrap_or_default()),
             ("bytes are in", view.blob.unwrap_or_default()),
             ("rule", view.rule.map(|(number, to)| format!("{number}: {to}")).unwrap_or_default()),
+            ("passes on", view.passes_on.unwrap_or_default()),
+            ("members", view.members.iter().map(member).collect::<Vec<_>>().join("; ")),
             ("fill", view.fill.unwrap_or_default()),
             ("last fill", view.last_fill.unwrap_or_default()),
             ("undelivered", view.waiting.map(undelivered).unwrap_or_default()),
@@ -89,6 +91,12 @@ async fn show(object: &str, verb: &str, globals: &Globals) -> Result<(), Failure
     }
     output::print_fields(&fields);
     Ok(())
+}
+
+/// How a member of the rule is, in a line.
+fn member(member: &MemberView) -> String {
+    let answers = member.answer_ms.map(|millis| format!(", answers in {millis} ms")).unwrap_or_default();
+    format!("{} {}, {} in flight{answers}", member.name, member.state, member.in_flight)
 }
 
 /// What the shadow is still to be told, in a line.

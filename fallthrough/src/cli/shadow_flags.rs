@@ -6,7 +6,7 @@ use clap::Args;
 use fallthrough_object::{Provider, Rate};
 use serde_json::{Map, Value, json};
 
-use crate::cli::Globals;
+use crate::cli::{Globals, member_flag};
 use crate::failure::Failure;
 use crate::settings::{Secret, credentials_of_profile, parse_duration};
 
@@ -50,6 +50,10 @@ pub(crate) struct ShadowFlags {
     /// Take both keys from a profile of the AWS credentials file
     #[arg(long, value_name = "NAME", conflicts_with_all = ["access_key", "secret_key", "secret_key_file"])]
     profile: Option<String>,
+    /// A further place that has the same objects, as FIELD=VALUE,… of endpoint, provider, name, region, addressing,
+    /// access-key, secret-key-file, profile; or url, or origin; may be repeated, and all are named anew
+    #[arg(long, value_name = "FIELD=VALUE,…")]
+    member: Vec<String>,
     /// Only keys with this prefix
     #[arg(long)]
     prefix: Option<String>,
@@ -83,6 +87,15 @@ pub(crate) struct ShadowFlags {
     /// Whether the origin can be asked for ranges
     #[arg(long)]
     seekable: Option<bool>,
+    /// Query parameters of reads that are passed on to the origin, whose answers are then not kept
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pass_query: Vec<String>,
+    /// Headers of reads that are passed on to the origin, whose answers are then not kept
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pass_headers: Vec<String>,
+    /// The object is the same whatever is passed on, and is kept
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    passed_alike: Option<bool>,
     /// Fills in flight per client
     #[arg(long, value_name = "COUNT")]
     per_client: Option<u32>,
@@ -146,6 +159,7 @@ impl ShadowFlags {
         }
         for (name, value) in [
             ("seekable", self.seekable),
+            ("passed_alike", self.passed_alike),
             ("delete_through", self.delete_through),
             ("inventory_absent", self.inventory_absent),
         ] {
@@ -168,6 +182,17 @@ impl ShadowFlags {
                 })?;
                 patch.insert(name.to_owned(), json!(duration.as_secs()));
             }
+        }
+        let headers = self.pass_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+        for (name, names) in [("pass_query", self.pass_query.clone()), ("pass_headers", headers)] {
+            if !names.is_empty() {
+                patch.insert(name.to_owned(), json!(names));
+            }
+        }
+        if !self.member.is_empty() {
+            let environment = globals.layers().environment;
+            let members = self.member.iter().map(|text| member_flag::read(text, &environment));
+            patch.insert("members".to_owned(), members.collect::<Result<Value, _>>()?);
         }
         self.credentials(&mut patch, globals)?;
         for field in &self.unset {

@@ -112,6 +112,8 @@ fn read_rule(
     environment: &[(OsString, OsString)],
 ) -> Option<ShadowRule> {
     let mut rule = ShadowRule::to(read_target(section, origins, environment)?);
+    let members = section.list("members");
+    rule.members = members.iter().filter_map(|member| read_target(member, origins, environment)).collect();
     rule.prefix = section.text("prefix");
     rule.suffix = section.text("suffix");
     rule.matches = section.text("matches");
@@ -130,6 +132,9 @@ fn read_rule(
         _ => None,
     };
     rule.seekable = section.switch("seekable");
+    rule.pass_query = section.texts("pass-query");
+    rule.pass_headers = section.texts("pass-headers").iter().map(|name| name.to_ascii_lowercase()).collect();
+    rule.passed_alike = section.switch("passed-alike").unwrap_or_default();
     rule.per_client = section.count("per-client");
     rule.max_in_flight = section.count("max-in-flight");
     rule.budget = section.rate("budget");

@@ -500,6 +500,23 @@ const BUCKET: &[Key] = &[
     ),
 ];
 
+/// The keys of a further place of a rule.
+pub(crate) const MEMBER: &[Key] = &[
+    Key::value("origin", "name", "", "A declared origin."),
+    PROVIDER,
+    Key::value("endpoint", "URL", "", "An S3 provider; from `provider` if not given."),
+    Key::value("name", "text", "", "The bucket at the S3 provider."),
+    Key::value(
+        "region",
+        "text",
+        "",
+        "The region to sign for; from `provider`, or `us-east-1`, if not given.",
+    ),
+    ADDRESSING,
+    Key::value("credentials", "reference", "", CREDENTIALS),
+    Key::value("url", "URL", "", "An HTTP server: the key is appended."),
+];
+
 /// The keys of one shadow rule.
 pub(crate) const SHADOW: &[Key] = &[
     Key::value("origin", "name", "", "A declared origin."),
@@ -520,6 +537,14 @@ pub(crate) const SHADOW: &[Key] = &[
     ADDRESSING,
     Key::value("credentials", "reference", "", CREDENTIALS),
     Key::value("url", "URL", "", "An HTTP server: the key is appended."),
+    Key::section(
+        "members",
+        Shape::List(MEMBER),
+        "Further places that have the same objects, of the same kind as the rule's own, at most 7: other endpoints of a \
+         provider, replicas, a pool of programs. The one that will answer soonest is asked, by what it has to do and how \
+         fast it was; what it cannot answer is asked of another. What is written goes to the rule's own place, which is \
+         listed first, too.",
+    ),
     Key::value("prefix", "text", "", "Only keys with this prefix."),
     Key::value("suffix", "text", "", "Only keys with this suffix."),
     Key::value(
@@ -570,6 +595,28 @@ pub(crate) const SHADOW: &[Key] = &[
         "true or false",
         "",
         "Whether the origin can be asked for ranges: yes for S3 and HTTP, no for programs, if not given.",
+    ),
+    Key::value(
+        "pass-query",
+        "list of names",
+        "",
+        "Query parameters of clients' reads that are passed on to an HTTP server or a program, such as `w`; at most 16. What is \
+         kept is the answer to the key alone: a read with one of them always asks the origin, and its answer is not kept. \
+         Never S3's own parameters, nor what belongs to signatures.",
+    ),
+    Key::value(
+        "pass-headers",
+        "list of names",
+        "",
+        "Headers of clients' reads that are passed on in the same way, such as `accept-language`; answers of such a rule have \
+         them in `Vary`. Never credentials, conditions, or what is between this store and the origin.",
+    ),
+    Key::value(
+        "passed-alike",
+        "true or false",
+        "false",
+        "The origin's object is the same whatever is passed on: it is kept, and read from here, as if nothing were. Wrong \
+         where it is not: then one client is given what was made for another.",
     ),
     Key::value("per-client", "count", "", "Fills in flight per client."),
     Key::value("max-in-flight", "count", "", "Fills in flight to this origin."),

@@ -107,8 +107,14 @@ fn show_origin(kind: &OriginKind) -> Value {
 
 fn show_rule(rule: &fallthrough_bucket::ShadowRule) -> Value {
     let mut value = serde_json::to_value(rule).unwrap_or(Value::Null);
-    if let Some(credentials) = value.get_mut("credentials").and_then(Value::as_object_mut) {
+    hide_secret(&mut value);
+    let members = value.get_mut("members").and_then(Value::as_array_mut);
+    members.into_iter().flatten().for_each(hide_secret);
+    value
+}
+
+fn hide_secret(place: &mut Value) {
+    if let Some(credentials) = place.get_mut("credentials").and_then(Value::as_object_mut) {
         credentials.insert("secret-key".to_owned(), json!("(set)"));
     }
-    value
 }

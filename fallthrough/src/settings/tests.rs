@@ -74,6 +74,68 @@ fn the_documented_example_is_accepted() {
 }
 
 #[test]
+fn a_rule_says_what_is_passed_on() {
+    let text = "[bucket.tiles]\nmode = \"cache\"\nshadow = { url = \"http://a.example\", pass-query = [\"w\", \"h\"], \
+                pass-headers = [\"Accept-Language\"], passed-alike = true }";
+    let settings = load(text, &[]).unwrap();
+    let rule = &settings.buckets[&name("tiles")].shadow[0];
+    assert_eq!(
+        (&rule.pass_query[..], &rule.pass_headers[..]),
+        (&["w".to_owned(), "h".to_owned()][..], &["accept-language".to_owned()][..])
+    );
+    assert!(rule.passed_alike);
+}
+
+#[test]
+fn a_rule_has_members_and_their_secrets_are_not_shown() {
+    let text = r#"
+        [origin.a]
+        kind = "http"
+        url = "http://a.example"
+        [bucket.photos.shadow]
+        endpoint = "https://a.example"
+        name = "old"
+        credentials = "env:A_"
+        members = [
+            { endpoint = "https://b.example", name = "old", region = "eu-1", credentials = "env:B_" },
+            { provider = "aws", region = "eu-west-1", name = "old-too" },
+        ]
+    "#;
+    let variables = [
+        ("A_ACCESS_KEY_ID", "AK"),
+        ("A_SECRET_ACCESS_KEY", "hidden-a"),
+        ("B_ACCESS_KEY_ID", "BK"),
+        ("B_SECRET_ACCESS_KEY", "hidden-b"),
+    ];
+    let settings = load(text, &variables).unwrap();
+    let rule = &settings.buckets[&name("photos")].shadow[0];
+    match &rule.members[..] {
+        [
+            ShadowTarget::S3 { endpoint, credentials: Some(credentials), .. },
+            ShadowTarget::S3 { name, credentials: None, .. },
+        ] => {
+            assert_eq!(
+                (endpoint.as_str(), credentials.secret_key.as_str()),
+                ("https://b.example", "hidden-b")
+            );
+            assert_eq!(name, "old-too");
+        }
+        other => panic!("{other:?}"),
+    }
+    let shown = settings.show().to_string();
+    assert!(!shown.contains("hidden") && shown.contains("https://b.example"), "{shown}");
+    for (member, says) in [
+        ("{ origin = \"b\" }", "origin.b"),
+        ("{ name = \"x\" }", "nowhere"),
+        ("{ prefix = \"x\" }", "prefix"),
+    ] {
+        let text = text.replace("{ provider", &format!("{member}, {{ provider"));
+        let problems = load(&text, &variables).unwrap_err();
+        assert!(format!("{problems:?}").contains(says), "{says}: {problems:?}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_flags_override_both() {
     let text =
         "[s3]\nlisten = \"127.0.0.1:1\"\n[fill]\nmax-in-flight = 1\n[bucket.my-photos]\npublic = \"read\"\n";

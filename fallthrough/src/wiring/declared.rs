@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fallthrough_bucket::{
     AccessKeyRow, AccountRow, Bucket, BucketError, BucketSettings, Engine, NewBucket, ShadowFactory,
-    ShadowTarget, check_settings,
+    ShadowRule, ShadowTarget, check_settings,
 };
 use fallthrough_object::{BucketName, Clock};
 use serde::Serialize;
@@ -139,7 +139,7 @@ pub(crate) async fn origins(
         changed.contains(name) || before.get(name).is_some_and(|before| now.get(name) != Some(before))
     };
     let is_concerned = |bucket: &Bucket| {
-        bucket.settings.shadow.iter().any(|rule| match &rule.target {
+        bucket.settings.shadow.iter().flat_map(ShadowRule::places).any(|place| match place {
             ShadowTarget::Origin { origin } => is_other(origin),
             ShadowTarget::S3 { .. } | ShadowTarget::Http { .. } => false,
         })

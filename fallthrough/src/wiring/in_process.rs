@@ -29,7 +29,11 @@ impl InProcess {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
         };
-        let path = format!("/{}/{}", uri::encode_path(&self.name), uri::encode_path(request.key.as_str()));
+        let mut path =
+            format!("/{}/{}", uri::encode_path(&self.name), uri::encode_path(request.key.as_str()));
+        if let Some(query) = request.extras.raw_query() {
+            path = format!("{path}?{query}");
+        }
         let mut builder = http::Request::builder()
             .method(method)
             .uri(path)
@@ -46,6 +50,9 @@ impl InProcess {
         }
         if let Some(etag) = &request.if_none_match {
             builder = builder.header(http::header::IF_NONE_MATCH, etag.to_string());
+        }
+        for (name, value) in &request.extras.headers {
+            builder = builder.header(name, value);
         }
         builder.body(Empty::new()).map_err(|error| ShadowError::Malformed {
             reason: format!("the request cannot be made: {error}"),

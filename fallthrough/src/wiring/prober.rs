@@ -24,6 +24,29 @@ pub(crate) struct Prober {
 #[async_trait]
 impl ShadowProber for Prober {
     async fn probe(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
+        if rule.members.is_empty() {
+            return self.probe_place(bucket, rule).await;
+        }
+        let mut all = ProbeReport { ok: true, lines: Vec::new() };
+        for (number, place) in rule.each_place().enumerate() {
+            let report = self.probe_place(bucket, &place).await;
+            all.ok &= report.ok;
+            all.lines.extend(
+                report
+                    .lines
+                    .into_iter()
+                    .map(|line| ProbeLine { check: format!("#{number} {}", line.check), ..line }),
+            );
+        }
+        all
+    }
+}
+
+const SETTINGS_MEND: &str = "check the rule; `fallthrough config show` lists the declared origins";
+
+impl Prober {
+    /// Tries the one place that `rule` leads to.
+    async fn probe_place(&self, bucket: &BucketName, rule: &ShadowRule) -> ProbeReport {
         let declared = self.shadows.now();
         let destination = match declared.destination(rule) {
             Ok(destination) => destination,
@@ -37,11 +60,7 @@ impl ShadowProber for Prober {
             Destination::Http { url } => self.step_by_step(&Probed::Http(http_settings(url)), rule).await,
         }
     }
-}
 
-const SETTINGS_MEND: &str = "check the rule; `fallthrough config show` lists the declared origins";
-
-impl Prober {
     async fn step_by_step(&self, probed: &Probed, rule: &ShadowRule) -> ProbeReport {
         let absent_on_403 = rule.treat_403_as == Treat403As::Absent;
         let lines = self.shadows.now().clients.probe(probed, absent_on_403).await;

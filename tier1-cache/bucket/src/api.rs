@@ -7,6 +7,7 @@ use std::time::Duration;
 use fallthrough_object::{
     Acl, Body, BucketName, ByteRange, Checksum, ETag, Key, Meta, RangeSpec, Tag, Timestamp, TraceParent,
 };
+use fallthrough_shadow::Extras;
 use fallthrough_store::{Bucket, ObjectInfo};
 use fallthrough_wire::conditions::{Conditions, IfRange, WriteConditions};
 
@@ -42,12 +43,22 @@ pub struct GetRequest {
     pub if_range: Option<IfRange>,
     /// Conditions, judged before the range.
     pub conditions: Conditions,
+    /// What is passed on to the origin of what it was asked with: [`crate::Engine::extras`].
+    pub extras: Extras,
 }
 
 impl GetRequest {
     /// A plain GET of the whole object.
     pub fn of(key: Key) -> Self {
-        Self { key, head: false, range: None, part: None, if_range: None, conditions: Conditions::default() }
+        Self {
+            key,
+            head: false,
+            range: None,
+            part: None,
+            if_range: None,
+            conditions: Conditions::default(),
+            extras: Extras::default(),
+        }
     }
 }
 
@@ -163,12 +174,23 @@ pub struct CacheReport {
     pub queued: Option<Duration>,
     /// Time from asking the origin to its first byte.
     pub origin_wait: Option<Duration>,
+    /// Names of the headers that the answer depends on besides what it names, with commas between them.
+    pub varies_by: Option<Arc<str>>,
 }
 
 impl CacheReport {
     /// A report that says only the word and its detail.
     pub fn of(word: CacheWord, detail: &'static str) -> Self {
-        Self { word, detail, stored: false, origin: None, ttl: None, queued: None, origin_wait: None }
+        Self {
+            word,
+            detail,
+            stored: false,
+            origin: None,
+            ttl: None,
+            queued: None,
+            origin_wait: None,
+            varies_by: None,
+        }
     }
 }
 
@@ -310,6 +332,10 @@ pub struct Explanation {
     pub blob: Option<&'static str>,
     /// The rule that the key falls through by: its number from 0 and its origin's name.
     pub rule: Option<(usize, String)>,
+    /// What of a client's request goes to the origin with it, in words.
+    pub passes_on: Option<String>,
+    /// The members of that rule, if it has several, in its order.
+    pub members: Vec<crate::members::MemberState>,
     /// A fill in flight, in words.
     pub fill: Option<String>,
     /// The last fill of the key that this process remembers, in words; also why something was not stored.

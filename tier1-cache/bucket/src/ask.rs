@@ -1,18 +1,21 @@
-//! One request to an origin: through the breaker, counted, and read by the contract.
+//! One request to an origin: through the breaker, counted, and read by the contract. Where a rule has several members
+//! it goes to one of them, and on to the next if that one cannot answer it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_object::{Timestamp, TraceParent};
+use fallthrough_object::{Body, ETag, Timestamp, TraceParent};
 use fallthrough_shadow::{Asked, Dialect, ListQuery, ListedPage, Method, Outcome, Request, ShadowError};
+use futures::StreamExt as _;
 
 use crate::api::BucketError;
 use crate::behind::Behind;
 use crate::core::breaker::Subject;
 use crate::core::mutants::{Mutant, planted};
-use crate::engine::Engine;
+use crate::engine::{Engine, OriginKind};
 use crate::get::SOON;
-use crate::origins::{NotSent, OriginGate};
+use crate::members::{InFlight, MemberNumber, NotSent, Passage, Tried, Whom};
+use crate::origins::OriginGate;
 
 /// Why there is no answer, and whether another attempt may have one.
 pub(crate) enum Unanswered {
@@ -51,8 +54,34 @@ impl From<NotSent> for Unanswered {
     }
 }
 
-/// Sends `request` to what is behind, and reads the answer. Returns the moment *before* it was sent with it,
-/// from which the answer's age counts.
+/// What an origin said.
+pub(crate) struct Answered {
+    pub(crate) outcome: Outcome,
+    /// The moment *before* it was asked, from which the answer's age counts.
+    pub(crate) asked_at: Timestamp,
+    /// Which member it was.
+    pub(crate) member: MemberNumber,
+}
+
+/// What an answer is worth beside those of other members, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// It refuses us, which says nothing of the object.
+    Refused,
+    /// It does not have the object that was asked for by its ETag.
+    Gone,
+    /// It has another object than was asked for by its ETag.
+    Changed,
+    /// It could not be asked: another time it may have it.
+    Failing,
+}
+
+/// Sends `request` to what is behind, and reads the answer.
+///
+/// A member that cannot be reached, fails, is busy or refuses us hands it on to the next, and so does one that has not the
+/// object of the ETag that was asked for. What nobody can answer is answered by what is worth most: a failure before
+/// "it is another object", and both before "there is none". Without an ETag the first member that says that there is no
+/// such object is believed: members have the same objects.
 ///
 /// # Errors
 /// [`Unanswered`].
@@ -63,8 +92,97 @@ pub(crate) async fn ask(
     engine: &Engine,
     behind: &Behind,
     request: Request,
-) -> Result<(Outcome, Timestamp), Unanswered> {
-    let passage = behind.gate.pass(Subject::Object(request.key.clone()))?;
+    whom: Whom,
+) -> Result<Answered, Unanswered> {
+    let members = &behind.gate.members;
+    let subject = Subject::Object(request.key.clone());
+    let hands_on = members.count() > 1 && whom != Whom::First;
+    let mut tried = Tried::default();
+    let mut best: Option<(Worth, Result<Answered, Unanswered>)> = None;
+    while tried.count() < members.count() {
+        let passage = match members.pass(subject.clone(), whom, &tried) {
+            Ok(passage) => passage,
+            Err(not_sent) => {
+                let best = best.filter(|(worth, _)| *worth == Worth::Failing);
+                return best.map_or_else(|| Err(not_sent.into()), |(_, said)| said);
+            }
+        };
+        let mut request = request.clone();
+        if hands_on {
+            request.header_timeout = patience(engine, behind, passage.member, &tried, request.header_timeout);
+        }
+        let if_match = request.if_match.clone();
+        tried.add(passage.member);
+        let said = ask_one(engine, behind, request, passage).await;
+        let worth = worth(&said, if_match.as_ref());
+        let Some(worth) = worth.filter(|_| hands_on && !planted(Mutant::MemberFailureIsFinal)) else {
+            return said;
+        };
+        if matches!(worth, Worth::Failing | Worth::Refused) {
+            handed_on(behind);
+        }
+        if best.as_ref().is_none_or(|(before, _)| *before <= worth) {
+            // An object that is another one ends here, with its body.
+            let said = said.map(|said| match said.outcome {
+                Outcome::Found(_) => Answered { outcome: Outcome::Changed, ..said },
+                _ => said,
+            });
+            best = Some((worth, said));
+        }
+    }
+    best.map_or_else(|| Err(NotSent::Open(SOON).into()), |(_, said)| said)
+}
+
+fn handed_on(behind: &Behind) {
+    metrics::counter!("fallthrough_origin_failovers_total", "origin" => behind.origin.to_string())
+        .increment(1);
+}
+
+/// How long a member may take to answer: while others could be asked, no longer than an origin may be silent in a body.
+/// A program is given all the time there is: what it works on is not to be begun twice.
+fn patience(
+    engine: &Engine,
+    behind: &Behind,
+    member: MemberNumber,
+    tried: &Tried,
+    longest: Duration,
+) -> Duration {
+    let others = behind.kind != OriginKind::Program && behind.gate.members.others(member, tried);
+    if others { longest.min(engine.inner.options.stall) } else { longest }
+}
+
+/// What an answer is worth if another member is asked as well; `None`: it is the answer.
+fn worth(said: &Result<Answered, Unanswered>, if_match: Option<&ETag>) -> Option<Worth> {
+    let said = match said {
+        Ok(said) => said,
+        Err(Unanswered::Transient(_) | Unanswered::Resting(_)) => return Some(Worth::Failing),
+        Err(Unanswered::Final(_)) => return Some(Worth::Refused),
+    };
+    let pinned = if_match.filter(|_| !planted(Mutant::MembersMixed));
+    match &said.outcome {
+        Outcome::Busy { .. } | Outcome::Failing { .. } => Some(Worth::Failing),
+        Outcome::Misconfigured { .. } => Some(Worth::Refused),
+        Outcome::Changed | Outcome::RangeNotSatisfiable { .. } => pinned.map(|_| Worth::Changed),
+        Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } => pinned.map(|_| Worth::Gone),
+        // One that does not look at If-Match, and says no ETag, may have another object.
+        Outcome::Found(found) => pinned
+            .filter(|pin| !found.etag.as_ref().is_some_and(|etag| pin.strong_eq(etag)))
+            .map(|_| Worth::Changed),
+        Outcome::NotModified { .. }
+        | Outcome::Invalid
+        | Outcome::Archived
+        | Outcome::Unacceptable { .. }
+        | Outcome::NotOffered => None,
+    }
+}
+
+async fn ask_one(
+    engine: &Engine,
+    behind: &Behind,
+    request: Request,
+    passage: Passage,
+) -> Result<Answered, Unanswered> {
+    let (members, member) = (&behind.gate.members, passage.member);
     let head = request.method == Method::Head;
     let asked = Asked {
         range: request.range.is_some() || request.part.is_some(),
@@ -75,44 +193,59 @@ pub(crate) async fn ask(
     };
     let count = |code: &'static str| {
         metrics::counter!("fallthrough_origin_requests_total",
-            "origin" => behind.origin.to_string(), "method" => if head { "HEAD" } else { "GET" }, "code" => code)
+            "origin" => members.name(member).to_string(), "method" => if head { "HEAD" } else { "GET" }, "code" => code)
         .increment(1);
     };
     let asked_at = engine.inner.clock.now();
-    let answer = match behind.shadow.fetch(request).await {
+    let answer = match behind.shadows[member].fetch(request).await {
         Ok(answer) => answer,
         Err(error) => {
             count("error");
             let unanswered = unanswered(&error);
             if unanswered.is_transient() {
                 passage.failed(None);
+            } else if members.count() > 1 {
+                passage.refused();
             }
             return Err(unanswered);
         }
     };
     count(status_label(answer.status.as_u16()));
-    let outcome = Outcome::of(answer, asked, behind.dialect, asked_at).await;
-    match &outcome {
+    let mut outcome = Outcome::of(answer, asked, behind.dialect, asked_at).await;
+    match &mut outcome {
         Outcome::Failing { .. } => passage.failed(None),
         Outcome::Busy { retry_after } => passage.failed(*retry_after),
-        Outcome::Found(_)
-        | Outcome::NotModified { .. }
+        Outcome::Misconfigured { .. } => passage.refused(),
+        Outcome::Found(found) => {
+            let in_flight = passage.succeeded();
+            if members.count() > 1 {
+                found.body = counted(std::mem::replace(&mut found.body, Body::empty()), in_flight);
+            }
+        }
+        Outcome::NotModified { .. }
         | Outcome::Absent { .. }
         | Outcome::AbsentUnproven { .. }
         | Outcome::Invalid
         | Outcome::Changed
         | Outcome::RangeNotSatisfiable { .. }
-        | Outcome::Misconfigured { .. }
         | Outcome::Archived
         | Outcome::Unacceptable { .. }
-        | Outcome::NotOffered => passage.succeeded(),
+        | Outcome::NotOffered => drop(passage.succeeded()),
     }
     if matches!(behind.dialect, Dialect::S3 { .. })
         && let Some(exists) = bucket_exists(&outcome)
     {
-        behind.gate.saw_bucket(exists);
+        members.saw_bucket(member, exists);
     }
-    Ok((outcome, asked_at))
+    Ok(Answered { outcome, asked_at, member })
+}
+
+/// A body whose member has something to do until it has ended, or is dropped.
+fn counted(body: Body, in_flight: Option<InFlight>) -> Body {
+    let Body::Stream(pieces) = body else { return body };
+    Body::Stream(Box::pin(pieces.inspect(move |_| {
+        let _held = &in_flight;
+    })))
 }
 
 /// Whether an answer of an S3 provider shows that the shadow's bucket exists; `None`: it does not tell.
@@ -187,36 +320,63 @@ pub(crate) async fn ask_page(
     query: ListQuery,
     client: &Arc<str>,
 ) -> Result<ListedPage, BucketError> {
-    let gate = &behind.gate;
+    let (gate, members) = (&behind.gate, &behind.gate.members);
     let _permit = if planted(Mutant::ListNotAdmitted) {
         None
     } else {
         Some(gate.admit(client, engine.inner.options.client_wait).await?)
     };
-    let passage =
-        gate.pass(Subject::List).map_err(|not_sent| Unanswered::from(not_sent).into_error(gate, client))?;
-    let error = match behind.shadow.list(query).await {
-        Ok(page) => {
-            passage.succeeded();
-            return Ok(page);
+    let mut tried = Tried::default();
+    let (mut failing, mut refused) = (None, None);
+    while tried.count() < members.count() {
+        let passage = match members.pass(Subject::List, Whom::InOrder, &tried) {
+            Ok(passage) => passage,
+            Err(not_sent) => {
+                return Err(failing.unwrap_or_else(|| Unanswered::from(not_sent).into_error(gate, client)));
+            }
+        };
+        let mut query = query.clone();
+        query.timeout = patience(engine, behind, passage.member, &tried, query.timeout);
+        tried.add(passage.member);
+        let error = match behind.shadows[passage.member].list(query).await {
+            Ok(page) => {
+                drop(passage.succeeded());
+                return Ok(page);
+            }
+            Err(error) => error,
+        };
+        let is_transient = unanswered(&error).is_transient();
+        let error = unlisted(error, passage, gate, client);
+        if is_transient {
+            failing = Some(error)
+        } else {
+            refused = Some(error)
         }
-        Err(error) => error,
-    };
+        if tried.count() < members.count() {
+            handed_on(behind);
+        }
+    }
+    let nobody = || Unanswered::from(NotSent::Open(SOON)).into_error(gate, client);
+    Err(failing.or(refused).unwrap_or_else(nobody))
+}
+
+/// What a page that did not come means for the client, and for the member that was asked.
+fn unlisted(error: ShadowError, passage: Passage, gate: &OriginGate, client: &Arc<str>) -> BucketError {
     let unanswered = unanswered(&error);
     match (&error, unanswered.is_transient()) {
         (ShadowError::ListRefused { retry_after, .. }, true) => {
             passage.failed(*retry_after);
             if let Some(wait) = retry_after {
-                return Err(gate.busy(client, *wait));
+                return gate.busy(client, *wait);
             }
         }
         (_, true) => passage.failed(None),
         // A refusal is an answer.
-        (ShadowError::ListRefused { .. }, false) => passage.succeeded(),
+        (ShadowError::ListRefused { .. }, false) => drop(passage.succeeded()),
         // Nothing was sent.
         (_, false) => drop(passage),
     }
-    Err(unanswered.into_error(gate, client))
+    unanswered.into_error(gate, client)
 }
 
 /// What is said of a list that cannot be gone through.

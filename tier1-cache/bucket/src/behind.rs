@@ -6,28 +6,32 @@ use std::time::Duration;
 
 use fallthrough_object::{Key, Monotonic};
 use fallthrough_shadow::{Dialect, Shadow};
-use fallthrough_store::{Bucket, BucketId, BucketMode, ShadowRule, ShadowTarget, Treat403As};
+use fallthrough_store::{Bucket, BucketId, BucketMode, ShadowRule, Treat403As};
 
 use crate::api::BucketError;
 use crate::core::admission::Limits;
 use crate::core::mutants::{Mutant, planted};
-use crate::core::rule::{Match, Rule, merged_list};
+use crate::core::rule::{Match, Rule, identity, merged_list, place_name};
 use crate::engine::{Engine, OriginKind, OriginTraits, ShadowRefused};
 use crate::origins::OriginGate;
 
-/// One rule of a bucket, the client that leads where it says, and the gate in front of that.
+/// One rule of a bucket, the clients that lead where it says, and the gate in front of them.
 #[derive(Debug)]
 pub(crate) struct Behind {
     /// Its place among the bucket's rules, from 0.
     pub(crate) number: usize,
     pub(crate) rule: Rule,
-    pub(crate) shadow: Arc<dyn Shadow>,
+    /// The clients of its members, in their order; at least one.
+    pub(crate) shadows: Vec<Arc<dyn Shadow>>,
     pub(crate) gate: Arc<OriginGate>,
     pub(crate) dialect: Dialect,
+    pub(crate) kind: OriginKind,
     pub(crate) seekable: bool,
     /// Whether LIST merges the keys that it has.
     pub(crate) lists: bool,
     pub(crate) origin: Arc<str>,
+    /// Names of the headers that what it answers depends on; `None`: none.
+    pub(crate) varies_by: Option<Arc<str>>,
     /// Until when it is taken for one that takes no conditions on writes; then it is tried with one again.
     unguarded: Mutex<Option<Monotonic>>,
 }
@@ -175,7 +179,9 @@ impl Engine {
     ) -> Result<Arc<Behind>, BucketError> {
         let mend = |mend: String| BucketError::ShadowMisconfigured { mend };
         let shadows = &self.inner.shadows;
-        let shadow = shadows.shadow(&bucket.name, settings).map_err(|ShadowRefused(reason)| mend(reason))?;
+        let clients = settings.each_place().map(|place| shadows.shadow(&bucket.name, &place));
+        let clients: Result<Vec<_>, _> = clients.collect();
+        let clients = clients.map_err(|ShadowRefused(reason)| mend(reason))?;
         let mut traits = shadows.traits(settings);
         let mut settings = settings.clone();
         if settings.keys.is_none() && settings.key.is_none() {
@@ -195,11 +201,14 @@ impl Engine {
             number,
             seekable: settings.seekable.unwrap_or(traits.kind != OriginKind::Program),
             lists: merged_list(&bucket.settings, &rule, traits.kind),
+            kind: traits.kind,
             gate: self.gate(&settings, traits, &rule.origin),
             origin: Arc::from(rule.origin.as_str()),
+            varies_by: (!settings.pass_headers.is_empty() && !settings.passed_alike)
+                .then(|| Arc::from(settings.pass_headers.join(", "))),
             unguarded: Mutex::default(),
             rule,
-            shadow,
+            shadows: clients,
             dialect,
         }))
     }
@@ -217,16 +226,25 @@ impl Engine {
             budget: settings.budget.or(options.budget),
             client_budget: settings.client_budget.or(options.client_budget),
         };
-        let target = match &settings.target {
-            ShadowTarget::Origin { origin } => format!("origin {origin}"),
-            ShadowTarget::S3 { endpoint, name, .. } => format!("s3 {endpoint} {name}"),
-            ShadowTarget::Http { url } => format!("http {url}"),
-        };
-        let identity = format!("{target} {limits:?}");
+        let places: Vec<_> = settings.places().map(identity).collect();
+        let known_by = format!("{} {limits:?}", places.join(" or "));
         let mut gates = self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates
-            .entry(identity)
-            .or_insert_with(|| Arc::new(OriginGate::new(Arc::from(name), limits, self.inner.clock.clone())))
+            .entry(known_by)
+            .or_insert_with(|| {
+                let (name, members) = (Arc::from(name), member_names(settings));
+                Arc::new(OriginGate::new(name, members, limits, self.inner.clock.clone()))
+            })
             .clone()
     }
+}
+
+/// The names of a rule's members for people: numbered from 0 where there are several, since they may be named alike.
+fn member_names(settings: &ShadowRule) -> Vec<Arc<str>> {
+    let several = !settings.members.is_empty();
+    let names = settings.places().map(place_name).enumerate();
+    names
+        .map(|(number, name)| if several { format!("{name}#{number}") } else { name })
+        .map(Arc::from)
+        .collect()
 }

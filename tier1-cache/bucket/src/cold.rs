@@ -7,7 +7,7 @@ use fallthrough_shadow::{Outcome, Request};
 use fallthrough_store::{EntryState, ObjectInfo};
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
-use crate::ask::{ask, refusal};
+use crate::ask::{Answered, ask, refusal};
 use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::core::mutants::{Mutant, planted};
@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::fill::Came;
 use crate::get::{OVERTAKEN, Read, Selected, answer, passing};
 use crate::head::{HeadOrder, Headed, known_info};
+use crate::members::Whom;
 
 impl Read<'_> {
     /// HEAD of a key that the origin's HEAD described lately.
@@ -134,6 +135,7 @@ impl Read<'_> {
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),
+            extras: self.request.extras.clone(),
         });
         let (asking, came) = match joined {
             Ok(joined) => joined,
@@ -157,6 +159,7 @@ impl Read<'_> {
         request.hops = self.caller.hops;
         request.request_id = self.caller.request_id.to_string();
         request.trace = Some(self.trace());
+        request.extras = self.request.extras.clone();
         request
     }
 
@@ -190,10 +193,11 @@ impl Read<'_> {
         if let Some(EntryState::Known(info, _)) = self.state() {
             request.if_match = info.etag.clone();
         }
-        let (outcome, asked_at) = match ask(self.engine, &cold.behind, request).await {
-            Ok(asked) => asked,
-            Err(unanswered) => return answer(report, Err(unanswered.into_error(gate, &client))),
-        };
+        let Answered { outcome, asked_at, .. } =
+            match ask(self.engine, &cold.behind, request, Whom::Any).await {
+                Ok(asked) => asked,
+                Err(unanswered) => return answer(report, Err(unanswered.into_error(gate, &client))),
+            };
         match outcome {
             Outcome::Found(found) => match (found.range, found.size_bytes, found.etag.clone()) {
                 (Some(range), Some(size_bytes), Some(etag))

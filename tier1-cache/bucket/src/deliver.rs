@@ -20,7 +20,8 @@ use crate::core::breaker::Subject;
 use crate::core::mutants::{Mutant, planted};
 use crate::core::outgoing::{Attempt, Resolution, Step, There, ask_first, judge, read_answer, resolve};
 use crate::engine::Engine;
-use crate::origins::{NotSent, Permit};
+use crate::members::{FIRST, NotSent, Tried, Whom};
+use crate::origins::Permit;
 
 /// How often what is at the origin is looked at in one delivery.
 const LOOKS: u32 = 4;
@@ -270,7 +271,8 @@ impl Delivery<'_> {
         let said = match self.asked(Method::Head).await? {
             // A provider's HEAD does not tell a missing key from a missing bucket; the first byte does, as for readers.
             Outcome::AbsentUnproven { forbidden, .. }
-                if (forbidden || !gate.bucket_was_seen()) && !planted(Mutant::UnprovenIsConflict) =>
+                if (forbidden || !gate.members.bucket_was_seen(FIRST))
+                    && !planted(Mutant::UnprovenIsConflict) =>
             {
                 self.asked(Method::Get).await?
             }
@@ -280,7 +282,7 @@ impl Delivery<'_> {
             Outcome::Found(found) => Ok(There::object(&found)),
             Outcome::Absent { .. } => Ok(There::Nothing { proven: true }),
             Outcome::AbsentUnproven { forbidden, .. } => {
-                Ok(There::Nothing { proven: !forbidden && gate.bucket_was_seen() })
+                Ok(There::Nothing { proven: !forbidden && gate.members.bucket_was_seen(FIRST) })
             }
             Outcome::Busy { retry_after } => {
                 let reason = "the origin is busy".to_owned();
@@ -303,8 +305,8 @@ impl Delivery<'_> {
         }
         request.method = method;
         request.hops = self.intent.row.hops;
-        match ask(self.engine, self.behind, request).await {
-            Ok((outcome, _)) => Ok(outcome),
+        match ask(self.engine, self.behind, request, Whom::First).await {
+            Ok(said) => Ok(said.outcome),
             Err(Unanswered::Resting(left)) => Err(Ended::Held(left)),
             Err(Unanswered::Final(BucketError::OriginFailing { retry_after, .. })) => {
                 Err(Ended::Held(retry_after))
@@ -469,12 +471,13 @@ impl Delivery<'_> {
         broken: Option<&AtomicBool>,
     ) -> Result<Written, Ended> {
         let inner = &self.engine.inner;
-        let passage =
-            self.behind.gate.pass(Subject::Object(self.origin_key.clone())).map_err(|not_sent| {
-                Ended::Held(match not_sent {
-                    NotSent::Resting(left) | NotSent::Open(left) => left.max(crate::get::SOON),
-                })
-            })?;
+        let subject = Subject::Object(self.origin_key.clone());
+        let passage = self.behind.gate.members.pass(subject, Whom::First, &Tried::default());
+        let passage = passage.map_err(|not_sent| {
+            Ended::Held(match not_sent {
+                NotSent::Resting(left) | NotSent::Open(left) => left.max(crate::get::SOON),
+            })
+        })?;
         let guarded = guard != WriteGuard::None;
         let request = WriteRequest {
             key: self.origin_key.clone(),
@@ -484,7 +487,7 @@ impl Delivery<'_> {
             hops: self.intent.row.hops,
             request_id: format!("write-through-{}", self.intent.revision().0),
         };
-        let answer = match self.behind.shadow.write(request).await {
+        let answer = match self.behind.shadows[passage.member].write(request).await {
             Ok(answer) => answer,
             Err(error) if broken.is_some_and(|broken| broken.load(Ordering::Relaxed)) => {
                 tracing::error!(%error, "an object could not be read to be sent to its origin");
@@ -510,7 +513,7 @@ impl Delivery<'_> {
             | Written::Changed
             | Written::Contended
             | Written::NotOffered
-            | Written::Refused { .. } => passage.succeeded(),
+            | Written::Refused { .. } => drop(passage.succeeded()),
         }
         Ok(written)
     }

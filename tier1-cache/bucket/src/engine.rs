@@ -9,7 +9,8 @@ use std::time::Duration;
 use fallthrough_object::{BucketConfiguration, BucketName, Clock, Entropy, Rate};
 use fallthrough_shadow::Shadow;
 use fallthrough_store::{
-    AccessKeyRow, Bucket, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store, StoreError,
+    AccessKeyRow, Bucket, BucketMode, BucketSettings, CommitError, ShadowRule, ShadowTarget, Store,
+    StoreError,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -163,15 +164,29 @@ pub fn check_settings(
         return Err(BucketError::InvalidSettings { reason });
     }
     for rule in &settings.shadow {
-        shadows
-            .shadow(name, rule)
-            .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
-        if rule.goes_through() && shadows.traits(rule).kind != OriginKind::Provider {
+        let kind = shadows.traits(rule).kind;
+        for place in rule.each_place() {
+            shadows
+                .shadow(name, &place)
+                .map_err(|ShadowRefused(reason)| BucketError::InvalidSettings { reason })?;
+            if shadows.traits(&place).kind != kind {
+                let reason = "the members of a shadow rule are all of one kind: these origins are not";
+                return Err(BucketError::InvalidSettings { reason: reason.to_owned() });
+            }
+        }
+        if rule.goes_through() && kind != OriginKind::Provider {
             let reason =
                 "write-through and delete-through are for S3 providers: this origin is none".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }
-        if rule.keeps_inventory() && shadows.traits(rule).kind != OriginKind::Provider {
+        // What is behind a bucket that computes is a program, whichever protocol it speaks.
+        let is_provider = kind == OriginKind::Provider && settings.mode != BucketMode::Compute;
+        if rule.passes_on() && is_provider {
+            let reason = "pass-query and pass-headers are for HTTP servers and programs: what an object at an S3 provider \
+                          is does not depend on them";
+            return Err(BucketError::InvalidSettings { reason: reason.to_owned() });
+        }
+        if rule.keeps_inventory() && kind != OriginKind::Provider {
             let reason = "inventories are of S3 providers: this origin has no list".to_owned();
             return Err(BucketError::InvalidSettings { reason });
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fallthrough_object::Key;
-use fallthrough_store::{BlobRef, Bucket, EntryState};
+use fallthrough_store::{BlobRef, Bucket, EntryState, ShadowRule};
 
 use crate::api::{BucketError, Explanation};
 use crate::behind::Fall;
@@ -107,10 +107,32 @@ impl Engine {
             provenance: provenance.cloned(),
             blob,
             rule: behind.map(|behind| (behind.number, origin.to_owned())),
+            passes_on: behind
+                .map(|behind| &behind.rule.settings)
+                .filter(|rule| rule.passes_on())
+                .map(passes_on),
+            members: behind
+                .map(|behind| behind.gate.members.states())
+                .filter(|members| members.len() > 1)
+                .unwrap_or_default(),
             fill,
             last_fill,
             waiting: waiting.map(|intent| WaitingChange::of(&intent)),
             next_get,
         })
     }
+}
+
+/// What of a client's request goes to the origin with it.
+fn passes_on(rule: &ShadowRule) -> String {
+    let of =
+        |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+    let both = [of("parameters", &rule.pass_query), of("headers", &rule.pass_headers)];
+    let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let kept = if rule.passed_alike {
+        "the object is the same with or without them"
+    } else {
+        "answers to them are not kept"
+    };
+    format!("{both}: {kept}")
 }

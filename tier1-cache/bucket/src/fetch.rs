@@ -15,10 +15,11 @@ use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::BucketError;
-use crate::ask::{Unanswered, ask, refusal};
+use crate::ask::{Answered, Unanswered, ask, refusal};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
+use crate::members::{MemberNumber, Whom};
 use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
 use crate::telling::Teller;
 use crate::verify::verify;
@@ -75,6 +76,8 @@ pub(crate) struct Fetch<'a> {
     patience: Monotonic,
     /// This origin does not give what ranges ask for.
     in_one_stream: bool,
+    /// The member whose answer was read last: it broke off, if there is another attempt.
+    member: Option<MemberNumber>,
 }
 
 struct Partial {
@@ -88,6 +91,8 @@ struct Partial {
     open: bool,
     progress_mark: u64,
     asked_at: Timestamp,
+    /// Whose answer it began with.
+    member: MemberNumber,
 }
 
 /// What is kept of the first answer's headers.
@@ -125,6 +130,7 @@ impl<'a> Fetch<'a> {
             etag_differed: false,
             patience,
             in_one_stream: false,
+            member: None,
         }
     }
 
@@ -164,8 +170,12 @@ impl<'a> Fetch<'a> {
             self.partial = None;
         }
         let request = self.request();
-        match ask(self.engine, &self.order.behind, request).await {
-            Ok((outcome, asked_at)) => self.read_outcome(outcome, asked_at).await,
+        let whom = self.member.map_or(Whom::Any, Whom::AnyBefore);
+        match ask(self.engine, &self.order.behind, request, whom).await {
+            Ok(Answered { outcome, asked_at, member }) => {
+                self.member = Some(member);
+                self.read_outcome(outcome, asked_at, member).await
+            }
             Err(Unanswered::Transient(error)) => Attempted::Again(error, None),
             Err(Unanswered::Resting(left)) => {
                 let error = self.busy(left);
@@ -187,6 +197,7 @@ impl<'a> Fetch<'a> {
         request.hops = order.hops;
         request.request_id = order.request_id.to_string();
         request.trace = Some(order.trace);
+        request.extras = order.extras.clone();
         request
     }
 
@@ -195,7 +206,11 @@ impl<'a> Fetch<'a> {
         let mut request = self.plain_request();
         match &self.partial {
             Some(partial) => {
-                request.if_match = partial.found.pin.clone().filter(|_| !planted(Mutant::ResumedUnpinned));
+                request.if_match = partial
+                    .found
+                    .pin
+                    .clone()
+                    .filter(|_| !planted(Mutant::ResumedUnpinned) && !planted(Mutant::MembersMixed));
                 let received = partial.staging.len();
                 if order.behind.seekable && received > 0 {
                     request.range = Some(RangeSpec::From { first: received });
@@ -211,12 +226,17 @@ impl<'a> Fetch<'a> {
         request
     }
 
-    async fn read_outcome(&mut self, outcome: Outcome, asked_at: Timestamp) -> Attempted {
+    async fn read_outcome(
+        &mut self,
+        outcome: Outcome,
+        asked_at: Timestamp,
+        member: MemberNumber,
+    ) -> Attempted {
         let resuming = self.partial.is_some();
         let options = &self.engine.inner.options;
         let fail = |error| done(Fetched::Failed(error));
         match outcome {
-            Outcome::Found(found) => self.receive(*found, asked_at).await,
+            Outcome::Found(found) => self.receive(*found, asked_at, member).await,
             Outcome::NotModified { freshness, meta } => {
                 if resuming || !self.order.revalidate {
                     return fail(bad_answer("304 to a request without a condition"));
@@ -322,7 +342,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// Takes the answer that carries the object, or the rest of it.
-    async fn receive(&mut self, found: Found, asked_at: Timestamp) -> Attempted {
+    async fn receive(&mut self, found: Found, asked_at: Timestamp, member: MemberNumber) -> Attempted {
         let (body, mut skip) = if self.partial.is_some() {
             match self.continues(&found) {
                 Ok(skip) => (found.body, skip),
@@ -332,7 +352,7 @@ impl<'a> Fetch<'a> {
             if found.range.is_some() {
                 return done(Fetched::Failed(bad_answer("206 to a request for the whole object")));
             }
-            match self.begin(found, asked_at) {
+            match self.begin(found, asked_at, member) {
                 Ok(body) => {
                     let layout = self.layout().await;
                     if let Some(partial) = &mut self.partial {
@@ -375,6 +395,7 @@ impl<'a> Fetch<'a> {
         let Some(partial) = &self.partial else { return Ok(0) };
         let received = partial.staging.len();
         let same = match (&partial.found.pin, &found.etag) {
+            _ if planted(Mutant::MembersMixed) => true,
             (Some(pin), Some(etag)) => pin.strong_eq(etag),
             // A 206 to If-Match may leave the ETag out only if the condition held.
             (Some(_), None) => found.range.is_some(),
@@ -388,7 +409,12 @@ impl<'a> Fetch<'a> {
         if same && same_size && starts <= received { Ok(received - starts) } else { Err(self.changed()) }
     }
 
-    fn begin(&mut self, found: Found, asked_at: Timestamp) -> Result<Body, BucketError> {
+    fn begin(
+        &mut self,
+        found: Found,
+        asked_at: Timestamp,
+        member: MemberNumber,
+    ) -> Result<Body, BucketError> {
         let counts = |etag: &ETag| !etag.is_weak() || planted(Mutant::WeakTagsAreStrong);
         let strong = found.etag.clone().filter(counts);
         let etag = match &strong {
@@ -439,6 +465,7 @@ impl<'a> Fetch<'a> {
             open: false,
             progress_mark: 0,
             asked_at,
+            member,
         });
         Ok(found.body)
     }
@@ -559,7 +586,7 @@ impl<'a> Fetch<'a> {
         info.checksums = partial.found.expected.checksums.clone();
         info.part_sizes = layout.and_then(|(layout, etag)| layout.proven(etag)).unwrap_or_default();
         let mut provenance = Provenance {
-            origin: self.order.behind.origin.to_string(),
+            origin: self.order.behind.gate.members.name(partial.member).to_string(),
             origin_etag: partial.found.origin_etag.clone(),
             origin_last_modified: partial.found.origin_last_modified,
             asked_at: partial.asked_at,

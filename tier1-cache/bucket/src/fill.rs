@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallthrough_object::{Key, Monotonic, TraceParent};
+use fallthrough_shadow::Extras;
 use fallthrough_store::{
     Bucket, Entry, EntryState, Erased, NewState, Observation, Provenance, Revision, Sealed,
 };
@@ -80,6 +81,8 @@ pub(crate) struct FillOrder {
     pub(crate) request_id: Arc<str>,
     /// The first reader's trace: those who join later see it in their own only as time.
     pub(crate) trace: TraceParent,
+    /// What is passed on to the origin of what the first reader asked with; the object does not depend on it.
+    pub(crate) extras: Extras,
 }
 
 impl Engine {

@@ -105,6 +105,7 @@ impl Engine {
                 by_inventory,
             };
             answer = read.run().await;
+            answer.report.varies_by = self.varies_by(&bucket, &request.key);
             if answer.report.detail != OVERTAKEN {
                 break;
             }
@@ -160,6 +161,12 @@ impl Read<'_> {
                 };
             }
         };
+        if let Some(cold) = &cold
+            && self.may_vary(cold)
+            && !matches!(state, Some(EntryState::Tombstone))
+        {
+            return self.pass_varied(cold).await;
+        }
         let situation = Situation {
             mode: self.bucket.settings.mode,
             rule: cold
@@ -463,6 +470,7 @@ impl Read<'_> {
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),
+            extras: self.request.extras.clone(),
         })
     }
 

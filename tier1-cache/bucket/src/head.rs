@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fallthrough_object::{ByteRange, ETag, Key, RangeSpec, Timestamp, TraceParent};
-use fallthrough_shadow::{Found, Method, Outcome, Request};
+use fallthrough_shadow::{Extras, Found, Method, Outcome, Request};
 use fallthrough_store::{Bucket, Entry, ObjectInfo, Observation, Provenance, Revision};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
-use crate::ask::{ask, refusal};
+use crate::ask::{Answered, ask, refusal};
 use crate::behind::Behind;
 use crate::core::admission::Priority;
 use crate::core::commit::{TableLock as _, commit_fill};
@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::fetch::whole_secs;
 use crate::fill::Came;
 use crate::ledger::Change;
+use crate::members::{MemberNumber, Whom};
 use crate::standing::Standing;
 
 /// What a HEAD at the origin led to.
@@ -61,6 +62,8 @@ pub(crate) struct HeadOrder {
     pub(crate) request_id: Arc<str>,
     /// The first reader's trace.
     pub(crate) trace: TraceParent,
+    /// As of a fill.
+    pub(crate) extras: Extras,
 }
 
 impl Asking {
@@ -160,23 +163,24 @@ impl HeadRun {
             return Ok(Headed::Overtaken);
         }
         let _permit = self.asking.standing.admitted(inner.options.queue_wait).await?;
-        let (outcome, asked_at) = self.send(Method::Head).await?;
+        let Answered { outcome, asked_at, member } = self.send(Method::Head).await?;
         match outcome {
             // A provider's HEAD does not tell a missing key from a missing bucket. The bucket was seen lately, or
             // the key is asked for in a way that has a body, which tells.
             Outcome::AbsentUnproven { forbidden, .. }
-                if (forbidden || !gate.bucket_was_seen()) && !planted(Mutant::HeadProvesAbsence) =>
+                if (forbidden || !gate.members.bucket_was_seen(member))
+                    && !planted(Mutant::HeadProvesAbsence) =>
             {
                 self.confirm().await
             }
             Outcome::Absent { ttl } | Outcome::AbsentUnproven { ttl, .. } => self.absent(ttl, asked_at).await,
-            Outcome::Found(found) => self.found(*found, None, asked_at).await,
+            Outcome::Found(found) => self.found(*found, None, asked_at, member).await,
             Outcome::NotOffered => Ok(Headed::OnlyFillTells),
             other => Err(refusal(other, gate, &order.client)),
         }
     }
 
-    async fn send(&self, method: Method) -> Result<(Outcome, Timestamp), BucketError> {
+    async fn send(&self, method: Method) -> Result<Answered, BucketError> {
         let order = &self.order;
         let wait = self.engine.inner.options.client_wait;
         let mut request = Request::get(order.origin_key.clone(), wait);
@@ -187,20 +191,21 @@ impl HeadRun {
         request.hops = order.hops;
         request.request_id = order.request_id.to_string();
         request.trace = Some(order.trace);
-        ask(&self.engine, &order.behind, request)
+        request.extras = order.extras.clone();
+        ask(&self.engine, &order.behind, request, Whom::Any)
             .await
             .map_err(|unanswered| unanswered.into_error(&order.behind.gate, &order.client))
     }
 
     /// Asks for the first byte of what HEAD said is not there.
     async fn confirm(&self) -> Result<Headed, BucketError> {
-        let (outcome, asked_at) = self.send(Method::Get).await?;
+        let Answered { outcome, asked_at, member } = self.send(Method::Get).await?;
         match outcome {
             Outcome::Absent { ttl } | Outcome::AbsentUnproven { ttl, .. } => self.absent(ttl, asked_at).await,
             // It is there after all, and the answer to a range describes it as well as HEAD would.
             Outcome::Found(found) => {
                 let range = found.range;
-                self.found(*found, range, asked_at).await
+                self.found(*found, range, asked_at, member).await
             }
             // An empty object has no first byte.
             Outcome::RangeNotSatisfiable { .. } => Ok(Headed::OnlyFillTells),
@@ -222,6 +227,7 @@ impl HeadRun {
         found: Found,
         range: Option<ByteRange>,
         asked_at: Timestamp,
+        member: MemberNumber,
     ) -> Result<Headed, BucketError> {
         let strong = found.etag.clone().filter(|etag| !etag.is_weak());
         // The length of a 206 is its part's.
@@ -230,15 +236,15 @@ impl HeadRun {
             return Ok(Headed::OnlyFillTells);
         };
         let info = known_info(&found, strong, size_bytes, asked_at);
-        self.note(Observation::Known(info.clone(), self.provenance(&found, asked_at))).await;
+        self.note(Observation::Known(info.clone(), self.provenance(&found, asked_at, member))).await;
         Ok(Headed::Object(Arc::new(info)))
     }
 
-    fn provenance(&self, found: &Found, asked_at: Timestamp) -> Provenance {
+    fn provenance(&self, found: &Found, asked_at: Timestamp, member: MemberNumber) -> Provenance {
         let behind = &self.order.behind;
         let rule = &behind.rule.settings;
         Provenance {
-            origin: behind.origin.to_string(),
+            origin: behind.gate.members.name(member).to_string(),
             origin_etag: found.etag.clone(),
             origin_last_modified: found.last_modified,
             asked_at,

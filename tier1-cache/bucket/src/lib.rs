@@ -19,6 +19,7 @@ mod deliver;
 mod engine;
 mod eviction;
 mod explain;
+mod extras;
 mod fetch;
 mod fill;
 #[cfg(feature = "fuzzing")]
@@ -33,6 +34,7 @@ mod ledger;
 mod lifecycle;
 mod list;
 mod list_uploads;
+mod members;
 mod memory;
 mod mend;
 mod migrate;
@@ -63,10 +65,12 @@ pub use api::{
     PutRequest,
 };
 pub use copy::{COPY_BYTES_MAX, CopyRequest, CopySource};
+pub use core::extras::ExtrasTooLong;
 pub use engine::{
     Engine, EngineOptions, OriginKind, OriginTraits, ShadowFactory, ShadowRefused, check_settings,
 };
 pub use eviction::EvictionTally;
+pub use fallthrough_shadow::Extras;
 pub use fallthrough_store::{
     AccessKeyRow, AccountRow, BlobId, Bucket, BucketId, BucketMode, BucketSettings, Count, Grant, Held,
     InventoryDrift, InventoryRow, ListFrom, MigrationNote, MigrationOptions, MigrationPhase, MigrationRow,
@@ -77,6 +81,7 @@ pub use fallthrough_store::{
 pub use inventory::InventoryStatus;
 pub use lifecycle::{Expiry, LifecycleTally, abort_of, expiry_of};
 pub use list_uploads::{UploadItem, UploadsPage, UploadsRequest};
+pub use members::MemberState;
 pub use migrate::{
     MigrationOrder, MigrationProgress, MigrationRate, MigrationRefused, MigrationStatus,
     outcome as migration_outcome,

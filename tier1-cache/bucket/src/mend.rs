@@ -81,6 +81,7 @@ impl Engine {
             hops: caller.hops,
             request_id: caller.request_id.clone(),
             trace: caller.trace.unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
+            extras: Default::default(),
         })
         .map(Some)
     }

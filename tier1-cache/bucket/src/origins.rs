@@ -1,5 +1,5 @@
-//! What is in front of each origin: admission, the breaker, the rest that it asked for, and their metrics. One
-//! gate for each origin, shared by all buckets that fall through to it.
+//! What is in front of each origin: admission, its members with their breakers, and their metrics. One gate for each
+//! origin, shared by all buckets that fall through to it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::api::BucketError;
 use crate::core::admission::{Admission, Admitted, Limits, Priority, Ticket};
-use crate::core::breaker::{Breaker, Circuit, Sent, Subject};
 use crate::core::mutants::{Mutant, planted};
-use crate::core::rest::Rest;
-use crate::core::sighting::Sighting;
+use crate::members::Members;
 
 /// Between two looks at a budget.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
@@ -27,7 +25,8 @@ pub(crate) struct OriginGate {
     pub(crate) name: Arc<str>,
     clock: Arc<dyn Clock>,
     line: Mutex<Line>,
-    health: Mutex<Health>,
+    /// Who can be asked behind it.
+    pub(crate) members: Arc<Members>,
 }
 
 #[derive(Debug)]
@@ -35,14 +34,6 @@ struct Line {
     admission: Admission,
     // Bounded by the admission's queue: one for each waiting ticket.
     wakers: BTreeMap<Ticket, oneshot::Sender<()>>,
-}
-
-/// What the origin's answers said of itself.
-#[derive(Debug, Default)]
-struct Health {
-    breaker: Breaker,
-    rest: Rest,
-    bucket: Sighting,
 }
 
 /// A place in front of an origin, admitted or not yet. Dropping it gives the place up, so that time-out and
@@ -69,38 +60,16 @@ pub(crate) struct Permit {
     pub(crate) queued: Duration,
 }
 
-/// The right to send one request through the breaker. Dropping it without a verdict says nothing about the
-/// origin.
-#[derive(Debug)]
-pub(crate) struct Passage<'a> {
-    gate: &'a OriginGate,
-    sent: Sent,
-    subject: Subject,
-    decided: bool,
-}
-
-/// Why a request may not be sent now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotSent {
-    /// The origin asked to be left alone, for so much longer.
-    Resting(Duration),
-    /// The breaker is open, for so much longer.
-    Open(Duration),
-}
-
 impl OriginGate {
-    /// A gate with nobody at it.
-    pub(crate) fn new(name: Arc<str>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
+    /// A gate with nobody at it. `members`: the names of those behind it.
+    pub(crate) fn new(name: Arc<str>, members: Vec<Arc<str>>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let line = Line { admission: Admission::new(limits), wakers: BTreeMap::new() };
-        Self { name, clock, line: Mutex::new(line), health: Mutex::default() }
+        let members = Arc::new(Members::new(members, clock.clone()));
+        Self { name, clock, line: Mutex::new(line), members }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for admission, at most `longest`.
@@ -252,54 +221,14 @@ impl OriginGate {
         mean.saturating_sub(self.clock.monotonic().since(since))
     }
 
-    /// Asks whether the origin may be asked for `subject` now.
-    ///
-    /// # Errors
-    /// [`NotSent`].
-    pub(crate) fn pass(&self, subject: Subject) -> Result<Passage<'_>, NotSent> {
-        let now = self.clock.monotonic();
-        let mut health = self.health();
-        if let Some(rest) = health.rest.left(now) {
-            return Err(NotSent::Resting(rest));
-        }
-        let sent = health.breaker.ask(now).map_err(NotSent::Open)?;
-        Ok(Passage { gate: self, sent, subject, decided: false })
-    }
-
     /// How much is left of the rest that the origin asked for.
     pub(crate) fn resting(&self) -> Option<Duration> {
-        self.health().rest.left(self.clock.monotonic())
+        self.members.resting()
     }
 
     /// What a client is told of an origin that asked to be left alone for `theirs`: the larger of its time and ours.
     pub(crate) fn busy(&self, client: &Arc<str>, theirs: Duration) -> BucketError {
         BucketError::SlowDown { reason: "origin-busy", retry_after: theirs.max(self.retry_after(client)) }
-    }
-
-    /// The provider answered as only a bucket that exists can, or refused everything.
-    pub(crate) fn saw_bucket(&self, exists: bool) {
-        let now = self.clock.monotonic();
-        let mut health = self.health();
-        if exists { health.bucket.seen(now) } else { health.bucket.lost() }
-    }
-
-    /// Whether the provider's bucket was seen lately.
-    pub(crate) fn bucket_was_seen(&self) -> bool {
-        self.health().bucket.is_fresh(self.clock.monotonic())
-    }
-
-    /// The breaker's state.
-    pub(crate) fn circuit(&self) -> Circuit {
-        self.health().breaker.circuit(self.clock.monotonic())
-    }
-
-    fn show_circuit(&self) {
-        let state = match self.circuit() {
-            Circuit::Closed => 0.0,
-            Circuit::HalfOpen => 1.0,
-            Circuit::Open => 2.0,
-        };
-        metrics::gauge!("fallthrough_origin_circuit_state", "origin" => self.name.to_string()).set(state);
     }
 }
 
@@ -384,33 +313,5 @@ impl Drop for Permit {
             return;
         }
         self.gate.release(self.ticket, self.service);
-    }
-}
-
-impl Passage<'_> {
-    /// The origin answered.
-    pub(crate) fn succeeded(mut self) {
-        self.decided = true;
-        self.gate.health().breaker.succeeded();
-        self.gate.show_circuit();
-    }
-
-    /// The origin failed. `rest`: how long it asked to be left alone.
-    pub(crate) fn failed(mut self, rest: Option<Duration>) {
-        self.decided = true;
-        let now = self.gate.clock.monotonic();
-        let mut health = self.gate.health();
-        health.breaker.failed(now, self.sent, &self.subject);
-        health.rest.wanted(now, rest.unwrap_or_default());
-        drop(health);
-        self.gate.show_circuit();
-    }
-}
-
-impl Drop for Passage<'_> {
-    fn drop(&mut self) {
-        if !self.decided {
-            self.gate.health().breaker.abandoned(self.sent);
-        }
     }
 }

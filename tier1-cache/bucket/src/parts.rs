@@ -12,12 +12,13 @@ use fallthrough_store::{EntryState, ObjectInfo};
 use fallthrough_wire::conditions::Verdict;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
-use crate::ask::{ask, refusal};
+use crate::ask::{Answered, ask, refusal};
 use crate::behind::Cold;
 use crate::core::keystate::{ColdHead, Situation, on_cold_head};
 use crate::engine::Engine;
 use crate::get::{Read, SOON, answer, passing};
 use crate::head::{Headed, known_info};
+use crate::members::Whom;
 use crate::origins::Permit;
 
 /// The detail of answers to reads by part.
@@ -172,7 +173,7 @@ impl Read<'_> {
         request.method = method;
         request.part = Some(number);
         request.if_match = etag;
-        let (outcome, asked_at) = ask(self.engine, &cold.behind, request)
+        let Answered { outcome, asked_at, .. } = ask(self.engine, &cold.behind, request, Whom::Any)
             .await
             .map_err(|unanswered| unanswered.into_error(gate, &client))?;
         match outcome {

@@ -16,11 +16,12 @@ use fallthrough_wire::xml::parse_tagging;
 use futures::StreamExt as _;
 
 use crate::api::{Admission, BucketError, Caller, GetRequest};
-use crate::ask::{ask, refusal};
+use crate::ask::{Answered, ask, refusal};
 use crate::behind::Behind;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
+use crate::members::Whom;
 
 /// Ten tags as long as they may be are below this, however they are escaped.
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
@@ -127,7 +128,7 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<Vec<Tag>, BucketError> {
         let request = Request { tagging: true, ..request };
-        let (outcome, _) = ask(self, behind, request)
+        let Answered { outcome, .. } = ask(self, behind, request, Whom::Any)
             .await
             .map_err(|unanswered| unanswered.into_error(&behind.gate, client))?;
         let body = match outcome {

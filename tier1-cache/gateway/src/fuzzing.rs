@@ -51,8 +51,13 @@ pub fn rule_to_store(json: &[u8]) -> Option<ShadowRule> {
 /// A stored rule as the admin API shows it, with its secret as a client would send it again.
 pub fn shown_rule(rule: &ShadowRule) -> Vec<u8> {
     let mut shown = admin::Rule::shown(rule);
-    if let ShadowTarget::S3 { credentials: Some(credentials), .. } = &rule.target {
-        shown.secret_key = Some(credentials.secret_key.clone());
+    let secret = |place: &ShadowTarget| match place {
+        ShadowTarget::S3 { credentials, .. } => credentials.as_ref().map(|keys| keys.secret_key.clone()),
+        ShadowTarget::Origin { .. } | ShadowTarget::Http { .. } => None,
+    };
+    shown.secret_key = secret(&rule.target);
+    for (member, place) in shown.members.iter_mut().zip(&rule.members) {
+        member.secret_key = secret(place);
     }
     serde_json::to_vec(&shown).expect("a rule can be written as JSON")
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use fallthrough_bucket::{
-    Admission, Answer, Engine, GetRequest, Object, ObjectBody, ObjectInfo, abort_of, expiry_of,
+    Admission, Answer, Engine, Extras, ExtrasTooLong, GetRequest, Object, ObjectBody, ObjectInfo, abort_of,
+    expiry_of,
 };
 use fallthrough_object::{ByteRange, Timestamp};
 use fallthrough_wire::conditions::{Conditions, IfRange};
@@ -69,6 +70,7 @@ pub(crate) async fn object(
         part,
         if_range: IfRange::from_headers(headers),
         conditions: Conditions::from_headers(headers),
+        extras: extras(exchange, engine)?,
     };
     let read = async |admission: Admission<'_>| {
         engine.get_admitted(bucket, &exchange.caller, request, admission).await
@@ -87,6 +89,21 @@ pub(crate) async fn object(
             Err(if tells { refusal.with(report) } else { refusal })
         }
     }
+}
+
+/// What the rule of the key has passed on to its origin.
+fn extras(exchange: &Exchange<'_>, engine: &Engine) -> Result<Extras, Refusal> {
+    let header = |name: &str| {
+        let lines = exchange.parts.headers.get_all(name).iter();
+        // What is not text means nothing that could be passed on.
+        let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
+    };
+    let chosen = engine.extras(exchange.bucket()?, exchange.key()?, exchange.query.iter(), header);
+    chosen.map_err(|ExtrasTooLong| {
+        let message = "What is to be passed on to the origin of this request is too long.";
+        Refusal::from(S3Error::with_message(S3Code::InvalidArgument, message))
+    })
 }
 
 /// The part that is asked for instead of a range.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fallthrough_bucket::{CacheReport, CacheWord};
-use http::header::HeaderName;
+use http::header::{HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::outgoing::Outgoing;
@@ -31,6 +31,10 @@ pub(crate) fn write(report: &CacheReport, total: Duration, headers: &mut HeaderM
     headers.insert(X_CACHE, HeaderValue::from_static(report.word.as_str()));
     insert(headers, CACHE_STATUS, cache_status(report));
     insert(headers, SERVER_TIMING, server_timing(report, total));
+    if let Some(Ok(names)) = report.varies_by.as_deref().map(HeaderValue::from_str) {
+        // CORS has its own.
+        headers.append(VARY, names);
+    }
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, text: String) {

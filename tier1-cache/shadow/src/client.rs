@@ -346,6 +346,15 @@ pub(crate) fn request_headers(endpoint: &Endpoint, request: &Request) -> Result<
     if let Some(tag) = &request.if_none_match {
         set(IF_NONE_MATCH, &tag.to_string())?;
     }
+    for (name, text) in &request.extras.headers {
+        let name = HeaderName::try_from(name.as_str()).map_err(|_| ShadowError::Malformed {
+            reason: "a header that is passed on has no name".into(),
+        })?;
+        // What we say of ourselves and of the request is not a client's to say.
+        if !headers.contains_key(&name) {
+            headers.insert(name, value(text)?);
+        }
+    }
     Ok(headers)
 }
 

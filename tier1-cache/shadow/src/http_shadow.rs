@@ -70,7 +70,10 @@ impl Shadow for HttpShadow {
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        let path = self.endpoint.raw_path(request.key.as_str());
+        let mut path = self.endpoint.raw_path(request.key.as_str());
+        if let Some(query) = request.extras.raw_query() {
+            path = format!("{path}?{query}");
+        }
         self.outbound.send(&self.endpoint, request.method, &path, headers, request.header_timeout).await
     }
 

@@ -28,7 +28,7 @@ pub use http_shadow::{HttpSettings, HttpShadow};
 pub use network::NetworkPolicy;
 pub use outcome::{Asked, Dialect, Expected, Found, Freshness, Outcome};
 pub use probe::{ProbeLine, ProbeResult, Probed, probe};
-pub use request::{ListQuery, ListedObject, ListedPage, Method, Request, Shadow};
+pub use request::{Extras, ListQuery, ListedObject, ListedPage, Method, Request, Shadow};
 pub use s3_shadow::{S3Settings, S3Shadow};
 pub use write_request::{ObjectHeaders, SentBody, Write, WriteGuard, WriteRequest};
 pub use written::Written;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fallthrough_object::{ETag, Key, RangeSpec, Timestamp, TraceParent};
+use fallthrough_wire::uri;
 
 use crate::answer::{RawAnswer, ShadowError};
 use crate::write_request::WriteRequest;
@@ -16,6 +17,32 @@ pub enum Method {
     Get,
     /// Headers.
     Head,
+}
+
+/// What a client asked with that its rule has passed on to the origin: decoded, in the order of names. Bounded by
+/// whoever chose it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Query parameters.
+    pub query: Vec<(String, String)>,
+    /// Headers, their names in small letters.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Extras {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.query.is_empty() && self.headers.is_empty()
+    }
+
+    /// The parameters as they stand in a URL; `None`: there are none.
+    pub fn raw_query(&self) -> Option<String> {
+        let pair = |(name, value): &(String, String)| {
+            format!("{}={}", uri::encode_query(name), uri::encode_query(value))
+        };
+        let pairs: Vec<_> = self.query.iter().map(pair).collect();
+        (!pairs.is_empty()).then(|| pairs.join("&"))
+    }
 }
 
 /// One request for one object.
@@ -36,6 +63,8 @@ pub struct Request {
     pub if_match: Option<ETag>,
     /// Only if the object no longer has this ETag.
     pub if_none_match: Option<ETag>,
+    /// What is passed on of what the client asked with.
+    pub extras: Extras,
     /// Longest wait for the answer's headers; the body's own stalls are the reader's to time.
     pub header_timeout: Duration,
     /// Which attempt at this fill, from 1.
@@ -59,6 +88,7 @@ impl Request {
             tagging: false,
             if_match: None,
             if_none_match: None,
+            extras: Extras::default(),
             header_timeout,
             attempt: 1,
             hops: 0,

@@ -213,10 +213,12 @@ impl Shadow for S3Shadow {
         let mut headers = request_headers(&self.endpoint, &request)?;
         headers.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
         let path = self.endpoint.raw_path(&format!("{}{}", self.folder, request.key));
-        let query = match request.part {
+        let own = match request.part {
             _ if request.tagging => Some("tagging=".to_owned()),
             part => part.map(|number| format!("partNumber={number}")),
         };
+        let query: Vec<_> = own.into_iter().chain(request.extras.raw_query()).collect();
+        let query = (!query.is_empty()).then(|| query.join("&"));
         self.sign(request.method, &path, query.as_deref(), &mut headers)?;
         let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
         self.outbound.send(&self.endpoint, request.method, &target, headers, request.header_timeout).await

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fallthrough_object::{Addressing, BucketName, Clock, Key, SystemClock, Timestamp, TraceParent};
 use fallthrough_shadow::{
-    HttpSettings, HttpShadow, ListQuery, Method, NetworkPolicy, Outbound, ProbeLine, ProbeResult, Probed,
-    Request, S3Settings, S3Shadow, SettingsError, Shadow, ShadowError, probe,
+    Extras, HttpSettings, HttpShadow, ListQuery, Method, NetworkPolicy, Outbound, ProbeLine, ProbeResult,
+    Probed, Request, S3Settings, S3Shadow, SettingsError, Shadow, ShadowError, probe,
 };
 use fallthrough_sim::{Fault, FaultyOrigin, ListFault, ManualClock};
 use fallthrough_wire::sigv4::{Credentials, Presented, Secret, VerifyPolicy};
@@ -43,6 +43,46 @@ async fn keys_are_encoded_once_and_dots_are_not_folded() {
     }
     let want = ["GET /../a//b/./..", "GET /a%20b%3Fc%23d%252Fe%2B", "GET /%C3%A4", "GET /%252e%252e"];
     assert_eq!(origin.request_lines(), want);
+}
+
+/// What a client asked with stands after the key, and never in place of what we say.
+#[tokio::test]
+async fn what_is_passed_on_is_encoded_and_replaces_nothing_of_ours() {
+    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let extras = Extras {
+        query: vec![text("h", "2 &=#"), text("w", "ä"), text("w", "")],
+        headers: vec![
+            text("accept-language", "de, en;q=0.5"),
+            text("user-agent", "theirs"),
+            text("x-fallthrough-hops", "0"),
+            text("authorization", "theirs"),
+        ],
+    };
+    let origin = FaultyOrigin::start().await;
+    http(origin.url()).fetch(Request { extras: extras.clone(), hops: 3, ..get("k") }).await.unwrap();
+    let (line, headers) = origin.requests().remove(0);
+    assert_eq!(line, "GET /k?h=2%20%26%3D%23&w=%C3%A4&w=");
+    assert_eq!(headers["accept-language"], "de, en;q=0.5");
+    assert_eq!(
+        (&headers["x-fallthrough-hops"], headers.get_all("user-agent").iter().count()),
+        (&"4".parse().unwrap(), 1)
+    );
+    assert_eq!(headers["authorization"], "Bearer token");
+    // Over S3, where a program answers, it is part of what is signed.
+    let origin = FaultyOrigin::start_s3("photos").await;
+    origin.object("k", 5);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let shadow = S3Shadow::new(s3_settings(origin.url()), &outbound(), Arc::clone(&clock)).unwrap();
+    let request = Request { extras, ..get("k") };
+    assert_eq!(shadow.fetch(request).await.unwrap().status, 200);
+    let (line, headers) = origin.requests().remove(0);
+    let target = line.strip_prefix("GET ").unwrap();
+    let (path, query) = target.split_once('?').unwrap();
+    assert_eq!((path, query), ("/photos/k", "h=2%20%26%3D%23&w=%C3%A4&w="));
+    let policy = VerifyPolicy { region: Some("eu-1".into()), skew_max: Duration::from_secs(60) };
+    let presented =
+        Presented::parse(&http::Method::GET, path, Some(query), &headers, clock.now(), &policy).unwrap();
+    assert!(presented.unwrap().verify((), &Secret::new("hunter2"), None).is_ok());
 }
 
 #[tokio::test]

@@ -123,6 +123,9 @@ pub struct ShadowRule {
     /// Where it leads.
     #[serde(flatten)]
     pub target: ShadowTarget,
+    /// Further places, of the same kind, that have the same objects: what one cannot give is asked of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<ShadowTarget>,
     /// Only keys with this prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -157,6 +160,15 @@ pub struct ShadowRule {
     /// Whether the origin can be asked for ranges; the kind's default (S3 and HTTP yes) if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seekable: Option<bool>,
+    /// Query parameters of clients' reads that are passed on to the origin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass_query: Vec<String>,
+    /// Headers of clients' reads that are passed on to the origin, in small letters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass_headers: Vec<String>,
+    /// The origin's object is the same whatever is passed on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passed_alike: bool,
     /// Fills in flight per client; the server's default if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_client: Option<u32>,
@@ -191,6 +203,7 @@ impl ShadowRule {
     pub fn to(target: ShadowTarget) -> Self {
         Self {
             target,
+            members: Vec::new(),
             prefix: None,
             suffix: None,
             matches: None,
@@ -202,6 +215,9 @@ impl ShadowRule {
             treat_403_as: Treat403As::default(),
             list: None,
             seekable: None,
+            pass_query: Vec::new(),
+            pass_headers: Vec::new(),
+            passed_alike: false,
             per_client: None,
             max_in_flight: None,
             budget: None,
@@ -212,6 +228,21 @@ impl ShadowRule {
             inventory_secs: None,
             inventory_absent: false,
         }
+    }
+
+    /// All places that it leads to: the one that is written to, and listed, first.
+    pub fn places(&self) -> impl Iterator<Item = &ShadowTarget> {
+        std::iter::once(&self.target).chain(&self.members)
+    }
+
+    /// The same rule with each of its places alone, in their order.
+    pub fn each_place(&self) -> impl Iterator<Item = Self> {
+        self.places().map(|place| Self { target: place.clone(), members: Vec::new(), ..self.clone() })
+    }
+
+    /// Whether anything of what clients ask with is passed on to the origin.
+    pub fn passes_on(&self) -> bool {
+        !self.pass_query.is_empty() || !self.pass_headers.is_empty()
     }
 
     /// Whether anything that clients do is done at the origin as well.
@@ -270,7 +301,7 @@ impl WriteConflict {
 
 /// Where a rule leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum ShadowTarget {
     /// An origin declared in the configuration by name.
     Origin {

@@ -21,6 +21,8 @@ pub(crate) struct FlatRule {
     addressing: Option<Addressing>,
     credentials: Option<ShadowCredentials>,
     url: Option<String>,
+    #[serde(default)]
+    members: Vec<ShadowTarget>,
     prefix: Option<String>,
     suffix: Option<String>,
     matches: Option<String>,
@@ -33,6 +35,12 @@ pub(crate) struct FlatRule {
     treat_403_as: Treat403As,
     list: Option<ListFrom>,
     seekable: Option<bool>,
+    #[serde(default)]
+    pass_query: Vec<String>,
+    #[serde(default)]
+    pass_headers: Vec<String>,
+    #[serde(default)]
+    passed_alike: bool,
     per_client: Option<u32>,
     max_in_flight: Option<u32>,
     budget: Option<Rate>,
@@ -104,6 +112,7 @@ impl TryFrom<FlatRule> for ShadowRule {
         }
         Ok(Self {
             target,
+            members: flat.members,
             prefix: flat.prefix,
             suffix: flat.suffix,
             matches: flat.matches,
@@ -115,6 +124,9 @@ impl TryFrom<FlatRule> for ShadowRule {
             treat_403_as: flat.treat_403_as,
             list: flat.list,
             seekable: flat.seekable,
+            pass_query: flat.pass_query,
+            pass_headers: flat.pass_headers,
+            passed_alike: flat.passed_alike,
             per_client: flat.per_client,
             max_in_flight: flat.max_in_flight,
             budget: flat.budget,
@@ -154,10 +166,14 @@ mod tests {
     fn every_kind_of_rule_reads_back() {
         for target in targets() {
             let rule = ShadowRule {
+                members: targets().to_vec(),
                 prefix: Some("p/".to_owned()),
                 suffix: Some(".png".to_owned()),
                 matches: Some("^p/[a-f]".to_owned()),
                 ttl_secs: Some(5),
+                pass_query: vec!["w".to_owned(), "h".to_owned()],
+                pass_headers: vec!["accept-language".to_owned()],
+                passed_alike: true,
                 treat_403_as: Treat403As::Absent,
                 list: Some(ListFrom::Local),
                 write_through: WriteThrough::Async,
@@ -170,7 +186,18 @@ mod tests {
             let written = serde_json::to_string(&rule).unwrap();
             assert_eq!(serde_json::from_str::<ShadowRule>(&written).unwrap(), rule);
             assert!(!format!("{rule:?}").contains("hidden"));
+            assert_eq!(rule.each_place().count(), 5);
+            assert!(
+                rule.each_place().all(|alone| alone.places().count() == 1 && alone.prefix == rule.prefix)
+            );
         }
+    }
+
+    #[test]
+    fn a_rule_from_before_there_were_members_reads_as_one_place() {
+        let rule: ShadowRule = serde_json::from_str(r#"{"kind":"http","url":"u"}"#).unwrap();
+        assert_eq!(rule, ShadowRule::to(ShadowTarget::Http { url: "u".to_owned() }));
+        assert!(!serde_json::to_string(&rule).unwrap().contains("members"));
     }
 
     #[test]
@@ -179,6 +206,7 @@ mod tests {
             (r#"{"kind":"http"}"#, "needs `url`"),
             (r#"{"kind":"http","url":"u","region":"r"}"#, "has no `region`"),
             (r#"{"kind":"http","url":"u","colour":1}"#, "unknown field `colour`"),
+            (r#"{"kind":"http","url":"u","members":[{"kind":"http","url":"u","colour":1}]}"#, "colour"),
             (r#"{"kind":"ftp"}"#, "unknown variant `ftp`"),
             (r#"{"url":"u"}"#, "missing field `kind`"),
         ] {

@@ -4,10 +4,13 @@ use fallthrough_object::Key;
 use fallthrough_store::{BucketMode, BucketSettings, ListFrom, ShadowRule, ShadowTarget};
 use regex::Regex;
 
+use crate::core::extras;
 use crate::engine::OriginKind;
 
 /// Each is looked at for every cold key.
 const MAX_RULES: usize = 64;
+/// Places that one rule may lead to.
+const MAX_MEMBERS: usize = 8;
 /// The shortest time for which an inventory is believed.
 const INVENTORY_SECS_MIN: u64 = 60;
 
@@ -59,11 +62,7 @@ impl Rule {
         let matches = regex("matches", settings.matches.as_deref())?;
         let keys = regex("keys", settings.keys.as_deref())?;
         let name = Template::read(settings.key.as_deref().unwrap_or("{key}"))?;
-        let origin = match &settings.target {
-            ShadowTarget::Origin { origin } => origin.clone(),
-            ShadowTarget::S3 { name, .. } => format!("s3:{name}"),
-            ShadowTarget::Http { .. } => "http".to_owned(),
-        };
+        let origin = place_name(&settings.target);
         Ok(Self { settings: settings.clone(), matches, keys, name, origin })
     }
 
@@ -152,6 +151,24 @@ impl Renaming<'_> {
     }
 }
 
+/// What a place is known by: two that read alike are one.
+pub(crate) fn identity(place: &ShadowTarget) -> String {
+    match place {
+        ShadowTarget::Origin { origin } => format!("origin {origin}"),
+        ShadowTarget::S3 { endpoint, name, .. } => format!("s3 {endpoint} {name}"),
+        ShadowTarget::Http { url } => format!("http {url}"),
+    }
+}
+
+/// A place's name for people: never an address.
+pub(crate) fn place_name(place: &ShadowTarget) -> String {
+    match place {
+        ShadowTarget::Origin { origin } => origin.clone(),
+        ShadowTarget::S3 { name, .. } => format!("s3:{name}"),
+        ShadowTarget::Http { .. } => "http".to_owned(),
+    }
+}
+
 fn regex(field: &str, pattern: Option<&str>) -> Result<Option<Regex>, String> {
     pattern.map(Regex::new).transpose().map_err(|error| {
         format!("{field} = {:?} is not a regular expression: {error}", pattern.unwrap_or_default())
@@ -181,6 +198,12 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
                  put the rule for fewer keys first"
             ));
         }
+        if let Some(fault) = members_fault(rule) {
+            return Some(fault.to_owned());
+        }
+        if let Some(fault) = extras::fault(rule) {
+            return Some(fault);
+        }
         if let Some(fault) = through_fault(rule, settings.mode) {
             return Some(fault.to_owned());
         }
@@ -201,6 +224,24 @@ pub(crate) fn settings_fault(settings: &BucketSettings) -> Option<String> {
             }
         }
         before.push(checked);
+    }
+    None
+}
+
+/// Why places cannot be the members of one rule, with what would be right.
+fn members_fault(rule: &ShadowRule) -> Option<&'static str> {
+    let kind = std::mem::discriminant(&rule.target);
+    let places: Vec<_> = rule.places().map(identity).collect();
+    if rule.members.len() >= MAX_MEMBERS {
+        return Some("a shadow rule has at most 8 places, its own and 7 `members`");
+    }
+    if rule.members.iter().any(|member| std::mem::discriminant(member) != kind) {
+        return Some(
+            "the members of a shadow rule are all of one kind: S3 buckets, HTTP servers or declared origins",
+        );
+    }
+    if places.iter().enumerate().any(|(number, place)| places[..number].contains(place)) {
+        return Some("two members of a shadow rule are the same place; name each once");
     }
     None
 }
@@ -333,9 +374,12 @@ mod tests {
 
     #[test]
     fn faults_are_named() {
+        let origin = |n: u32| ShadowTarget::Origin { origin: format!("o{n}") };
         let of = |mode, shadow| BucketSettings { mode, shadow, ..BucketSettings::default() };
         assert_eq!(settings_fault(&of(BucketMode::Migrate, vec![rule(|_| ())])), None);
         assert_eq!(settings_fault(&of(BucketMode::Plain, vec![])), None);
+        let several = rule(|r| r.members = (0..7).map(origin).collect());
+        assert_eq!(settings_fault(&of(BucketMode::Migrate, vec![several])), None);
         for (settings, says) in [
             (of(BucketMode::Plain, vec![rule(|_| ())]), "plain"),
             (of(BucketMode::Cache, vec![rule(|_| ()), rule(|_| ())]), "rule 1 is never reached"),
@@ -347,6 +391,15 @@ mod tests {
                 "rule 0 before it",
             ),
             (of(BucketMode::Cache, vec![rule(|_| ()); MAX_RULES + 1]), "at most 64"),
+            (of(BucketMode::Cache, vec![rule(|r| r.members = (0..8).map(origin).collect())]), "at most 8"),
+            (
+                of(
+                    BucketMode::Cache,
+                    vec![rule(|r| r.members = vec![ShadowTarget::Http { url: "u".into() }])],
+                ),
+                "of one kind",
+            ),
+            (of(BucketMode::Cache, vec![rule(|r| r.members = vec![origin(1), origin(1)])]), "same place"),
             (of(BucketMode::Cache, vec![rule(|r| r.matches = Some("[".into()))]), "matches"),
             (of(BucketMode::Cache, vec![rule(|r| r.key = Some("{key}{rest}".into()))]), "twice"),
             (of(BucketMode::Cache, vec![rule(|r| r.keys = Some("(".into()))]), "regular expression"),

@@ -15,8 +15,9 @@ use fallthrough_shadow::{Dialect, Method, Outcome};
 use fallthrough_wire::digest::{DigestSet, Digests};
 
 use super::Fetch;
-use crate::ask::ask;
+use crate::ask::{Answered, ask};
 use crate::core::mutants::{Mutant, planted};
+use crate::members::Whom;
 
 /// How long a fill waits for what it could do without.
 const LAYOUT_WAIT: Duration = Duration::from_secs(2);
@@ -112,8 +113,8 @@ impl Fetch<'_> {
         request.method = Method::Head;
         request.part = Some(1);
         request.if_match = Some(etag.clone());
-        let asked = tokio::time::timeout(LAYOUT_WAIT, ask(engine, behind, request)).await;
-        let Ok(Ok((Outcome::Found(found), _))) = asked else { return None };
+        let asked = tokio::time::timeout(LAYOUT_WAIT, ask(engine, behind, request, Whom::Any)).await;
+        let Ok(Ok(Answered { outcome: Outcome::Found(found), .. })) = asked else { return None };
         let first = found.range.filter(|range| range.start == 0)?;
         let same = found.size_bytes == Some(size_bytes) && found.etag.is_some_and(|now| now.strong_eq(&etag));
         if same { Layout::of(first.len(), size_bytes, parts) } else { None }

@@ -16,11 +16,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Attempted, Fetch, bad_answer, broken};
 use crate::api::BucketError;
-use crate::ask::{ask, refusal};
+use crate::ask::{Answered, ask, refusal};
 use crate::core::admission::Priority;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
+use crate::members::Whom;
 use crate::origins::Permit;
 
 /// Ranges of one object on their way at one time.
@@ -144,7 +145,7 @@ async fn fetch(
     size: u64,
 ) -> Result<Vec<Bytes>, Trouble> {
     let behind = &order.behind;
-    let (outcome, _) = ask(engine, behind, request)
+    let Answered { outcome, .. } = ask(engine, behind, request, Whom::Any)
         .await
         .map_err(|unanswered| Trouble::Resume(unanswered.into_error(&behind.gate, &order.client)))?;
     let found = match outcome {

@@ -310,6 +310,7 @@ async fn copy(
         hops: 0,
         request_id: Arc::from("migration"),
         trace: TraceParent::begin(&*engine.inner.entropy),
+        extras: Default::default(),
     });
     let (fill, came) = match joined {
         Ok(joined) => joined,

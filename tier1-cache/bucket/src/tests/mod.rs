@@ -3,11 +3,13 @@
 mod budgets;
 mod deliveries;
 mod eviction;
+mod extras;
 mod failures;
 mod fills;
 mod inventory;
 mod lifecycle;
 mod lists;
+mod members;
 mod migrations;
 mod mistakes;
 mod model;

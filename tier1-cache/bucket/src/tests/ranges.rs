@@ -48,6 +48,7 @@ async fn copy(world: &World, priority: Priority) -> Arc<Fill> {
         hops: 0,
         request_id: Arc::from("migration"),
         trace: TraceParent::begin(&*world.engine.inner.entropy),
+        extras: Default::default(),
     };
     world.engine.join(order).unwrap().0
 }

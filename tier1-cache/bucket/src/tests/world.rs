@@ -138,6 +138,11 @@ impl World {
         origin
     }
 
+    /// Rules that name this bucket lead to this. To be called before such a rule is set.
+    pub(super) fn lead_named(&self, name: &str, shadow: Arc<dyn Shadow>) {
+        self.shadows.named.lock().unwrap().insert(name.to_owned(), shadow);
+    }
+
     /// The origin that was made for rules that name this bucket.
     pub(super) fn named(&self, name: &str) -> Arc<Script> {
         self.shadows.scripts.lock().unwrap()[name].clone()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
-use fallthrough_bucket::{Bucket, BucketMode, BucketSettings, NewBucket, ShadowRule};
+use fallthrough_bucket::{Bucket, BucketMode, BucketSettings, NewBucket, ShadowRule, ShadowTarget};
 use fallthrough_object::BucketName;
 use http::StatusCode;
 use serde::Deserialize;
@@ -230,14 +230,16 @@ pub(crate) async fn save(
 }
 
 fn secrets(rules: &[ShadowRule]) -> Vec<Option<&str>> {
-    let secret = |rule| match rule {
-        &ShadowRule { target: fallthrough_bucket::ShadowTarget::S3 { ref credentials, .. }, .. } => {
-            credentials.as_ref().map(|credentials| credentials.secret_key.as_str())
+    fn secret(place: &ShadowTarget) -> Option<&str> {
+        match place {
+            ShadowTarget::S3 { credentials, .. } => {
+                credentials.as_ref().map(|credentials| credentials.secret_key.as_str())
+            }
+            ShadowTarget::Origin { .. } | ShadowTarget::Http { .. } => None,
         }
-        ShadowRule { .. } => None,
-    };
+    }
     // A secret that came or went with its access key shows there.
-    rules.iter().map(secret).filter(Option::is_some).collect()
+    rules.iter().flat_map(ShadowRule::places).map(secret).filter(Option::is_some).collect()
 }
 
 /// The mode that fits the shadow: the one asked for, or the present one if it fits, else the usual one.

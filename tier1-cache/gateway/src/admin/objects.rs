@@ -2,13 +2,38 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use fallthrough_bucket::{BucketError, Explanation, ObjectInfo};
+use fallthrough_bucket::{BucketError, Explanation, MemberState, ObjectInfo};
 use fallthrough_wire::date;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminApi;
 use crate::admin::answer::{ApiError, parse_bucket, parse_key};
 use crate::admin::outbox::WaitingRow;
+
+/// How a member of a rule is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its name: never an address.
+    pub name: String,
+    /// `asked`, `resting`, `failing` or `probed`.
+    pub state: String,
+    /// Requests on their way, and answers that are being read.
+    pub in_flight: u32,
+    /// Mean time to an answer in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_ms: Option<u64>,
+}
+
+impl MemberView {
+    fn of(member: MemberState) -> Self {
+        Self {
+            name: member.name,
+            state: member.state.to_owned(),
+            in_flight: member.in_flight,
+            answer_ms: member.answer_ms,
+        }
+    }
+}
 
 /// What is known about a key and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +83,12 @@ pub struct ObjectView {
     /// The rule that the key falls through by: its number, and where it leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<(usize, String)>,
+    /// What of a client's request goes to the origin with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes_on: Option<String>,
+    /// The members of that rule, if it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberView>,
     /// A fill in flight, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<String>,
@@ -185,6 +216,8 @@ fn view(bucket: &str, key: &str, told: Explanation) -> ObjectView {
         fresh_until: provenance.and_then(|provenance| provenance.fresh_until).map(date::format_iso),
         blob: told.blob.map(str::to_owned),
         rule: told.rule,
+        passes_on: told.passes_on,
+        members: told.members.into_iter().map(MemberView::of).collect(),
         fill: told.fill,
         last_fill: told.last_fill,
         waiting: told.waiting.map(WaitingRow::of),

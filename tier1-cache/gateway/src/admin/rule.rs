@@ -1,12 +1,11 @@
 //! A shadow rule as the admin API speaks of it.
 
-use fallthrough_bucket::{
-    ListFrom, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
-};
-use fallthrough_object::{Addressing, Provider, Rate, S3Place};
+use fallthrough_bucket::{ListFrom, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough};
+use fallthrough_object::{Addressing, Provider, Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::answer::ApiError;
+use crate::admin::member::Member;
 
 /// A shadow rule as JSON: the words of the configuration file with underscores, durations in seconds.
 ///
@@ -47,6 +46,9 @@ pub struct Rule {
     /// Base URL of an HTTP server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Further places of the same kind that have the same objects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
     /// Only keys with this prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -80,6 +82,15 @@ pub struct Rule {
     /// Whether the origin can be asked for ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seekable: Option<bool>,
+    /// Query parameters of clients' reads that are passed on to the origin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_query: Vec<String>,
+    /// Headers of clients' reads that are passed on to the origin, in small letters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_headers: Vec<String>,
+    /// The origin's object is the same whatever is passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed_alike: Option<bool>,
     /// Fills in flight per client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_client: Option<u32>,
@@ -132,6 +143,9 @@ impl Rule {
             treat_403_as: (rule.treat_403_as != Treat403As::default()).then_some(rule.treat_403_as),
             list: rule.list,
             seekable: rule.seekable,
+            pass_query: rule.pass_query.clone(),
+            pass_headers: rule.pass_headers.clone(),
+            passed_alike: rule.passed_alike.then_some(true),
             per_client: rule.per_client,
             max_in_flight: rule.max_in_flight,
             budget: rule.budget,
@@ -143,19 +157,39 @@ impl Rule {
             inventory_absent: rule.inventory_absent.then_some(true),
             ..Self::default()
         };
-        match &rule.target {
-            ShadowTarget::Origin { origin } => shown.origin = Some(origin.clone()),
-            ShadowTarget::S3 { endpoint, name, region, addressing, credentials } => {
-                shown.endpoint = Some(endpoint.clone());
-                shown.name = Some(name.clone());
-                shown.region = Some(region.clone());
-                shown.addressing = (!addressing.is_path()).then_some(*addressing);
-                shown.access_key = credentials.as_ref().map(|credentials| credentials.access_key.clone());
-                shown.secret_key_set = Some(credentials.is_some());
-            }
-            ShadowTarget::Http { url } => shown.url = Some(url.clone()),
-        }
+        let Member {
+            origin,
+            provider: _,
+            endpoint,
+            name,
+            region,
+            addressing,
+            access_key,
+            secret_key: _,
+            secret_key_set,
+            url,
+        } = Member::shown(&rule.target);
+        (shown.origin, shown.endpoint, shown.name, shown.region) = (origin, endpoint, name, region);
+        (shown.addressing, shown.access_key, shown.url) = (addressing, access_key, url);
+        shown.secret_key_set = secret_key_set;
+        shown.members = rule.members.iter().map(Member::shown).collect();
         shown
+    }
+
+    /// Where it leads by itself.
+    fn place(&self) -> Member {
+        Member {
+            origin: self.origin.clone(),
+            provider: self.provider,
+            endpoint: self.endpoint.clone(),
+            name: self.name.clone(),
+            region: self.region.clone(),
+            addressing: self.addressing,
+            access_key: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            secret_key_set: None,
+            url: self.url.clone(),
+        }
     }
 
     /// The rule to store. `before` is the rule in its place, whose secret is kept where it still fits.
@@ -163,7 +197,10 @@ impl Rule {
     /// # Errors
     /// 422 with what does not fit together.
     pub(crate) fn to_store(&self, before: Option<&ShadowRule>) -> Result<ShadowRule, ApiError> {
-        let mut rule = ShadowRule::to(self.target(before)?);
+        let known: Vec<&ShadowTarget> = before.into_iter().flat_map(ShadowRule::places).collect();
+        let mut rule = ShadowRule::to(self.place().target(&known)?);
+        let members = self.members.iter().map(|member| member.target(&known));
+        rule.members = members.collect::<Result<_, _>>()?;
         if self.per_client == Some(0) || self.max_in_flight == Some(0) {
             return Err(invalid(
                 "a limit of 0 would let nothing through",
@@ -181,6 +218,9 @@ impl Rule {
         rule.treat_403_as = self.treat_403_as.unwrap_or_default();
         rule.list = self.list;
         rule.seekable = self.seekable;
+        rule.pass_query = self.pass_query.clone();
+        rule.pass_headers = self.pass_headers.clone();
+        rule.passed_alike = self.passed_alike.unwrap_or_default();
         rule.per_client = self.per_client;
         rule.max_in_flight = self.max_in_flight;
         rule.budget = self.budget;
@@ -191,94 +231,6 @@ impl Rule {
         rule.inventory_secs = self.inventory_secs;
         rule.inventory_absent = self.inventory_absent.unwrap_or_default();
         Ok(rule)
-    }
-
-    fn target(&self, before: Option<&ShadowRule>) -> Result<ShadowTarget, ApiError> {
-        let s3_only = [
-            ("name", self.name.is_some()),
-            ("region", self.region.is_some()),
-            ("addressing", self.addressing.is_some()),
-            ("access_key", self.access_key.is_some()),
-            ("secret_key", self.secret_key.is_some()),
-        ];
-        let is_s3 = self.endpoint.is_some() || self.provider.is_some();
-        if let (false, Some((field, _))) = (is_s3, s3_only.iter().find(|(_, given)| *given)) {
-            return Err(invalid(
-                format!("`{field}` belongs to an S3 shadow"),
-                "give its `endpoint` or `provider` as well",
-            ));
-        }
-        match (&self.origin, is_s3, &self.url) {
-            (Some(origin), false, None) => Ok(ShadowTarget::Origin { origin: origin.clone() }),
-            (None, true, None) => {
-                let name = self.name.clone().ok_or_else(|| {
-                    invalid(
-                        "an S3 shadow needs the `name` of the bucket there",
-                        "add it (--name, --shadow-name)",
-                    )
-                })?;
-                let (endpoint, region) = (self.endpoint.as_deref(), self.region.as_deref());
-                let place = S3Place::of(self.provider, &name, endpoint, region, self.addressing);
-                let S3Place { endpoint, region, addressing } =
-                    place.map_err(|missing| invalid(missing, "add it"))?;
-                http_url(&endpoint)?;
-                let credentials = self.credentials(&endpoint, before)?;
-                Ok(ShadowTarget::S3 { endpoint, name, region, addressing, credentials })
-            }
-            (None, false, Some(url)) => Ok(ShadowTarget::Http { url: http_url(url)?.to_owned() }),
-            (None, false, None) => Err(invalid(
-                "the rule leads nowhere",
-                "give one of: `origin` (a declared one), `endpoint` or `provider` with `name` (S3), `url` (HTTP)",
-            )),
-            _ => Err(invalid("the rule leads to several places", "keep one of `origin`, `endpoint`, `url`")),
-        }
-    }
-
-    fn credentials(
-        &self,
-        endpoint: &str,
-        before: Option<&ShadowRule>,
-    ) -> Result<Option<ShadowCredentials>, ApiError> {
-        let kept = || match before.map(|rule| &rule.target) {
-            Some(ShadowTarget::S3 { endpoint: known, credentials: Some(old), .. })
-                if Some(&old.access_key) == self.access_key.as_ref() && known == endpoint =>
-            {
-                Some(old.secret_key.clone())
-            }
-            Some(ShadowTarget::S3 { .. } | ShadowTarget::Origin { .. } | ShadowTarget::Http { .. })
-            | None => None,
-        };
-        match (&self.access_key, self.secret_key.clone().or_else(kept)) {
-            (None, None) => Ok(None),
-            (Some(access_key), Some(secret_key)) => {
-                Ok(Some(ShadowCredentials { access_key: access_key.clone(), secret_key }))
-            }
-            (Some(_), None) => Err(invalid(
-                "there is no secret for this access key and endpoint",
-                "give the secret key, too (--secret-key-file)",
-            )),
-            (None, Some(_)) => {
-                Err(invalid("there is a secret key, but no access key", "give the access key, too"))
-            }
-        }
-    }
-}
-
-fn http_url(text: &str) -> Result<&str, ApiError> {
-    let uri: Option<http::Uri> = text.parse().ok();
-    let sound = uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri
-                .authority()
-                .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())
-    });
-    if sound {
-        Ok(text)
-    } else {
-        Err(invalid(
-            "the address is no http:// or https:// URL with a host and without credentials",
-            "write it like https://s3.eu-central-1.example",
-        ))
     }
 }
 
@@ -300,5 +252,10 @@ mod tests {
         let described: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
         let described = described["components"]["schemas"]["Rule"]["properties"].as_object().unwrap();
         assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), known);
+        // And so a member's.
+        let refusal = serde_json::from_str::<Member>("{\"no such field\": 1}").unwrap_err().to_string();
+        let known = refusal.split('`').skip(3).step_by(2).collect::<BTreeSet<_>>();
+        let member = described["members"]["items"]["properties"].as_object().unwrap();
+        assert_eq!(member.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
     }
 }

@@ -146,6 +146,53 @@ async fn every_answer_to_a_read_has_one_word() {
     script.release("slow");
 }
 
+/// What a rule lists goes to the origin; signatures, S3's own parameters and everything else stay here.
+#[tokio::test]
+async fn listed_parameters_and_headers_are_passed_on_and_nothing_of_a_signature() {
+    let world = World::new().await;
+    let mut rule =
+        fallthrough_bucket::ShadowRule::to(ShadowTarget::Http { url: "http://sized.origin.test".to_owned() });
+    (rule.pass_query, rule.pass_headers) = (vec!["w".to_owned()], vec!["accept-language".to_owned()]);
+    let settings = BucketSettings {
+        owner: "main".to_owned(),
+        mode: BucketMode::Cache,
+        public: PublicAccess::Read,
+        public_fill: PublicFill::Open,
+        shadow: vec![rule],
+        ..BucketSettings::default()
+    };
+    world.bucket_of("sized", settings).await;
+    let (main, anyone, script) = (world.main(), world.anonymous(), &world.script);
+    script.object("k", 10);
+    let target =
+        main.presign("GET", "/sized/k", "w=1&other=2&response-content-type=text/x", Duration::from_secs(60));
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nhost: {{host}}\r\naccept-language: de\r\naccept-language: en\r\ncookie: c\r\n\r\n"
+    );
+    let passed = main.raw(&head).await;
+    assert_eq!(
+        (passed.status, passed.header("x-cache"), passed.header("content-type")),
+        (200, "PASS", "text/x")
+    );
+    assert!(passed.header("cache-status").contains("detail=varies"), "{}", passed.header("cache-status"));
+    let extras = script.call_log("k")[0].extras.clone();
+    assert_eq!(extras.query, [("w".to_owned(), "1".to_owned())]);
+    assert_eq!(extras.headers, [("accept-language".to_owned(), "de, en".to_owned())]);
+    // Answers to none of it say as well by what they vary, beside what CORS says.
+    for word in ["MISS", "HIT"] {
+        let plain = anyone.call("GET", "/sized/k").query("other=2").send().await;
+        assert_eq!((plain.status, plain.header("x-cache")), (200, word));
+        let vary: Vec<_> =
+            plain.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+        assert!(vary.contains(&"accept-language"), "{vary:?}");
+        assert!(script.call_log("k").last().unwrap().extras.is_empty());
+    }
+    let long = format!("w={}", "x".repeat(5000));
+    let refused = anyone.call("GET", "/sized/k").query(&long).send().await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "InvalidArgument"));
+    assert_eq!(script.calls("k"), 2);
+}
+
 #[tokio::test]
 async fn the_trace_of_a_request_reaches_the_origin() {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -27,14 +27,15 @@ fn access_key(id: &str) -> AccessKeyRow {
 }
 
 fn settings() -> BucketSettings {
-    let target = ShadowTarget::S3 {
-        endpoint: "https://s3.example".to_owned(),
+    let target = |host: &str| ShadowTarget::S3 {
+        endpoint: format!("https://{host}"),
         name: "old".to_owned(),
         region: "eu-1".to_owned(),
         addressing: Default::default(),
         credentials: Some(ShadowCredentials { access_key: "ID".to_owned(), secret_key: BEHIND.to_owned() }),
     };
-    BucketSettings { shadow: vec![ShadowRule::to(target)], ..BucketSettings::default() }
+    let rule = ShadowRule { members: vec![target("s3-2.example")], ..ShadowRule::to(target("s3.example")) };
+    BucketSettings { shadow: vec![rule], ..BucketSettings::default() }
 }
 
 async fn put_secrets(store: &Store) {

@@ -31,7 +31,6 @@ fn all_settings() -> BucketSettings {
         }),
     };
     let rule = ShadowRule {
-        target,
         prefix: text("p/"),
         suffix: text(".png"),
         matches: text("^p/.*[0-9]"),
@@ -52,6 +51,8 @@ fn all_settings() -> BucketSettings {
         write_conflict: WriteConflict::Origin,
         inventory_secs: Some(3600),
         inventory_absent: true,
+        // Fields that came later, which the folder does not have.
+        ..ShadowRule::to(target)
     };
     BucketSettings {
         owner: "me".to_owned(),
