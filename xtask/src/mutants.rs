@@ -19,9 +19,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shadow", &["shadow", "bucket"]),
     ("bucket", &["bucket", "gateway"]),
     ("gateway", &["gateway"]),
+    ("diffusion", &["diffusion"]),
 ];
 /// Packages of all layers, built at once.
-const PACKAGES: &[&str] = &["object", "wire", "shadow", "bucket", "gateway"];
+const PACKAGES: &[&str] = &["object", "wire", "shadow", "bucket", "gateway", "diffusion"];
 
 /// Which layers ran against a bug, and which of them found it.
 #[derive(Debug)]

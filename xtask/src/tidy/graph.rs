@@ -47,7 +47,7 @@ const GRAPH: &[Rule] = &[
     rule(GATEWAY, &[BUCKET, WIRE, OBJECT], true),
     rule(ORIGIN, &[WIRE, OBJECT], true),
     rule(AVATAR, &[ORIGIN, DIFFUSION, OBJECT], true),
-    rule(DIFFUSION, &[], false),
+    rule(DIFFUSION, &[OBJECT], false),
     rule(SIM, &[SHADOW, WIRE, OBJECT], false),
     rule(SIMULATION, &[GATEWAY, BUCKET, STORE, SHADOW, SIM, WIRE, OBJECT], false),
     rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], true),
@@ -139,7 +139,7 @@ mod tests {
             1,
             "it knows of a server what stands on the wire"
         );
-        assert_eq!(workspace(DIFFUSION, normal(OBJECT)).len(), 1, "the model tier uses nothing of ours");
+        assert_eq!(workspace(DIFFUSION, normal(WIRE)).len(), 1, "the model tier knows no S3");
     }
 
     #[test]
