@@ -40,15 +40,17 @@ pub enum VocabularyError {
 /// Makes tokens of text.
 #[derive(Debug)]
 pub struct Tokenizer {
-    vocabulary: HashMap<String, u32>,
-    /// Pairs of symbols by how early they are merged.
-    ranks: HashMap<(String, String), usize>,
-    /// The letter that stands for each byte.
-    bytes: [char; 256],
+    /// The token of each byte within a word.
+    inner: [u32; 256],
+    /// And of each byte that ends a word.
+    last: [u32; 256],
+    /// Pairs of tokens: how early they are merged, and into which.
+    merges: HashMap<(u32, u32), (usize, u32)>,
     words: Regex,
     begin: u32,
     end: u32,
     pad: u32,
+    highest: u32,
 }
 
 impl Tokenizer {
@@ -63,12 +65,12 @@ impl Tokenizer {
         let number = |symbol: &str| {
             vocabulary.get(symbol).copied().ok_or_else(|| VocabularyError::Missing(symbol.to_owned()))
         };
-        let bytes = letters_of_bytes();
-        for letter in bytes {
-            number(&letter.to_string())?;
-            number(&format!("{letter}{WORD_END}"))?;
+        let (mut inner, mut last) = ([0; 256], [0; 256]);
+        for ((inner, last), letter) in inner.iter_mut().zip(&mut last).zip(letters_of_bytes()) {
+            *inner = number(&letter.to_string())?;
+            *last = number(&format!("{letter}{WORD_END}"))?;
         }
-        let mut ranks = HashMap::new();
+        let mut ranked = HashMap::new();
         for (index, line) in merges.lines().enumerate() {
             if line.trim().is_empty() || (index == 0 && line.starts_with("#version")) {
                 continue;
@@ -76,14 +78,15 @@ impl Tokenizer {
             let (left, right) = line
                 .split_once(' ')
                 .ok_or_else(|| VocabularyError::Merge { line: index + 1, text: line.to_owned() })?;
-            number(&format!("{left}{right}"))?;
-            let rank = ranks.len();
-            ranks.entry((left.to_owned(), right.to_owned())).or_insert(rank);
+            let pair = (number(left)?, number(right)?);
+            // What is listed twice is merged as early as it first says.
+            ranked.entry(pair).or_insert((index, number(&format!("{left}{right}"))?));
         }
         let (begin, end) = (number(BEGIN)?, number(END)?);
         let pad = pad.map_or(Ok(end), number)?;
-        let words = Regex::new(WORDS).map_err(|error| VocabularyError::Missing(error.to_string()))?;
-        Ok(Self { vocabulary, ranks, bytes, words, begin, end, pad })
+        let words = Regex::new(WORDS).expect("a fixed pattern");
+        let highest = vocabulary.values().copied().max().unwrap_or_default();
+        Ok(Self { inner, last, merges: ranked, words, begin, end, pad, highest })
     }
 
     /// The token before a prompt.
@@ -107,43 +110,35 @@ impl Tokenizer {
     /// The highest number of a token.
     #[must_use]
     pub fn highest(&self) -> u32 {
-        self.vocabulary.values().copied().max().unwrap_or_default()
+        self.highest
     }
 
     /// The tokens of `text`, without those before and after.
     #[must_use]
     pub fn tokens(&self, text: &str) -> Vec<u32> {
         let small = text.to_lowercase();
-        let mut tokens = Vec::new();
-        for word in self.words.find_iter(&small) {
-            for symbol in self.merged(word.as_str()) {
-                // Bytes and merged pairs are all there: `new` has looked.
-                tokens.push(self.vocabulary.get(&symbol).copied().unwrap_or(self.end));
-            }
-        }
-        tokens
+        self.words.find_iter(&small).flat_map(|word| self.merged(word.as_str())).collect()
     }
 
-    /// A word's symbols after all merges, the earliest of the ranks first.
-    fn merged(&self, word: &str) -> Vec<String> {
-        let mut symbols: Vec<String> =
-            word.bytes().map(|byte| self.bytes[usize::from(byte)].to_string()).collect();
-        if let Some(last) = symbols.last_mut() {
-            last.push_str(WORD_END);
+    /// A word's tokens after all merges, the earliest of the ranks first.
+    fn merged(&self, word: &str) -> Vec<u32> {
+        let mut tokens: Vec<u32> = word.bytes().map(|byte| self.inner[usize::from(byte)]).collect();
+        if let (Some(token), Some(byte)) = (tokens.last_mut(), word.bytes().last()) {
+            *token = self.last[usize::from(byte)];
         }
         loop {
-            let rank = |pair: &[String]| self.ranks.get(&(pair[0].clone(), pair[1].clone())).copied();
-            let mut known = symbols.windows(2).filter_map(rank);
+            let merge = |pair: &[u32]| self.merges.get(&(pair[0], pair[1])).copied();
+            let mut known = tokens.windows(2).filter_map(merge);
             let next = if planted(Mutant::MergedFromTheLeft) { known.next() } else { known.min() };
-            let Some(next) = next else { return symbols };
-            let mut joined = Vec::with_capacity(symbols.len());
+            let Some(next) = next else { return tokens };
+            let mut joined = Vec::with_capacity(tokens.len());
             let mut at = 0;
-            while at < symbols.len() {
-                let pair = symbols.get(at..at + 2).filter(|pair| rank(pair) == Some(next));
-                joined.push(pair.map_or_else(|| symbols[at].clone(), |pair| pair.concat()));
+            while at < tokens.len() {
+                let pair = tokens.get(at..at + 2).filter(|pair| merge(pair) == Some(next));
+                joined.push(if pair.is_some() { next.1 } else { tokens[at] });
                 at += if pair.is_some() { 2 } else { 1 };
             }
-            symbols = joined;
+            tokens = joined;
         }
     }
 }
@@ -182,11 +177,10 @@ pub(super) fn small() -> (String, String) {
 mod tests {
     use super::*;
 
-    fn words(tokenizer: &Tokenizer, text: &str) -> String {
-        let name = |token: u32| {
-            let found = tokenizer.vocabulary.iter().find(|(_, number)| **number == token);
-            found.map(|(symbol, _)| symbol.as_str()).unwrap_or("?")
-        };
+    /// The tokens of `text` by their symbols.
+    fn words(tokenizer: &Tokenizer, vocabulary: &str, text: &str) -> String {
+        let vocabulary: HashMap<String, u32> = serde_json::from_str(vocabulary).unwrap();
+        let name = |token: u32| vocabulary.iter().find(|(_, number)| **number == token).unwrap().0.as_str();
         tokenizer.tokens(text).into_iter().map(name).collect::<Vec<_>>().join(" ")
     }
 
@@ -208,7 +202,7 @@ mod tests {
             ("é", "Ã ©</w>"),
             ("", ""),
         ] {
-            assert_eq!(words(&tokenizer, text), expected, "{text:?}");
+            assert_eq!(words(&tokenizer, &vocabulary, text), expected, "{text:?}");
         }
         assert_eq!(tokenizer.pad(), tokenizer.end());
         assert_eq!(tokenizer.highest(), tokenizer.end());
@@ -223,7 +217,7 @@ mod tests {
         numbers.insert("at".to_owned(), 9001);
         let vocabulary = serde_json::to_string(&numbers).unwrap();
         let tokenizer = Tokenizer::new(&vocabulary, &format!("{merges}t h</w>\na t\n"), None).unwrap();
-        assert_eq!(words(&tokenizer, "hath"), "h a th</w>");
+        assert_eq!(words(&tokenizer, &vocabulary, "hath"), "h a th</w>");
     }
 
     #[test]
