@@ -1,6 +1,6 @@
 //! Stable Diffusion in this process, on candle: text encoder, U-Net and autoencoder from local safetensors.
 //!
-//! An image model over a folder in diffusers' layout. Samplers,
+//! [`StableDiffusion`] is an [`fallthrough_diffusion::ImageModel`] over a folder in diffusers' layout. Samplers,
 //! schedules, noise, prompt syntax and tokenizer are `fallthrough-diffusion`'s; here are the networks and the files they
 //! are read from. Nothing is ever fetched: what is missing is an error that names it.
 //!
@@ -11,4 +11,16 @@
 
 #![cfg(feature = "candle")]
 
+mod attention;
+mod checkpoint;
+mod config;
+mod engine;
+mod layer;
+mod pipeline;
+mod text_encoder;
+mod unet;
+mod vae;
 
+pub use config::LoadError;
+pub use engine::StableDiffusion;
+pub use pipeline::{DrawError, Pipeline};
