@@ -116,7 +116,8 @@ impl Tokenizer {
     /// The tokens of `text`, without those before and after.
     #[must_use]
     pub fn tokens(&self, text: &str) -> Vec<u32> {
-        let small = text.to_lowercase();
+        // Letter by letter, as tokenizers does: a sigma stays a sigma at the end of a word.
+        let small: String = text.chars().flat_map(char::to_lowercase).collect();
         self.words.find_iter(&small).flat_map(|word| self.merged(word.as_str())).collect()
     }
 
@@ -204,6 +205,7 @@ mod tests {
         ] {
             assert_eq!(words(&tokenizer, &vocabulary, text), expected, "{text:?}");
         }
+        assert_eq!(tokenizer.tokens("ΟΔΟΣ"), tokenizer.tokens("οδοσ"));
         assert_eq!(tokenizer.pad(), tokenizer.end());
         assert_eq!(tokenizer.highest(), tokenizer.end());
     }
