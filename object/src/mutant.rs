@@ -397,6 +397,23 @@ mutants! {
     ServerErrorIsAbsence in shadow,
     /// A digest that the origin sends is not looked at.
     DigestHeaderIgnored in shadow,
+
+    /// The noise that does not fill a block is not drawn anew.
+    NoiseTailNotRedrawn in diffusion,
+    /// Every draw of Philox has the same numbers.
+    PhiloxDrawsRepeat in diffusion,
+    /// Karras' schedule is spread evenly.
+    KarrasIsLinear in diffusion,
+    /// The sampler of second order is of first order.
+    SecondOrderForgotten in diffusion,
+    /// An ancestral sampler adds no noise.
+    AncestralNoiseForgotten in diffusion,
+    /// The leftmost pair of symbols is merged first, whatever its rank.
+    MergedFromTheLeft in diffusion,
+    /// The number of a prompt's weight is not looked at.
+    PromptWeightIgnored in diffusion,
+    /// Words that are to alternate are text.
+    AlternationIsText in diffusion,
 }
 
 /// Whether this bug is switched on in this process.

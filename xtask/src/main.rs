@@ -5,6 +5,7 @@
 
 mod bench;
 mod browser;
+mod candle;
 mod clients;
 mod command;
 mod fuzz;
@@ -36,8 +37,8 @@ cargo xtask torture --minutes N               the long forms of the tests, then 
                                               long as it takes; writes docs/reliability.md
 cargo xtask layers                            list the layers
 
---full         also the planted bugs, the fuzz targets, the clients that are long to build, and the tests marked
-               #[ignore = \"...\"]
+--full         also Stable Diffusion, the planted bugs, the fuzz targets, the clients that are long to build, and the
+               tests marked #[ignore = \"...\"]
 --only LAYER   this layer only; may be repeated
 --no-install   use what is here: install no Python and no npm package
 --quick        a tenth of the requests
@@ -81,6 +82,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "format", about: "rustfmt", run: rust::format },
     Layer { name: "lint", about: "clippy, warnings denied", run: rust::lint },
     Layer { name: "test", about: "unit, property, race and end-to-end tests", run: rust::test },
+    Layer {
+        name: "candle",
+        about: "Stable Diffusion in this process, behind its feature",
+        run: candle::layer,
+    },
     Layer { name: "mutants", about: "planted bugs, each to be found", run: mutants::layer },
     Layer { name: "fuzz", about: "fuzz targets driven on by libFuzzer", run: fuzz::layer },
     Layer { name: "docs", about: "rustdoc, warnings denied", run: rust::docs },

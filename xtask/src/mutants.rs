@@ -27,9 +27,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shadow", &["shadow", "bucket", "simulation"]),
     ("bucket", &["bucket", "gateway", "simulation"]),
     ("gateway", &["gateway", "simulation"]),
+    ("diffusion", &["diffusion"]),
 ];
 /// Packages of all layers, built at once.
-const PACKAGES: &[&str] = &["object", "wire", "store", "shadow", "bucket", "gateway", "simulation"];
+const PACKAGES: &[&str] =
+    &["object", "wire", "store", "shadow", "bucket", "gateway", "diffusion", "simulation"];
 
 /// Which bugs are hunted, and how.
 #[derive(Clone, Debug, Default)]

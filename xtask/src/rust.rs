@@ -15,9 +15,8 @@ use crate::report::{Check, Outcome};
 pub(crate) fn metadata(root: &Path, dependencies: bool) -> Result<Value, String> {
     let mut command = cargo(root);
     command.args(["metadata", "--format-version=1", "--locked"]);
-    if !dependencies {
-        command.arg("--no-deps");
-    }
+    // What only a feature links is linked by somebody.
+    command.arg(if dependencies { "--all-features" } else { "--no-deps" });
     serde_json::from_str(&capture(&mut command)?).map_err(|error| format!("cargo metadata: {error}"))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::settings::{ModelSettings, Secret, Txt2imgSettings, parse_url};
+use crate::settings::{CandleSettings, ModelSettings, Secret, Txt2imgSettings, parse_url};
 
 /// What draws: the painter unless a txt2img server is named.
 #[derive(Debug, Args)]
@@ -15,8 +15,11 @@ pub(crate) struct EngineFlags {
     #[arg(long, value_name = "URL", group = "engine")]
     txt2img: Option<String>,
     /// The engine in this program; the painter is the default
-    #[arg(long, value_name = "NAME", value_parser = ["painter"], group = "engine")]
+    #[arg(long, value_name = "NAME", value_parser = ["painter", "candle"], group = "engine")]
     builtin: Option<String>,
+    /// Stable Diffusion's weights, a folder in diffusers' layout; implies --builtin candle
+    #[arg(long, value_name = "DIR", required_if_eq("builtin", "candle"), conflicts_with = "txt2img")]
+    weights: Option<PathBuf>,
     /// The txt2img server's user for HTTP Basic
     #[arg(long, value_name = "USER", requires = "txt2img")]
     txt2img_user: Option<String>,
@@ -34,6 +37,20 @@ impl EngineFlags {
     /// # Errors
     /// The URL is none, or the password cannot be found.
     pub(crate) fn settings(&self, queue: u32) -> Result<ModelSettings, Failure> {
+        if let Some(weights) = &self.weights {
+            if self.builtin.as_deref() == Some("painter") {
+                return Err(Failure::usage(
+                    "the painter has no weights",
+                    "leave out --weights or --builtin painter",
+                ));
+            }
+            // One job keeps all cores busy.
+            return Ok(ModelSettings::Candle(CandleSettings {
+                weights: weights.clone(),
+                concurrency: 1,
+                queue,
+            }));
+        }
         let Some(url) = &self.txt2img else { return Ok(ModelSettings::Painter) };
         let url = parse_url(url).map_err(|wrong| {
             Failure::usage(format!("--txt2img: {wrong}"), "write it like http://127.0.0.1:7860")

@@ -36,6 +36,8 @@ pub(super) enum DemoModel {
     Painter,
     /// Asks a Stable Diffusion web UI, or any server with its txt2img API
     Txt2img,
+    /// Runs Stable Diffusion in this process, from --weights; in a build with the feature `candle`
+    Candle,
 }
 
 /// Run all three tiers with something to look at: one command, one folder, no configuration.
@@ -59,12 +61,16 @@ pub(crate) struct DemoArgs {
         value_enum,
         value_name = "MODEL",
         default_value_if("txt2img", clap::builder::ArgPredicate::IsPresent, "txt2img"),
+        default_value_if("weights", clap::builder::ArgPredicate::IsPresent, "candle"),
         default_value = "painter"
     )]
     pub(super) model: DemoModel,
     /// The txt2img server to ask, such as http://127.0.0.1:7860; implies --model txt2img
     #[arg(long, value_name = "URL", required_if_eq("model", "txt2img"))]
     txt2img: Option<String>,
+    /// Stable Diffusion's weights, a folder in diffusers' layout; implies --model candle
+    #[arg(long, value_name = "DIR", required_if_eq("model", "candle"), conflicts_with = "txt2img")]
+    weights: Option<PathBuf>,
     /// User name for HTTP Basic at the txt2img server
     #[arg(long, value_name = "NAME", requires = "txt2img")]
     txt2img_user: Option<String>,
@@ -92,12 +98,18 @@ impl DemoArgs {
         // Only where a user is named: without one, a password from elsewhere must not get in the way.
         let password =
             self.txt2img_user.as_ref().filter(|_| file.is_none()).and_then(|_| std::env::var(PASSWORD).ok());
-        let txt2img = self.model == DemoModel::Txt2img;
+        let kind = match self.model {
+            DemoModel::Painter => None,
+            DemoModel::Txt2img => Some("txt2img".to_owned()),
+            DemoModel::Candle => Some("candle".to_owned()),
+        };
+        let weights = self.weights.as_ref().map(|path| path.display().to_string());
         let layers = globals
             .layers()
             .flag("--listen", "s3.listen", self.listen.map(text))
             .flag("--admin-listen", "admin.listen", self.admin_listen.map(text))
-            .flag("--model", &format!("model.{MODEL}.kind"), txt2img.then(|| "txt2img".to_owned()))
+            .flag("--model", &format!("model.{MODEL}.kind"), kind)
+            .flag("--weights", &format!("model.{MODEL}.weights"), weights)
             .flag("--txt2img", &format!("model.{MODEL}.url"), self.txt2img.clone())
             .flag("--txt2img-user", &format!("model.{MODEL}.user"), self.txt2img_user.clone())
             .flag("--txt2img-password-file", &format!("model.{MODEL}.password-file"), file)
@@ -122,6 +134,8 @@ mod tests {
         assert_eq!(parse(&[]).expect("no flags").model, DemoModel::Painter);
         let real = parse(&["--txt2img", "http://127.0.0.1:7860"]).expect("one flag");
         assert_eq!(real.model, DemoModel::Txt2img);
+        let own = parse(&["--weights", "models/sd"]).expect("one flag");
+        assert_eq!(own.model, DemoModel::Candle);
         assert_eq!(parse(&["--delay", "8s"]).expect("a duration").delay(), Duration::from_secs(8));
     }
 
@@ -129,6 +143,8 @@ mod tests {
     fn contradictions_are_usage_errors() {
         for words in [
             &["--model", "txt2img"][..],
+            &["--model", "candle"],
+            &["--weights", "models/sd", "--txt2img", "http://127.0.0.1:7860"],
             &["--txt2img", "http://127.0.0.1:7860", "--delay", "1s"],
             &["--txt2img-user", "me"],
             &["--txt2img", "http://127.0.0.1:7860", "--txt2img-password-file", "secret"],

@@ -30,7 +30,7 @@ use crate::settings::{
 use crate::wiring::avatar::{AvatarPlan, RunningAvatar};
 use crate::wiring::bucket_tier::{BucketTierPlan, RunningBucketTier};
 use crate::wiring::logging;
-use crate::wiring::model::{ModelPlan, RunningModel};
+use crate::wiring::model::{ModelPlan, RunningModel, kind};
 use crate::wiring::ready_file::ReadyFile;
 use crate::wiring::root::random_letters;
 use crate::wiring::stop::StopSignals;
@@ -58,6 +58,8 @@ struct Third {
     settings: Txt2imgSettings,
     /// What draws, in a word.
     engine: &'static str,
+    /// What pictures are kept under: another engine, or other weights, draw others.
+    edition: String,
 }
 
 /// Runs the demo until it is told to stop.
@@ -152,16 +154,25 @@ async fn stop(bucket_tier: RunningBucketTier, avatar: RunningAvatar, third: Thir
     }
 }
 
-/// Tier 3: a server of ours with the painter, or the one that was named.
+/// Tier 3: a server of ours with the painter or with Stable Diffusion, or the one that was named.
 async fn start_model(args: &DemoArgs, settings: &Settings) -> Result<Third, Failure> {
     if let Some(ModelSettings::Txt2img(named)) = settings.models.get(MODEL) {
-        return Ok(Third { running: None, settings: named.clone(), engine: "txt2img" });
+        return Ok(Third {
+            running: None,
+            settings: named.clone(),
+            engine: "txt2img",
+            edition: "txt2img-1".to_owned(),
+        });
     }
+    let model = settings.models.get(MODEL).cloned().unwrap_or(ModelSettings::Painter);
+    let engine = kind(&model);
+    // The painter draws two at a time; Stable Diffusion keeps all cores busy with one.
+    let slots = if model == ModelSettings::Painter { MODEL_SLOTS } else { 1 };
     let running = ModelPlan {
         listen: FREE_PORT,
-        engine: ModelSettings::Painter,
+        engine: model,
         basic: Some(("demo".to_owned(), Secret::new(random_letters(&OsEntropy, 32)))),
-        slots: MODEL_SLOTS,
+        slots,
         queue: MODEL_QUEUE,
         delay: args.delay(),
     }
@@ -172,10 +183,14 @@ async fn start_model(args: &DemoArgs, settings: &Settings) -> Result<Third, Fail
     let settings = Txt2imgSettings {
         url,
         basic: running.basic.clone(),
-        concurrency: u32::try_from(MODEL_SLOTS).unwrap_or(u32::MAX),
+        concurrency: u32::try_from(slots).unwrap_or(u32::MAX),
         queue: u32::try_from(MODEL_QUEUE).unwrap_or(u32::MAX),
     };
-    Ok(Third { running: Some(running), settings, engine: "painter" })
+    let edition = match engine {
+        "candle" => format!("candle-1-{}", running.card.fingerprint.model_hash),
+        drawn => format!("{drawn}-1"),
+    };
+    Ok(Third { running: Some(running), settings, engine, edition })
 }
 
 impl Third {
@@ -195,15 +210,10 @@ async fn start_avatar(third: &Third, calls: &Arc<Calls>) -> Result<RunningAvatar
             format!("FT{}", random_letters(&OsEntropy, 18)),
             Secret::new(random_letters(&OsEntropy, 40)),
         )),
-        avatars: AvatarSettings { edition: edition(third.engine), ..AvatarSettings::default() },
+        avatars: AvatarSettings { edition: third.edition.clone(), ..AvatarSettings::default() },
     }
     .start_as(|origin| Counted::new(origin, calls))
     .await
-}
-
-/// Another engine draws other pictures: what one has drawn is not an answer of the other.
-fn edition(engine: &str) -> String {
-    format!("{engine}-1")
 }
 
 /// The two buckets, and the origin that one of them falls through to.
@@ -214,7 +224,7 @@ fn declare(settings: &mut Settings, third: &Third, avatar: &RunningAvatar) -> Re
     };
     settings.origins.insert(AVATAR.to_owned(), avatar.as_origin()?);
     let mut rule = ShadowRule::to(ShadowTarget::Origin { origin: AVATAR.to_owned() });
-    rule.edition = Some(edition(third.engine));
+    rule.edition = Some(third.edition.clone());
     // Anything else can never be an avatar: it is refused here, before any queue.
     rule.keys = Some(fallthrough_avatar::KEYS.to_owned());
     settings.buckets.insert(

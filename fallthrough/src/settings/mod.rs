@@ -37,7 +37,9 @@ pub(crate) use account::AccountSettings;
 pub(crate) use bucket::BucketDeclaration;
 pub(crate) use credentials::of_profile as credentials_of_profile;
 pub(crate) use layers::{Layers, near_misses, warn_of_near_misses};
-pub(crate) use model::{ModelSettings, Txt2imgSettings};
+#[cfg(not(feature = "candle"))]
+pub(crate) use model::NO_CANDLE_MEND;
+pub(crate) use model::{CandleSettings, ModelSettings, Txt2imgSettings};
 pub(crate) use origin::{OriginKind, OriginSettings};
 pub(crate) use problem::{Drawn, Problems};
 pub(crate) use quantity::{parse_duration, parse_size, show_size};

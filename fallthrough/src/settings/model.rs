@@ -1,6 +1,7 @@
 //! Declared image models.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use url::Url;
 
@@ -14,6 +15,19 @@ pub(crate) enum ModelSettings {
     Painter,
     /// Asks a txt2img server.
     Txt2img(Txt2imgSettings),
+    /// Runs Stable Diffusion in this process; only in a build with the feature `candle`.
+    Candle(CandleSettings),
+}
+
+/// Where the weights of Stable Diffusion are, and how much it may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CandleSettings {
+    /// A folder in diffusers' layout.
+    pub(crate) weights: PathBuf,
+    /// Jobs at a time.
+    pub(crate) concurrency: u32,
+    /// Jobs that may wait.
+    pub(crate) queue: u32,
 }
 
 /// Where a txt2img server is and how much it may be asked.
@@ -39,19 +53,48 @@ fn read(section: &Section<'_>) -> Option<ModelSettings> {
     section.required("kind")?;
     match section.word("kind")?.as_str() {
         "painter" => {
-            for name in ["url", "user", "password", "password-file"] {
-                if section.is_set(name) {
-                    let message = format!("{}: the painter has no {name:?}", section.path);
-                    section.problem(name, message, "take it out, or write kind = \"txt2img\"");
-                }
-            }
+            refuse(section, "the painter", &["url", "user", "password", "password-file"], "txt2img");
+            refuse(section, "the painter", &["weights"], "candle");
             Some(ModelSettings::Painter)
         }
-        "txt2img" => read_txt2img(section).map(ModelSettings::Txt2img),
-        // `candle` is refused by the schema before it gets here.
+        "txt2img" => {
+            refuse(section, "a txt2img server", &["weights"], "candle");
+            read_txt2img(section).map(ModelSettings::Txt2img)
+        }
+        "candle" => {
+            refuse(section, "candle", &["url", "user", "password", "password-file"], "txt2img");
+            read_candle(section).map(ModelSettings::Candle)
+        }
         _ => None,
     }
 }
+
+/// Keys that belong to another kind.
+fn refuse(section: &Section<'_>, what: &str, names: &[&'static str], kind: &str) {
+    for name in names.iter().filter(|name| section.is_set(name)) {
+        let message = format!("{}: {what} has no {name:?}", section.path);
+        section.problem(name, message, format!("take it out, or write kind = {kind:?}"));
+    }
+}
+
+fn read_candle(section: &Section<'_>) -> Option<CandleSettings> {
+    if cfg!(not(feature = "candle")) {
+        let message = format!("{}.kind = \"candle\" is not in this build", section.path);
+        section.problem("kind", message, NO_CANDLE_MEND);
+        return None;
+    }
+    let weights = section.path("weights");
+    if weights.is_none() {
+        let mend = "write weights = \"/srv/models/stable-diffusion-v1-5\", for example";
+        section.problem("weights", format!("{} needs \"weights\"", section.path), mend);
+    }
+    let (concurrency, queue) = (section.count("concurrency")?, section.count("queue")?);
+    Some(CandleSettings { weights: weights?, concurrency, queue })
+}
+
+/// What to do where the feature is missing.
+pub(crate) const NO_CANDLE_MEND: &str =
+    "build with --features candle, or run a txt2img server and use kind = \"txt2img\"";
 
 fn read_txt2img(section: &Section<'_>) -> Option<Txt2imgSettings> {
     let texts = section.texts("url");

@@ -388,9 +388,16 @@ const MODEL: &[Key] = &[
         &["painter", "txt2img", "candle"],
         "",
         "`painter` draws without weights, in milliseconds; `txt2img` asks a Stable Diffusion web UI or \
-         `fallthrough model serve`; `candle` runs Stable Diffusion in this process. Required.",
-    )
-    .only(&["painter", "txt2img"], "run a txt2img server and use kind = \"txt2img\""),
+         `fallthrough model serve`; `candle` runs Stable Diffusion in this process, in a build with the feature \
+         `candle`. Required.",
+    ),
+    Key::value(
+        "weights",
+        "path",
+        "",
+        "`candle`: the folder with the model's weights, in diffusers' layout, tokenizer included. Read and hashed when \
+         the model is started.",
+    ),
     Key::value(
         "url",
         "URL or list",

@@ -87,6 +87,12 @@ fn show_model(model: &ModelSettings) -> Value {
             "concurrency": txt2img.concurrency,
             "queue": txt2img.queue,
         }),
+        ModelSettings::Candle(candle) => json!({
+            "kind": "candle",
+            "weights": candle.weights,
+            "concurrency": candle.concurrency,
+            "queue": candle.queue,
+        }),
     }
 }
 

@@ -360,7 +360,15 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
         ),
         (
             "[model.a]\nkind = \"candle\"\n".to_owned(),
-            "f.toml:2:1: model.a.kind = \"candle\" is understood, but not offered yet",
+            if cfg!(feature = "candle") {
+                "f.toml:1:8: model.a needs \"weights\""
+            } else {
+                "f.toml:2:8: model.a.kind = \"candle\" is not in this build"
+            },
+        ),
+        (
+            "[model.a]\nkind = \"txt2img\"\nurl = \"http://a\"\nweights = \"x\"\n".to_owned(),
+            "f.toml:4:11: model.a: a txt2img server has no \"weights\"",
         ),
         (
             "[model.a]\nkind = \"txt2img\"\nurl = [\"http://a\", \"http://b\"]\n".to_owned(),

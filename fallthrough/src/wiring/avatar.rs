@@ -60,7 +60,7 @@ impl AvatarPlan {
         self,
         around: impl FnOnce(AvatarOrigin) -> O,
     ) -> Result<RunningAvatar, Failure> {
-        let model = model::engine(model::kind(&self.model), &self.model)?;
+        let model = model::engine(model::kind(&self.model), &self.model).await?;
         let origin = around(AvatarOrigin::new(model, self.avatars));
         let listener = listen::listen(self.listen, "avatar origin", "--listen").await?;
         let mut builder = serve(origin).metrics_at("/metrics");

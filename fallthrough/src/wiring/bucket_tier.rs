@@ -106,7 +106,7 @@ impl BucketTierPlan {
         let admin_token =
             token::load_or_make(settings.admin.token.as_ref(), &settings.store.data, &*entropy)?;
         let clients = Clients::new(settings.allow_private_origins, &clock)?;
-        let shadows = Arc::new(Shadows::new(DeclaredOrigins::new(&settings, clients)?));
+        let shadows = Arc::new(Shadows::new(DeclaredOrigins::new(&settings, clients).await?));
         let engine = Engine::new(
             store.clone(),
             Arc::clone(&shadows) as Arc<dyn fallthrough_bucket::ShadowFactory>,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use fallthrough_diffusion::painter::Painter;
 use fallthrough_diffusion::server::{Server, ServerSettings};
-use fallthrough_diffusion::{Credentials, ImageModel, Txt2ImgClient, Txt2ImgSettings};
+use fallthrough_diffusion::{Credentials, ImageModel, ModelCard, Txt2ImgClient, Txt2ImgSettings};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
-use crate::settings::{ModelSettings, Secret, Txt2imgSettings};
+use crate::settings::{CandleSettings, ModelSettings, Secret, Txt2imgSettings};
 use crate::wiring::listen;
 use crate::wiring::timed::Timed;
 
@@ -40,6 +40,8 @@ pub(crate) struct RunningModel {
     pub(crate) address: SocketAddr,
     /// User and password that it asks for.
     pub(crate) basic: Option<(String, Secret)>,
+    /// What its engine offers, and who makes its pictures.
+    pub(crate) card: ModelCard,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -47,11 +49,15 @@ pub(crate) struct RunningModel {
 /// The engine that `settings` describe; its pictures are timed under `name`.
 ///
 /// # Errors
-/// The address is none.
-pub(crate) fn engine(name: &str, settings: &ModelSettings) -> Result<Arc<dyn ImageModel>, Failure> {
+/// The address is none; the weights cannot be read, or are not those of a model that is supported.
+///
+/// # Cancellation
+/// Weights are read to their end in a thread of their own; nothing else goes on.
+pub(crate) async fn engine(name: &str, settings: &ModelSettings) -> Result<Arc<dyn ImageModel>, Failure> {
     let model: Arc<dyn ImageModel> = match settings {
         ModelSettings::Painter => Arc::new(Painter::new()),
         ModelSettings::Txt2img(txt2img) => Arc::new(client(txt2img)?),
+        ModelSettings::Candle(candle) => stable_diffusion(candle).await?,
     };
     Ok(Arc::new(Timed::new(name, model)))
 }
@@ -61,7 +67,29 @@ pub(crate) fn kind(settings: &ModelSettings) -> &'static str {
     match settings {
         ModelSettings::Painter => "painter",
         ModelSettings::Txt2img(_) => "txt2img",
+        ModelSettings::Candle(_) => "candle",
     }
+}
+
+#[cfg(feature = "candle")]
+async fn stable_diffusion(settings: &CandleSettings) -> Result<Arc<dyn ImageModel>, Failure> {
+    let bounds = (settings.concurrency as usize, settings.queue as usize);
+    let model = fallthrough_candle::StableDiffusion::open(&settings.weights, bounds.0, bounds.1).await;
+    let model = model.map_err(|error| {
+        let mend = "name a folder in diffusers' layout: tokenizer, text_encoder, unet and vae with their config.json \
+                    and safetensors";
+        Failure::new(format!("the model cannot be used: {error}"), mend)
+    })?;
+    tracing::info!(fingerprint = %model.card().fingerprint, weights = %settings.weights.display(), "weights are read");
+    Ok(Arc::new(model))
+}
+
+#[cfg(not(feature = "candle"))]
+async fn stable_diffusion(_: &CandleSettings) -> Result<Arc<dyn ImageModel>, Failure> {
+    Err(Failure::new(
+        "the model cannot be used: candle is not in this build",
+        crate::settings::NO_CANDLE_MEND,
+    ))
 }
 
 fn client(settings: &Txt2imgSettings) -> Result<Txt2ImgClient, Failure> {
@@ -83,7 +111,8 @@ impl ModelPlan {
     /// # Errors
     /// The port is in use, or the engine cannot be had.
     pub(crate) async fn start(self) -> Result<RunningModel, Failure> {
-        let engine = engine(kind(&self.engine), &self.engine)?;
+        let engine = engine(kind(&self.engine), &self.engine).await?;
+        let card = engine.card();
         let listener = listen::listen(self.listen, "model server", "--listen").await?;
         let address = listen::address(&listener)?;
         let settings = ServerSettings {
@@ -101,7 +130,7 @@ impl ModelPlan {
                 tracing::error!(%error, "the model server stopped");
             }
         });
-        Ok(RunningModel { address, basic: self.basic, stop, serving })
+        Ok(RunningModel { address, basic: self.basic, card, stop, serving })
     }
 }
 

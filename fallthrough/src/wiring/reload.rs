@@ -169,7 +169,7 @@ impl Inner {
         logging::parse(&settings.log)?;
         let parts = &self.parts;
         let before = parts.shadows.now();
-        let now = before.renewed(&settings)?;
+        let now = before.renewed(&settings).await?;
         declared::check_buckets(&now, &settings)?;
         let root = root::load_or_make(&settings, &*parts.entropy)?.account;
 

@@ -91,18 +91,14 @@ impl DeclaredOrigins {
     /// on jobs holds for all of them.
     ///
     /// # Errors
-    /// A model's address is none.
-    pub(crate) fn new(settings: &Settings, clients: Clients) -> Result<Self, Failure> {
-        let models = settings
-            .models
-            .iter()
-            .map(|(name, declared)| Ok((name.clone(), (declared.clone(), model::engine(name, declared)?))));
-        Ok(Self {
-            origins: settings.origins.clone(),
-            models: models.collect::<Result<_, Failure>>()?,
-            painter: model::engine("painter", &ModelSettings::Painter)?,
-            clients,
-        })
+    /// A model cannot be used: its address is none, or its weights cannot be read.
+    ///
+    /// # Cancellation
+    /// As of [`model::engine`].
+    pub(crate) async fn new(settings: &Settings, clients: Clients) -> Result<Self, Failure> {
+        let painter = model::engine("painter", &ModelSettings::Painter).await?;
+        let nothing = Self { origins: BTreeMap::new(), models: BTreeMap::new(), painter, clients };
+        nothing.renewed(settings).await
     }
 
     /// What `settings` declare in place of this; models that are declared as before stay the same, with the jobs
@@ -110,16 +106,17 @@ impl DeclaredOrigins {
     ///
     /// # Errors
     /// As [`DeclaredOrigins::new`].
-    pub(crate) fn renewed(&self, settings: &Settings) -> Result<Self, Failure> {
-        let mut new = Self::new(settings, self.clients.clone())?;
-        new.painter = Arc::clone(&self.painter);
-        for (name, (declared, engine)) in &mut new.models {
-            match self.models.get(name) {
-                Some((before, running)) if before == declared => *engine = Arc::clone(running),
-                Some(_) | None => {}
-            }
+    pub(crate) async fn renewed(&self, settings: &Settings) -> Result<Self, Failure> {
+        let mut models = BTreeMap::new();
+        for (name, declared) in &settings.models {
+            let engine = match self.models.get(name) {
+                Some((before, running)) if before == declared => Arc::clone(running),
+                Some(_) | None => model::engine(name, declared).await?,
+            };
+            models.insert(name.clone(), (declared.clone(), engine));
         }
-        Ok(new)
+        let (origins, painter) = (settings.origins.clone(), Arc::clone(&self.painter));
+        Ok(Self { origins, models, painter, clients: self.clients.clone() })
     }
 
     /// Origins that are not what they were in `before`, or draw with another model.

@@ -4,18 +4,24 @@
 //! asks a Stable Diffusion web UI (or our own [`server`]) over HTTP, and the server puts that API
 //! in front of any engine. [`Traits`] are the words avatars are made of.
 //!
+//! Of Stable Diffusion it has what needs no tensors: [`noise`] by seed, [`sampler`]s and their schedules, and
+//! [`clip`]'s prompts and tokens. The networks are in `fallthrough-candle`.
+//!
 //! This crate knows no buckets, keys or origins and uses none of the other tiers.
 
 mod admission;
+pub mod clip;
 mod credentials;
 pub mod encode;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod model;
+pub mod noise;
 pub mod painter;
 mod prompt;
 mod request;
+pub mod sampler;
 pub mod server;
 mod traits;
 mod txt2img;

@@ -31,6 +31,7 @@ const GATEWAY: &str = "fallthrough-gateway";
 const ORIGIN: &str = "fallthrough-origin";
 const AVATAR: &str = "fallthrough-avatar";
 const DIFFUSION: &str = "fallthrough-diffusion";
+const CANDLE: &str = "fallthrough-candle";
 const SIM: &str = "fallthrough-sim";
 const SIMULATION: &str = "fallthrough-simulation";
 const FUZZ: &str = "fallthrough-fuzz-targets";
@@ -47,10 +48,11 @@ const GRAPH: &[Rule] = &[
     rule(GATEWAY, &[BUCKET, WIRE, OBJECT], true),
     rule(ORIGIN, &[WIRE, OBJECT], true),
     rule(AVATAR, &[ORIGIN, DIFFUSION, OBJECT], true),
-    rule(DIFFUSION, &[], false),
+    rule(DIFFUSION, &[OBJECT], false),
+    rule(CANDLE, &[DIFFUSION], false),
     rule(SIM, &[SHADOW, WIRE, OBJECT], false),
     rule(SIMULATION, &[GATEWAY, BUCKET, STORE, SHADOW, SIM, WIRE, OBJECT], false),
-    rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], true),
+    rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, CANDLE, DIFFUSION, WIRE, OBJECT], true),
     rule(FUZZ, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], false),
     rule(SUITE, &[WIRE, OBJECT], false),
     rule("xtask", &[WIRE, OBJECT], false),
@@ -63,6 +65,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("axum", &[GATEWAY, DIFFUSION, SERVER], "the engine and the origins' SDK know no web framework"),
     ("hyper", &[GATEWAY, SHADOW, ORIGIN, SERVER], "the engine never sees HTTP"),
     ("reqwest", &[SHADOW, DIFFUSION, SERVER], "a small origin does not compile a client"),
+    ("candle-core", &[CANDLE], "tensors stay behind the model tier's one trait"),
     ("clap", &[SERVER], "arguments are the binary's business"),
     ("figment", &[SERVER], "settings are read in one place and handed in"),
 ];
@@ -139,7 +142,8 @@ mod tests {
             1,
             "it knows of a server what stands on the wire"
         );
-        assert_eq!(workspace(DIFFUSION, normal(OBJECT)).len(), 1, "the model tier uses nothing of ours");
+        assert_eq!(workspace(DIFFUSION, normal(WIRE)).len(), 1, "the model tier knows no S3");
+        assert_eq!(workspace(DIFFUSION, normal(CANDLE)).len(), 1, "samplers and prompts need no tensors");
     }
 
     #[test]
