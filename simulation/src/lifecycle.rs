@@ -167,7 +167,7 @@ async fn pass(world: &Arc<World>, surely: bool) {
     let changing = Changing::of(world, &keys);
     let disk = world.disk();
     let from = journal.now();
-    let tally = running.unless_it_stops(running.engine.lifecycle_pass()).await;
+    let tally = running.unless_it_stops(Box::pin(running.engine.lifecycle_pass())).await;
     // What the disk failed, or what was cut off, is in doubt.
     let failed = disk.is_dead() || (journal.counted("disk fault") > 0 && !surely);
     let whole = tally.filter(|_| !failed);

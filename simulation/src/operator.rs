@@ -84,7 +84,7 @@ pub(crate) async fn operate(world: Arc<World>, dice: Dice, enough: CancellationT
         let patience =
             dice.chance(25).then(|| Duration::from_micros(dice.below(dice.pick(&[20, 2_000, 20_000]))));
         let in_doubt = match deed {
-            Deed::Purge => purge(&world, keys[0]).await,
+            Deed::Purge => Box::pin(purge(&world, keys[0])).await,
             Deed::Attach => {
                 let layout = some_layout(&world, &dice, 50);
                 let through = dice.chance(75);
@@ -123,7 +123,7 @@ async fn purge(world: &Arc<World>, key: usize) -> bool {
     let bucket_name = World::bucket_name();
     let did = match running.unless_it_stops(running.engine.bucket(&bucket_name)).await {
         Some(Ok(bucket)) => {
-            match running.unless_it_stops(running.engine.purge(&bucket, &name, false)).await {
+            match running.unless_it_stops(Box::pin(running.engine.purge(&bucket, &name, false))).await {
                 Some(Ok(_)) => Did::Purge,
                 Some(Err(BucketError::WouldLoseWritten)) => Did::PurgeRefused,
                 Some(Err(BucketError::NoSuchBucket(_))) => Did::NoBucket,

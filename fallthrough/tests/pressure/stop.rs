@@ -125,7 +125,7 @@ fn who_can_end_within_the_grace_time_does_and_what_was_acknowledged_is_kept() {
     let client = Client::of(&served);
     for n in 0..EACH {
         let (status, got) = client.send(&Method::GET, &format!("/photos/written-{n}"), &[]).unwrap();
-        assert_eq!((status, &got[..] == written.bytes()), (200, true), "{n}");
+        assert_eq!((status, got[..] == written.bytes()[..]), (200, true), "{n}");
     }
     assert!(client.is_large("/photos/cold", &behind).unwrap());
     assert_eq!(ground.origin.calls("cold"), 1, "what was filled in the grace time was kept");

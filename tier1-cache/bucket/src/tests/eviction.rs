@@ -427,7 +427,7 @@ async fn quota_of_what_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_overwritten_makes_room_only_while_it_is_there() {
-    quota_of_what_is_replaced().await;
+    Box::pin(quota_of_what_is_replaced()).await;
 }
 
 #[tokio::test(start_paused = true)]

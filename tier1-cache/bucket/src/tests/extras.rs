@@ -295,7 +295,7 @@ async fn answers_say_by_which_headers_they_vary_and_explain_says_what_is_passed_
 async fn an_s3_provider_is_passed_nothing() {
     let world = World::new(BucketMode::Migrate).await;
     let rule = ShadowRule { pass_query: vec!["w".into()], ..super::world::rule() };
-    let refused = world.set_rules(&[rule.clone()]).await.unwrap_err();
+    let refused = world.set_rules(std::slice::from_ref(&rule)).await.unwrap_err();
     assert!(
         matches!(&refused, BucketError::InvalidSettings { reason } if reason.contains("S3 provider")),
         "{refused:?}"

@@ -57,19 +57,19 @@ fn walks_end_where_diffusers_ends() {
     // first four after six steps.
     let epsilon = [
         (Sampler::Euler, Spread::Normal, [-3.3336637, -1.0148405, -0.054942347, -4.41752]),
-        (Sampler::EulerAncestral, Spread::Normal, [-4.1196032, -1.8441355, 0.26645514, -2.2825434]),
+        (Sampler::EulerAncestral, Spread::Normal, [-4.119_603, -1.8441355, 0.26645514, -2.2825434]),
         (Sampler::Ddim, Spread::Normal, [-3.3817956, -1.0294721, -0.055706576, -4.4813104]),
-        (Sampler::DpmPp2M, Spread::Karras, [-3.416863, -0.86060882, 0.19757612, -4.6116977]),
-        (Sampler::DpmPp2M, Spread::Normal, [-3.0377753, -0.80821687, 0.11472921, -4.0799088]),
+        (Sampler::DpmPp2M, Spread::Karras, [-3.416863, -0.860_608_8, 0.19757612, -4.6116977]),
+        (Sampler::DpmPp2M, Spread::Normal, [-3.0377753, -0.80821687, 0.11472921, -4.079_909]),
         (Sampler::Lcm, Spread::Normal, [-5.0981936, -2.7348256, -1.4472765, -2.4634337]),
     ];
     let velocity = [
-        (Sampler::Euler, Spread::Normal, [-0.61927539, -0.16999698, 0.015985979, -0.82927567]),
+        (Sampler::Euler, Spread::Normal, [-0.619_275_4, -0.16999698, 0.015985979, -0.82927567]),
         (Sampler::EulerAncestral, Spread::Normal, [-0.55983484, -0.31320295, -0.21274582, 0.079116024]),
-        (Sampler::Ddim, Spread::Normal, [-0.62896186, -0.17263439, 0.016266581, -0.84225696]),
+        (Sampler::Ddim, Spread::Normal, [-0.62896186, -0.172_634_4, 0.016_266_58, -0.84225696]),
         (Sampler::DpmPp2M, Spread::Karras, [-0.71569437, 0.016364593, 0.31940705, -1.0578711]),
-        (Sampler::DpmPp2M, Spread::Normal, [-0.63634717, -0.11204741, 0.10499132, -0.88141394]),
-        (Sampler::Lcm, Spread::Normal, [-0.95215273, -0.1385649, -0.19016983, -0.078742452]),
+        (Sampler::DpmPp2M, Spread::Normal, [-0.636_347_2, -0.11204741, 0.10499132, -0.88141394]),
+        (Sampler::Lcm, Spread::Normal, [-0.952_152_7, -0.1385649, -0.19016983, -0.078_742_45]),
     ];
     for (kind, cases) in [(Prediction::Epsilon, epsilon), (Prediction::Velocity, velocity)] {
         for (sampler, spread, expected) in cases {
