@@ -68,7 +68,7 @@ const STEPS: &[Step] = &[
         knob: "FALLTHROUGH_CASES",
         per_minute: 4_000,
         share: 2,
-        told: Told::Number(" histories of up to 60 steps: 0 differences"),
+        told: Told::Lines(" histories, "),
     },
     Step {
         what: "merged lists against their model",
