@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use fallthrough_object::{BucketConfiguration, BucketName, Key};
-use fallthrough_store::{Bucket, Created, EntryState, ObjectInfo, Stored};
+use fallthrough_object::{BucketConfiguration, BucketName, ETag, Key};
+use fallthrough_store::{Bucket, Created, ObjectInfo, Stored};
 
 use crate::api::{Admission, BucketError, Caller, GetRequest, NewBucket};
 use crate::core::commit::MAX_CONFLICTS;
@@ -158,18 +158,33 @@ impl Engine {
             // Whoever changes something asks the origin, whatever an inventory says.
             let by_inventory = planted(Mutant::InventoryJudgesWrites);
             let object = self.get_by(bucket, caller, request, admission, by_inventory).await.result?;
-            let here = self.inner.store.lookup(bucket.id, key).await?;
-            if let Some(EntryState::Written(stored) | EntryState::Filled(stored, _)) =
-                here.as_ref().map(|entry| &entry.state)
-            {
-                return Ok(stored.clone());
+            // Not the copy that is here until the fill has taken its place: it is stale, and the reader was not
+            // given it either.
+            let etag = object.info.etag.clone();
+            if let Some(stored) = self.stored_as(bucket, key, etag.as_ref()).await? {
+                return Ok(stored);
             }
             // On its way: read to its end, which comes only when all of it is verified; then its commit.
             drain(object).await?;
             self.verified_are_committed(bucket, Some(key)).await;
+            if let Some(stored) = self.stored_as(bucket, key, etag.as_ref()).await? {
+                return Ok(stored);
+            }
         }
         // Delivered each time, and never kept: the origin forbids it, or there is no room.
         Err(BucketError::NotOffered { what: "this" })
+    }
+
+    /// What is stored here of the object with this ETag.
+    async fn stored_as(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        etag: Option<&ETag>,
+    ) -> Result<Option<Stored>, BucketError> {
+        let entry = self.inner.store.lookup(bucket.id, key).await?;
+        let stored = entry.as_deref().and_then(|entry| entry.state.stored());
+        Ok(stored.filter(|stored| stored.info.etag.as_ref() == etag).cloned())
     }
 }
 

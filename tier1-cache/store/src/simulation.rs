@@ -69,6 +69,12 @@ impl SimulatedDisk {
         Self(after)
     }
 
+    /// The disk as a crash now could leave it; this one runs on. Who is given it later finds that everything since has been
+    /// lost, whatever was said of it: to show that broken promises are seen.
+    pub fn as_of_now(&self, seed: u64) -> Self {
+        Self(self.0.crashed(seed))
+    }
+
     /// The machine stops at the change (of a name, of bytes, or a sync) after the next `changes`;
     /// [`SimulatedDisk::crash`] then tells what is left.
     pub fn stop_after(&self, changes: u32) {

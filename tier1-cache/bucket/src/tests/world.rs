@@ -112,6 +112,12 @@ impl World {
             Engine::new(self.store.clone(), self.shadows.clone(), options, self.clock.clone(), entropy);
     }
 
+    /// Another engine over another store, as after the machine has started again.
+    pub(super) fn restart_over(&mut self, store: Store) {
+        self.store = store;
+        self.restart();
+    }
+
     /// The clock of the test world.
     pub(super) fn clock() -> Arc<TokioClock> {
         Arc::new(TokioClock::new(Timestamp::from_unix_secs(1_800_000_000)))
