@@ -27,7 +27,7 @@ const FAILED_ONCE: [u64; 1] = [128];
 const OPERATIONS: u64 = 100_000;
 /// Histories of a run, some 43 operations each; `FALLTHROUGH_CASES` says how many others, and `FALLTHROUGH_FIRST_CASE` from
 /// which number on.
-const HISTORIES: u64 = 2_400;
+const HISTORIES: u64 = 2_450;
 
 fn play_out(
     mode: BucketMode,
