@@ -1,6 +1,7 @@
 //! What must be left at the end of a run: nothing but what histories say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fallthrough_bucket::BucketError;
 use fallthrough_bucket::{UploadItem, UploadsRequest};
@@ -62,6 +63,43 @@ pub(crate) async fn clear(world: &Arc<World>) {
         let key = Key::parse(name).expect("a good key");
         if let Err(error) = engine.purge(&bucket, &key, true).await {
             world.journal.violation(format!("{name} cannot be purged: {error}"));
+        }
+    }
+}
+
+/// While the machine runs on: no fill, no request to an origin and no staged body may be left when nobody asks for anything.
+pub(crate) async fn await_quiet(world: &Arc<World>, within: Duration) {
+    let is_quiet = || {
+        let fills = world.running().map_or(0, |running| running.engine.fills_in_flight());
+        let (requests, staged) = (world.origins.in_flight(), world.disk().names("staging/"));
+        let left = (fills, requests, staged);
+        if left == (0, 0, Vec::new()) { Ok(()) } else { Err(left) }
+    };
+    if let Err((fills, requests, staged)) = wait_for(is_quiet, within).await {
+        world.journal.violation(format!(
+            "nobody asks for anything, and there are {fills} fills, {requests} requests to origins, and staged {staged:?}"
+        ));
+    }
+}
+
+/// While the machine runs on: bytes of objects that are gone are given up, not only at the next start.
+pub(crate) async fn await_no_blobs(world: &Arc<World>, within: Duration) {
+    let are_gone = || {
+        let left = world.disk().names("blobs/");
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    };
+    if let Err(left) = wait_for(are_gone, within).await {
+        world.journal.violation(format!("all objects are gone, and the machine that runs keeps {left:?}"));
+    }
+}
+
+async fn wait_for<T>(mut is_so: impl FnMut() -> Result<(), T>, within: Duration) -> Result<(), T> {
+    let until = tokio::time::Instant::now() + within;
+    loop {
+        match is_so() {
+            Err(left) if tokio::time::Instant::now() >= until => return Err(left),
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Ok(()) => return Ok(()),
         }
     }
 }

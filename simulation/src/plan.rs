@@ -124,6 +124,17 @@ impl Plan {
         plan
     }
 
+    /// How old what a cache shows may be where its origin changes: a copy ages, and may have taken long to come.
+    pub(crate) fn longest_age(&self) -> Duration {
+        let inventory = Duration::from_secs(self.inventory.unwrap_or(0));
+        self.ttl.max(inventory) + Duration::from_secs(120)
+    }
+
+    /// Nothing is under way that no client waits for.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.through.is_none() && !self.migrates && self.inventory.is_none()
+    }
+
     /// Whether the operator leaves the bucket and its shadow alone.
     pub(crate) fn is_settled(&self) -> bool {
         self.through.is_some_and(|through| through.settled)

@@ -23,8 +23,10 @@ use crate::{leaks, lifecycle, migration, through};
 
 /// Longest run in virtual time: all clients are done long before.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
-/// After bad weather: breakers close, commits end, copies age.
+/// After bad weather: breakers close, commits end. Copies age for longer, until none may be stale.
 const CALM: Duration = Duration::from_secs(90);
+/// How long what is under way may take to end in good weather.
+const SETTLES: Duration = Duration::from_secs(60);
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -124,9 +126,12 @@ async fn live(world: &Arc<World>, dice: &Dice) {
     if world.running().is_none() {
         world.start().await;
     }
-    tokio::time::sleep(CALM).await;
+    tokio::time::sleep(CALM.max(plan.longest_age())).await;
     let mut reader = Worker::new(world, 50, dice.fork());
     reader.read_all().await;
+    if plan.is_quiet() {
+        leaks::await_quiet(world, SETTLES).await;
+    }
     if plan.lifecycle {
         Box::pin(lifecycle::last_days(world, dice)).await;
         reader.read_all().await;
@@ -150,6 +155,7 @@ async fn live(world: &Arc<World>, dice: &Dice) {
         migration::end(world).await;
     }
     leaks::clear(world).await;
+    leaks::await_no_blobs(world, SETTLES).await;
     // The sweep of a start comes after it, and so does what tidies up.
     world.restart().await;
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -180,9 +186,7 @@ fn judge(seed: u64, world: &World) -> Outcome {
                 u64::MAX
             } else if world.plan.origins_change {
                 // A copy ages, and may have taken long to come.
-                let inventory = Duration::from_secs(world.plan.inventory.unwrap_or(0));
-                let age = world.plan.ttl.max(inventory) + Duration::from_secs(120);
-                u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
+                u64::try_from(world.plan.longest_age().as_nanos()).unwrap_or(u64::MAX)
             } else {
                 0
             },

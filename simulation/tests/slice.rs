@@ -17,10 +17,17 @@ const REGRESSIONS: &[(u64, &str)] = &[
          (bucket: what_one_shadow_said_is_not_believed_of_another)",
     ),
     (
+        512,
+        "a reader was told that an object is gone, while the disk refused to give up its stale copy, which a list showed \
+         afterwards (here alone)",
+    ),
+    (
         601,
         "an object that had arrived at its origin was taken for somebody else's and forgotten here, since the origin said no \
          length of it (bucket: core::outgoing, what_is_there_decides_what_is_done)",
     ),
+    (1040, "readers of a fill that was superseded in the queue asked the origin a second time (here alone)"),
+    (2247, "the same as 1040"),
     (
         4624,
         "the model took a cache's copy for replaced by what a fill delivered, though the shadow was cleared before the fill \
@@ -76,6 +83,17 @@ fn every_history_is_linearizable() {
         "shadow kept for what waits",
         "changes behind our back",
         "orders of migrations",
+        "changed etag",
+        "slow",
+        "list fault",
+        "disk fault",
+        "wrong length",
+        "evictions",
+        "shadow set",
+        "shadow cleared",
+        "LIST",
+        "GET range",
+        "DELETE batch",
     ] {
         assert!(summary.counts.get(what).is_some_and(|times| *times > 0), "no {what} in this slice");
     }

@@ -72,6 +72,10 @@ impl Worker {
                 .chain(page.common_prefixes.iter().map(|prefix| (prefix.clone(), None)))
                 .collect();
             names.sort();
+            if names.len() > max_keys {
+                self.journal()
+                    .violation(format!("a page of {max_keys} has {} names: {asked:?}", names.len()));
+            }
             pages.push(Page { from, to, names, last: !page.is_truncated });
             if pages.len() > 40 {
                 self.journal().violation(format!("a list does not end: {asked:?}"));
@@ -98,6 +102,10 @@ impl Worker {
             if name <= before {
                 self.journal().violation(format!("a list shows {name:?} after {before:?}: {asked:?}"));
             }
+            if !self.world().plan.keys.iter().any(|key| asked.place(key) == Some(name)) {
+                self.journal()
+                    .violation(format!("a list shows {name:?}, which is no key and no prefix: {asked:?}"));
+            }
             before = name;
         }
         for (key, name) in self.world().plan.keys.iter().enumerate() {
@@ -108,14 +116,7 @@ impl Worker {
 
     /// What the list says of a key, and within which time.
     fn shown(&self, asked: Listing, pages: &[Page], key: usize, name: &str) -> Option<(Moment, Moment, Did)> {
-        let rest = name.strip_prefix(asked.prefix)?;
-        let collapsed = asked.delimiter.and_then(|delimiter| {
-            rest.find(delimiter).map(|at| &name[..asked.prefix.len() + at + delimiter.len()])
-        });
-        let place = collapsed.unwrap_or(name);
-        if place <= asked.after {
-            return None;
-        }
+        let place = asked.place(name)?;
         let mut since = None;
         for page in pages {
             if let Some((_, object)) = page.names.iter().find(|(shown, _)| shown == place) {
@@ -151,6 +152,17 @@ struct Listing {
     prefix: &'static str,
     delimiter: Option<&'static str>,
     after: &'static str,
+}
+
+impl Listing {
+    /// Where a key stands in it, collapsed at the delimiter; `None`: it does not.
+    fn place(self, key: &str) -> Option<&str> {
+        let rest = key.strip_prefix(self.prefix)?;
+        let collapsed = self.delimiter.and_then(|delimiter| {
+            rest.find(delimiter).map(|at| &key[..self.prefix.len() + at + delimiter.len()])
+        });
+        Some(collapsed.unwrap_or(key)).filter(|place| *place > self.after)
+    }
 }
 
 /// One page: names in order, objects with ETag and size.
