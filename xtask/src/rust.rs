@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -42,6 +43,9 @@ pub(crate) fn lint(context: &Context) -> Vec<Check> {
     vec![Check::new("lint", watch(cargo(&context.root).args(args)))]
 }
 
+/// The tests have run in this process, and built what they run.
+static TESTS_BUILT: AtomicBool = AtomicBool::new(false);
+
 /// How the names of ignored tests begin that are no tests but recipes: they make files that tests compare with.
 const RECIPES: &str = "make_the_";
 
@@ -69,7 +73,9 @@ pub(crate) fn test(context: &Context) -> Vec<Check> {
         tests.envs(LONG.iter().copied());
     }
     let examples = ["test", "--release", "--locked", "--workspace", "--doc"];
-    let mut checks = vec![Check::new("test", watch(&mut tests))];
+    let ran = watch(&mut tests);
+    TESTS_BUILT.store(ran == Outcome::Passed, Ordering::SeqCst);
+    let mut checks = vec![Check::new("test", ran)];
     checks.extend(skipped(&skips));
     checks.push(Check::new("examples in the documentation", watch(cargo(&context.root).args(examples))));
     checks
@@ -124,7 +130,11 @@ pub(crate) fn docs(context: &Context) -> Vec<Check> {
     vec![Check::new("docs", watch(&mut command))]
 }
 
-/// The program, for the layers that run it; nothing to do after the tests.
+/// The program, for the layers that run it. After the tests it is there: what they ran, which is the same but for features
+/// of its dependencies that only tests use, and would take minutes to build again.
 pub(crate) fn build_program(context: &Context) -> Outcome {
+    if TESTS_BUILT.load(Ordering::SeqCst) {
+        return Outcome::Passed;
+    }
     watch(cargo(&context.root).args(["build", "--release", "--locked", "--package", "fallthrough-server"]))
 }
