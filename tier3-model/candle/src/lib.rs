@@ -1,6 +1,6 @@
 //! Stable Diffusion in this process, on candle: text encoder, U-Net and autoencoder from local safetensors.
 //!
-//! [`StableDiffusion`] is an [`fallthrough_diffusion::ImageModel`] over a folder in diffusers' layout. Samplers,
+//! `StableDiffusion` is an [`fallthrough_diffusion::ImageModel`] over a folder in diffusers' layout. Samplers,
 //! schedules, noise, prompt syntax and tokenizer are `fallthrough-diffusion`'s; here are the networks and the files they
 //! are read from. Nothing is ever fetched: what is missing is an error that names it.
 //!
