@@ -5,7 +5,7 @@
 //! one plus σ times noise; the network sees it scaled to unit variance, as it was trained.
 //!
 //! The schedules are those of diffusers 0.27 with `timestep_spacing = "leading"`, against which they are tested.
-//! Latents start as noise of unit variance. Numbers beside the first ones are drawn from the same [`Noise`].
+//! Latents start as noise of unit variance. Numbers beside the first ones are drawn from the same [`Noise`](crate::noise::Noise).
 
 mod run;
 mod schedule;
