@@ -35,16 +35,26 @@ impl LogFilter {
     }
 }
 
+/// The library that reads requests of S3 in front of us. It logs answers as errors of its own that the gateway turns into
+/// others, and bodies that it cannot read, whole. Who names it in the filter gets that.
+const S3_LIBRARY: &str = "s3s";
+
 /// Whether `filter` can be read.
 ///
 /// # Errors
 /// If it cannot.
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Failure> {
-    EnvFilter::try_new(filter).map_err(|error| {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| {
         Failure::new(
             format!("process.log: {filter:?} is not a filter: {error}"),
             "write a level (error, warn, info, debug, trace), or \"info,fallthrough_bucket=debug\"",
         )
+    })?;
+    let is_named = filter.split(',').any(|part| part.starts_with(S3_LIBRARY));
+    let silent = format!("{S3_LIBRARY}=off").parse().ok().filter(|_| !is_named);
+    Ok(match silent {
+        Some(silent) => parsed.add_directive(silent),
+        None => parsed,
     })
 }
 
@@ -65,4 +75,20 @@ pub(crate) fn start(filter: &str) -> Result<LogFilter, Failure> {
     // Somebody else's subscriber is as good: this fails only if there is one already.
     let _ = subscriber.try_init();
     Ok(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_s3_library_is_silent_unless_it_is_named() {
+        for filter in ["info", "error", "info,fallthrough_bucket=debug"] {
+            assert!(parse(filter).unwrap().to_string().contains("s3s=off"), "{filter}");
+        }
+        for filter in ["s3s=debug", "info,s3s::service=warn"] {
+            assert!(!parse(filter).unwrap().to_string().contains("off"), "{filter}");
+        }
+        assert!(parse("info,=").is_err());
+    }
 }
