@@ -446,7 +446,7 @@ const ORIGIN: &[Key] = &[
         "`s3`: the region to sign for; from `provider`, or `us-east-1`, if not given.",
     ),
     ADDRESSING,
-    Key::value("credentials", "reference", "", CREDENTIALS),
+    S3_CREDENTIALS,
     Key::value("per-client", "count", "", "Fills in flight per client; `fill.per-client` if not given."),
     Key::value("max-in-flight", "count", "", "Fills in flight; `fill.max-in-flight` if not given."),
 ];
@@ -507,43 +507,38 @@ const BUCKET: &[Key] = &[
     ),
 ];
 
+/// A place that a rule leads to, its own and each further one, is said with these.
+const ORIGIN_NAME: Key = Key::value("origin", "name", "", "A declared origin.");
+const S3_ENDPOINT: Key = Key::value(
+    "endpoint",
+    "URL",
+    "",
+    "An S3 provider: `http(s)://host[:port]`; from `provider` if not given.",
+);
+const S3_NAME: Key = Key::value("name", "text", "", "The bucket at the S3 provider.");
+const S3_REGION: Key = Key::value(
+    "region",
+    "text",
+    "",
+    "The region to sign for; from `provider`, or `us-east-1`, if not given.",
+);
+const S3_CREDENTIALS: Key = Key::value("credentials", "reference", "", CREDENTIALS);
+const HTTP_URL: Key = Key::value("url", "URL", "", "An HTTP server: the key is appended.");
+
 /// The keys of a further place of a rule.
-pub(crate) const MEMBER: &[Key] = &[
-    Key::value("origin", "name", "", "A declared origin."),
-    PROVIDER,
-    Key::value("endpoint", "URL", "", "An S3 provider; from `provider` if not given."),
-    Key::value("name", "text", "", "The bucket at the S3 provider."),
-    Key::value(
-        "region",
-        "text",
-        "",
-        "The region to sign for; from `provider`, or `us-east-1`, if not given.",
-    ),
-    ADDRESSING,
-    Key::value("credentials", "reference", "", CREDENTIALS),
-    Key::value("url", "URL", "", "An HTTP server: the key is appended."),
-];
+pub(crate) const MEMBER: &[Key] =
+    &[ORIGIN_NAME, PROVIDER, S3_ENDPOINT, S3_NAME, S3_REGION, ADDRESSING, S3_CREDENTIALS, HTTP_URL];
 
 /// The keys of one shadow rule.
 pub(crate) const SHADOW: &[Key] = &[
-    Key::value("origin", "name", "", "A declared origin."),
+    ORIGIN_NAME,
     PROVIDER,
-    Key::value(
-        "endpoint",
-        "URL",
-        "",
-        "An S3 provider: `http(s)://host[:port]`; from `provider` if not given.",
-    ),
-    Key::value("name", "text", "", "The bucket at the S3 provider."),
-    Key::value(
-        "region",
-        "text",
-        "",
-        "The region to sign for; from `provider`, or `us-east-1`, if not given.",
-    ),
+    S3_ENDPOINT,
+    S3_NAME,
+    S3_REGION,
     ADDRESSING,
-    Key::value("credentials", "reference", "", CREDENTIALS),
-    Key::value("url", "URL", "", "An HTTP server: the key is appended."),
+    S3_CREDENTIALS,
+    HTTP_URL,
     Key::section(
         "members",
         Shape::List(MEMBER),

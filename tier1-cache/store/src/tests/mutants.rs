@@ -32,182 +32,70 @@ fn caught_by_histories<T: std::fmt::Debug>(
 
 #[test]
 fn each_planted_bug_is_caught() {
-    let by_model =
-        |mutant| caught_by_histories(mutant, model::steps(), |steps| model::run(model::check(steps)));
-    let by_engine =
-        |mutant| caught_by_histories(mutant, conformance::ops(), |ops| model::run(conformance::compare(ops)));
+    type Check<'a> = &'a dyn Fn() -> Result<(), String>;
+    let by = |mutant, what: &'static str, check: Check<'_>| (mutant, what, caught(mutant, check));
+    let by_model = |mutant, what: &'static str| {
+        (mutant, what, caught_by_histories(mutant, model::steps(), |steps| model::run(model::check(steps))))
+    };
+    let by_engine = |mutant, what: &'static str| {
+        let compare = |ops: &Vec<_>| model::run(conformance::compare(ops));
+        (mutant, what, caught_by_histories(mutant, conformance::ops(), compare))
+    };
     let killed = [
-        (
-            Mutant::AckBeforeSync,
-            "acknowledged before sync, by the store's model",
-            by_model(Mutant::AckBeforeSync),
-        ),
-        (
-            Mutant::AckBeforeSync,
-            "acknowledged before sync, by the engine's model",
-            by_engine(Mutant::AckBeforeSync),
-        ),
-        (Mutant::RevisionReused, "revision reused, by the store's model", by_model(Mutant::RevisionReused)),
-        (Mutant::RevisionReused, "revision reused, by the engine's model", by_engine(Mutant::RevisionReused)),
-        (
-            Mutant::LateCacheInsert,
-            "late cache insert",
-            caught(Mutant::LateCacheInsert, || model::run(objects::late_insert())),
-        ),
-        (
-            Mutant::DirectoryNotSynced,
-            "directory not synced, by the store's model",
-            by_model(Mutant::DirectoryNotSynced),
-        ),
-        (
+        by_model(Mutant::AckBeforeSync, "acknowledged before sync, by the store's model"),
+        by_engine(Mutant::AckBeforeSync, "acknowledged before sync, by the engine's model"),
+        by_model(Mutant::RevisionReused, "revision reused, by the store's model"),
+        by_engine(Mutant::RevisionReused, "revision reused, by the engine's model"),
+        by(Mutant::LateCacheInsert, "late cache insert", &(|| model::run(objects::late_insert()))),
+        by_model(Mutant::DirectoryNotSynced, "directory not synced, by the store's model"),
+        by(
             Mutant::DirectoryNotSynced,
             "directory not synced, by crashes at steps",
-            caught(Mutant::DirectoryNotSynced, || model::run(crash::overwrite(3000, 5000)).map(|_| ())),
+            &(|| model::run(crash::overwrite(3000, 5000)).map(|_| ())),
         ),
-        (
-            Mutant::GroupUnseen,
-            "group unseen",
-            caught(Mutant::GroupUnseen, || model::run(conformance::group())),
-        ),
-        (Mutant::ReferenceKept, "reference kept", by_model(Mutant::ReferenceKept)),
-        (Mutant::GateIgnored, "gate ignored, by the store's model", by_model(Mutant::GateIgnored)),
-        (
-            Mutant::GateIgnored,
-            "gate ignored, by its own test",
-            caught(Mutant::GateIgnored, || model::run(buckets::gate())),
-        ),
-        (
-            Mutant::QuarantineForgotten,
-            "quarantine forgotten",
-            caught(Mutant::QuarantineForgotten, || model::run(quarantine::written())),
-        ),
-        (
-            Mutant::QuarantineServed,
-            "quarantine served",
-            caught(Mutant::QuarantineServed, || model::run(quarantine::written())),
-        ),
-        (
-            Mutant::QuarantineDropped,
-            "quarantine dropped",
-            caught(Mutant::QuarantineDropped, || model::run(quarantine::written())),
-        ),
-        (
-            Mutant::QuarantineForgotten,
-            "quarantine forgotten, by the store's model",
-            by_model(Mutant::QuarantineForgotten),
-        ),
-        (
-            Mutant::QuarantineDropped,
-            "quarantine dropped, by the store's model",
-            by_model(Mutant::QuarantineDropped),
-        ),
-        (
-            Mutant::ScrubBelievesMemory,
-            "scrub believes memory",
-            caught(Mutant::ScrubBelievesMemory, || model::run(scrub::disbelief())),
-        ),
-        (
-            Mutant::ScrubSkipsLastBlock,
-            "scrub skips the last block",
-            caught(Mutant::ScrubSkipsLastBlock, || model::run(scrub::disbelief())),
-        ),
-        (
-            Mutant::ScrubCursorOff,
-            "scrub cursor off",
-            caught(Mutant::ScrubCursorOff, || model::run(scrub::resumption())),
-        ),
-        (
-            Mutant::DeletedIsDamage,
-            "deleted is damage",
-            caught(Mutant::DeletedIsDamage, || model::run(scrub::deletion())),
-        ),
-        (
-            Mutant::RangeVerifiedInPart,
-            "range verified in part",
-            caught(Mutant::RangeVerifiedInPart, || model::run(rot::classes())),
-        ),
-        (
-            Mutant::SumsUnverified,
-            "sums unverified",
-            caught(Mutant::SumsUnverified, || model::run(rot::classes())),
-        ),
-        (Mutant::RowUnverified, "row unverified", caught(Mutant::RowUnverified, || model::run(rot::rows()))),
-        (
-            Mutant::BooksUnverified,
-            "books unverified",
-            caught(Mutant::BooksUnverified, || model::run(rot::books())),
-        ),
-        (
-            Mutant::IndexUnverified,
-            "index unverified",
-            caught(Mutant::IndexUnverified, || model::run(rot::pages())),
-        ),
-        (
-            Mutant::NegativesUnbounded,
-            "negatives unbounded",
-            caught(Mutant::NegativesUnbounded, || model::run(negatives::bounded())),
-        ),
-        (
-            Mutant::TombstoneOutlives,
-            "tombstone outlives",
-            caught(Mutant::TombstoneOutlives, || model::run(negatives::cleared())),
-        ),
-        (
-            Mutant::OutboxUnbounded,
-            "outbox unbounded",
-            caught(Mutant::OutboxUnbounded, || model::run(outbox::bounded())),
-        ),
-        (
-            Mutant::IntentUnpinned,
-            "intent unpinned",
-            caught(Mutant::IntentUnpinned, || model::run(outbox::pinned())),
-        ),
-        (
-            Mutant::SecretsStayPlain,
-            "secrets stay plain",
-            caught(Mutant::SecretsStayPlain, || model::run(sealing::unseen())),
-        ),
-        (
-            Mutant::SealOfAnyPlace,
-            "seal of any place",
-            caught(Mutant::SealOfAnyPlace, || model::run(sealing::fixed())),
-        ),
-        (
-            Mutant::OldSealsStay,
-            "old seals stay",
-            caught(Mutant::OldSealsStay, || model::run(sealing::turned())),
-        ),
-        (Mutant::ReplacedStillCounted, "replaced still counted", by_model(Mutant::ReplacedStillCounted)),
-        (
-            Mutant::GivenUpStillCounted,
-            "given up still counted",
-            caught(Mutant::GivenUpStillCounted, || model::run(usage::given_up())),
-        ),
-        (
+        by(Mutant::GroupUnseen, "group unseen", &(|| model::run(conformance::group()))),
+        by_model(Mutant::ReferenceKept, "reference kept"),
+        by_model(Mutant::GateIgnored, "gate ignored, by the store's model"),
+        by(Mutant::GateIgnored, "gate ignored, by its own test", &(|| model::run(buckets::gate()))),
+        by(Mutant::QuarantineForgotten, "quarantine forgotten", &(|| model::run(quarantine::written()))),
+        by(Mutant::QuarantineServed, "quarantine served", &(|| model::run(quarantine::written()))),
+        by(Mutant::QuarantineDropped, "quarantine dropped", &(|| model::run(quarantine::written()))),
+        by_model(Mutant::QuarantineForgotten, "quarantine forgotten, by the store's model"),
+        by_model(Mutant::QuarantineDropped, "quarantine dropped, by the store's model"),
+        by(Mutant::ScrubBelievesMemory, "scrub believes memory", &(|| model::run(scrub::disbelief()))),
+        by(Mutant::ScrubSkipsLastBlock, "scrub skips the last block", &(|| model::run(scrub::disbelief()))),
+        by(Mutant::ScrubCursorOff, "scrub cursor off", &(|| model::run(scrub::resumption()))),
+        by(Mutant::DeletedIsDamage, "deleted is damage", &(|| model::run(scrub::deletion()))),
+        by(Mutant::RangeVerifiedInPart, "range verified in part", &(|| model::run(rot::classes()))),
+        by(Mutant::SumsUnverified, "sums unverified", &(|| model::run(rot::classes()))),
+        by(Mutant::RowUnverified, "row unverified", &(|| model::run(rot::rows()))),
+        by(Mutant::BooksUnverified, "books unverified", &(|| model::run(rot::books()))),
+        by(Mutant::IndexUnverified, "index unverified", &(|| model::run(rot::pages()))),
+        by(Mutant::NegativesUnbounded, "negatives unbounded", &(|| model::run(negatives::bounded()))),
+        by(Mutant::TombstoneOutlives, "tombstone outlives", &(|| model::run(negatives::cleared()))),
+        by(Mutant::OutboxUnbounded, "outbox unbounded", &(|| model::run(outbox::bounded()))),
+        by(Mutant::IntentUnpinned, "intent unpinned", &(|| model::run(outbox::pinned()))),
+        by(Mutant::SecretsStayPlain, "secrets stay plain", &(|| model::run(sealing::unseen()))),
+        by(Mutant::SealOfAnyPlace, "seal of any place", &(|| model::run(sealing::fixed()))),
+        by(Mutant::OldSealsStay, "old seals stay", &(|| model::run(sealing::turned()))),
+        by_model(Mutant::ReplacedStillCounted, "replaced still counted"),
+        by(Mutant::GivenUpStillCounted, "given up still counted", &(|| model::run(usage::given_up()))),
+        by(
             Mutant::InventoryBeforeItsRows,
             "inventory before its rows",
-            caught(Mutant::InventoryBeforeItsRows, || model::run(inventory::crashes()).map(drop)),
+            &(|| model::run(inventory::crashes()).map(drop)),
         ),
-        (
+        by(
             Mutant::InventoryNotWithdrawn,
             "inventory not withdrawn",
-            caught(
-                Mutant::InventoryNotWithdrawn,
-                || model::run(inventory::withdrawn_with_what_was_written()),
-            ),
+            &(|| model::run(inventory::withdrawn_with_what_was_written())),
         ),
-        (
+        by(
             Mutant::InventoryOutlivesBucket,
             "inventory outlives its bucket",
-            caught(Mutant::InventoryOutlivesBucket, || {
-                model::run(inventory::swept_with_the_bucket()).map(drop)
-            }),
+            &(|| model::run(inventory::swept_with_the_bucket()).map(drop)),
         ),
-        (
-            Mutant::BlockUnverified,
-            "block unverified",
-            caught(Mutant::BlockUnverified, || model::run(faults::damage())),
-        ),
+        by(Mutant::BlockUnverified, "block unverified", &(|| model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(.., killed)| !killed).map(|(_, what, _)| what).collect();
     println!("planted bugs caught: {} of {}", killed.len() - alive.len(), killed.len());
