@@ -134,7 +134,11 @@ impl Journal {
     }
 
     pub(crate) fn count(&self, what: &'static str) {
-        *self.lock().counts.entry(what).or_default() += 1;
+        self.count_times(what, 1);
+    }
+
+    pub(crate) fn count_times(&self, what: &'static str, times: u64) {
+        *self.lock().counts.entry(what).or_default() += times;
     }
 
     pub(crate) fn counted(&self, what: &str) -> u64 {

@@ -15,6 +15,7 @@ mod history;
 mod leaks;
 mod lifecycle;
 mod migration;
+mod misfortune;
 mod model;
 mod operator;
 mod origin;

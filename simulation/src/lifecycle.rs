@@ -169,7 +169,7 @@ async fn pass(world: &Arc<World>, surely: bool) {
     let from = journal.now();
     let tally = running.unless_it_stops(Box::pin(running.engine.lifecycle_pass())).await;
     // What the disk failed, or what was cut off, is in doubt.
-    let failed = disk.is_dead() || (journal.counted("disk fault") > 0 && !surely);
+    let failed = disk.is_dead() || (journal.counted("disk ill") > 0 && !surely);
     let whole = tally.filter(|_| !failed);
     let to = if whole.is_some() { journal.now() } else { journal.aftermath() };
     let (mut expired, mut aborted) = (true, true);

@@ -243,17 +243,30 @@ pub(crate) async fn weather(world: Arc<World>, dice: Dice) {
     }
 }
 
+/// The disk fails in one way, once or for seconds, and is well again. What failed is counted.
+async fn ill_disk(world: &Arc<World>, dice: &Dice) {
+    let fault = dice.pick(&[DiskFault::Sync, DiskFault::Write, DiskFault::Read]);
+    let lasts = dice.chance(25);
+    world.journal.note(&format!("disk fault {fault:?}, lasts: {lasts}"));
+    world.journal.count("disk ill");
+    let times = if lasts { u32::MAX } else { 1 };
+    let disk = world.disk();
+    disk.fail(fault, times);
+    tokio::time::sleep(Duration::from_millis(dice.below(if lasts { 5_000 } else { 1_500 }))).await;
+    let came = times - disk.heal(fault);
+    world.journal.count_times("disk fault", u64::from(came));
+    if lasts && came > 0 && fault == DiskFault::Write {
+        world.journal.count("disk full for a while");
+    }
+}
+
 /// Crashes, restarts and failures of the disk.
 pub(crate) async fn misfortune(world: Arc<World>, dice: Dice) {
     for _ in 0..world.plan.crashes {
         let longest = u64::try_from(world.plan.pause.as_millis()).unwrap_or(0) * 30 + 200;
         tokio::time::sleep(Duration::from_millis(dice.below(longest))).await;
         if world.plan.disk_faults {
-            let fault = dice.pick(&[DiskFault::Sync, DiskFault::Write, DiskFault::Read]);
-            world.journal.note(&format!("disk fault {fault:?}"));
-            world.journal.count("disk fault");
-            world.disk().fail(fault, 1);
-            tokio::time::sleep(Duration::from_millis(dice.below(1000))).await;
+            ill_disk(&world, &dice).await;
         }
         let down = Duration::from_millis(dice.below(3_000));
         match dice.below(5) {

@@ -1,6 +1,6 @@
 //! The origins of a run: what they have, how they misbehave, and a watch on how they are asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use fallthrough_object::BucketName;
 use fallthrough_shadow::{
     ListQuery, ListedPage, Method, RawAnswer, Request, Shadow, ShadowError, WriteRequest,
 };
-use fallthrough_sim::{Content, Fault, ListFault, Script, ScriptedShadow};
+use fallthrough_sim::{Content, ListFault, Script, ScriptedShadow};
 use futures::StreamExt as _;
 
 use crate::dice::Dice;
 use crate::did::Mode;
 use crate::history::{Journal, Moment, VersionId};
+use crate::misfortune;
 use crate::plan::Plan;
 use crate::provider::{self, Taken};
 
@@ -31,6 +32,8 @@ pub(crate) struct Origins {
     weather: AtomicU64,
     timelines: Mutex<Vec<Vec<Timeline>>>,
     watch: Arc<Mutex<Watch>>,
+    /// Lengths that an origin has said wrongly, by key.
+    lies: Mutex<BTreeMap<String, BTreeSet<u64>>>,
     /// What was written to them.
     pub(crate) taken: Mutex<Taken>,
 }
@@ -84,6 +87,7 @@ impl Origins {
             weather: AtomicU64::new(0),
             timelines: Mutex::new(timelines),
             watch: Arc::default(),
+            lies: Mutex::default(),
             taken: Mutex::default(),
         })
     }
@@ -126,6 +130,18 @@ impl Origins {
         let mut timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
         timelines[origin][key].push((now.nanos, what));
         now
+    }
+
+    /// An origin is about to say a length of a key that it may not have.
+    pub(crate) fn lied(&self, key: &str, length: u64) {
+        let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
+        lies.entry(key.to_owned()).or_default().insert(length);
+    }
+
+    /// Whether an origin has said this length of a key.
+    pub(crate) fn has_lied(&self, key: &str, length: &str) -> bool {
+        let lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
+        lies.get(key).is_some_and(|lies| lies.iter().any(|lie| lie.to_string() == length))
     }
 
     /// Says that a change of a key is on its way, which lets a second fill of the key begin.
@@ -271,51 +287,6 @@ impl WatchedShadow {
         }
         Some(FillUnderWay { watch: origins.watch.clone(), of, began })
     }
-
-    /// Decides what goes wrong with this request.
-    fn misfortunes(&self, request: &Request) -> Vec<Fault> {
-        let (origins, dice) = (&self.origins, &self.origins.dice);
-        let mut faults = Vec::new();
-        if origins.plan.mode == Mode::Compute {
-            // Programs say what their bodies are, or nothing could tell a wrong one.
-            faults.push(Fault::ContentMd5);
-        }
-        if dice.chance(60) {
-            faults.push(Fault::DelayHeaders(Duration::from_micros(dice.below(30_000))));
-        }
-        if !dice.chance(origins.weather.load(Ordering::Relaxed)) {
-            return faults;
-        }
-        let size = self.inner.content(request.key.as_str()).map_or(0, |content| content.size_bytes());
-        let whole = request.method == Method::Get && (request.range.is_none() || request.attempt > 1);
-        let at = dice.below(size + 1);
-        let (name, fault) = match dice.below(17) {
-            0 | 1 => ("5xx", Fault::Status(dice.pick(&[500, 502, 503, 504]))),
-            2 => ("busy", Fault::Busy { retry_after: Some("1".to_owned()) }),
-            3 => ("hang-up", Fault::HangUp),
-            4 => ("no answer", Fault::NoAnswer),
-            5 | 6 => ("reset", Fault::ResetAt(at)),
-            7 => ("truncate", Fault::TruncateAt(at)),
-            8 => ("end early, unsaid", Fault::EndChunkedAt(at)),
-            9 => ("stall", Fault::StallAt(at)),
-            10 | 11 => {
-                let chunk_bytes = (size / dice.between(2, 200)).max(1);
-                let every = Duration::from_millis(dice.between(1, 40));
-                ("drip", Fault::Drip { chunk_bytes, every })
-            }
-            12 if whole && size > 0 => ("flip", Fault::FlipByteAt(at.min(size - 1))),
-            13 if whole => ("wrong length", Fault::WrongLength(dice.below(size + 50))),
-            14 if whole => ("no length", Fault::NoLength),
-            // A provider that is written to is asked what it has, and must say so.
-            15 if whole && origins.plan.mode != Mode::Compute && origins.plan.through.is_none() => {
-                ("changed etag", Fault::WrongETag(format!("\"{:032x}\"", dice.number())))
-            }
-            _ => ("slow", Fault::DelayHeaders(Duration::from_millis(dice.between(500, 4000)))),
-        };
-        origins.journal.count(name);
-        faults.push(fault);
-        faults
-    }
 }
 
 #[async_trait]
@@ -328,7 +299,8 @@ impl Shadow for WatchedShadow {
             return Ok(RawAnswer { status, headers, body: futures::stream::empty().boxed() });
         }
         let under_way = self.watch_fill(&request);
-        let faults = self.misfortunes(&request);
+        let size = self.inner.content(request.key.as_str()).map(|content| content.size_bytes());
+        let (faults, misfortune) = misfortune::draw(&self.origins, &request, size);
         self.origins.journal.note(&format!(
             "origin is asked: {:?} {} {:?} attempt {} {faults:?}",
             request.method,
@@ -340,16 +312,11 @@ impl Shadow for WatchedShadow {
         for fault in faults {
             self.inner.fault_times(&key, 1, fault);
         }
+        let journal = &self.origins.journal;
+        misfortune.iter().for_each(|misfortune| misfortune.asked(journal));
         // The script takes the faults in its first step, before anybody else can run.
-        let mut answer = self.inner.fetch(request).await?;
-        let body = std::mem::replace(&mut answer.body, futures::stream::empty().boxed());
-        answer.body = body
-            .map(move |piece| {
-                let _until_the_end = &under_way;
-                piece
-            })
-            .boxed();
-        Ok(answer)
+        let answer = self.inner.fetch(request).await?;
+        Ok(misfortune::watched(answer, misfortune, journal, under_way))
     }
 
     async fn write(&self, request: WriteRequest) -> Result<RawAnswer, ShadowError> {

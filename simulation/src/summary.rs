@@ -47,6 +47,7 @@ const FAULTS: &[&str] = &[
     "slow",
     "list fault",
     "disk fault",
+    "disk full for a while",
     "evictions",
     "copies without room",
     "copies too large",

@@ -87,6 +87,7 @@ fn every_history_is_linearizable() {
         "slow",
         "list fault",
         "disk fault",
+        "disk full for a while",
         "wrong length",
         "evictions",
         "shadow set",

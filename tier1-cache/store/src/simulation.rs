@@ -54,6 +54,16 @@ pub enum DiskFault {
     Read,
 }
 
+impl From<DiskFault> for Fault {
+    fn from(fault: DiskFault) -> Self {
+        match fault {
+            DiskFault::Sync => Self::Sync,
+            DiskFault::Write => Self::Write,
+            DiskFault::Read => Self::Read,
+        }
+    }
+}
+
 impl Default for SimulatedDisk {
     fn default() -> Self {
         Self(LossyDisk::new())
@@ -88,12 +98,12 @@ impl SimulatedDisk {
 
     /// The next `times` operations of this kind fail.
     pub fn fail(&self, fault: DiskFault, times: u32) {
-        let fault = match fault {
-            DiskFault::Sync => Fault::Sync,
-            DiskFault::Write => Fault::Write,
-            DiskFault::Read => Fault::Read,
-        };
-        self.0.fail(fault, times);
+        self.0.fail(fault.into(), times);
+    }
+
+    /// No more operations of this kind fail. How many of those that were to fail had not come.
+    pub fn heal(&self, fault: DiskFault) -> u32 {
+        self.0.heal(fault.into())
     }
 
     /// Names of the files below a folder such as `staging/` or `blobs/`.

@@ -154,6 +154,11 @@ impl LossyDisk {
         self.lock().faults.insert(fault, (good, times));
     }
 
+    /// No more operations of this kind fail. How many of those that were to fail had not come.
+    pub(crate) fn heal(&self, fault: Fault) -> u32 {
+        self.lock().faults.remove(&fault).map_or(0, |(_, left)| left)
+    }
+
     #[cfg(test)]
     pub(crate) fn set_free(&self, bytes: u64) {
         self.lock().free = Some(bytes);
