@@ -7,7 +7,8 @@
 //! A model ledger orders transactions when they are submitted and makes them visible later, as the store's
 //! writer does. Actors run the very functions that the engine runs. The ledger checks each commit as it
 //! applies it: a fill may replace only what may be filled, and nothing it could have been superseded by may
-//! have been ordered since it began.
+//! have been ordered since it began. A reader who joins a fill checks that it is no older than what had been
+//! acknowledged before the reader came.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -54,6 +55,24 @@ struct Row {
 struct Bucket {
     id: u64,
     gate: u64,
+    /// What its shadow has.
+    shadow: u32,
+}
+
+/// What readers of a fill are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fetched {
+    value: u32,
+    /// The order number at which the fill began.
+    began: u64,
+}
+
+/// What had been acknowledged when a reader came.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    /// Order number of the last write, delete or purge of the bucket's key.
+    change: u64,
+    shadow: u32,
 }
 
 struct Transaction {
@@ -83,6 +102,9 @@ struct State {
     results: BTreeMap<u64, Applied>,
     /// Order number of the last write, delete or purge of each bucket's key.
     last_change: BTreeMap<u64, u64>,
+    /// The same, of those that somebody was told of.
+    acknowledged: BTreeMap<u64, u64>,
+    acknowledged_shadow: u32,
 }
 
 impl State {
@@ -173,13 +195,25 @@ impl Model {
             gates: BTreeMap::from([(1, 1)]),
             current_bucket: 1,
             shadow_value: 100,
+            acknowledged_shadow: 100,
             ..State::default()
         };
         Self(Arc::new(Lock::new(state, grain)))
     }
 
     fn bucket(&self) -> Bucket {
-        self.0.with(|state| Bucket { id: state.current_bucket, gate: state.gates[&state.current_bucket] })
+        self.0.with(|state| Bucket {
+            id: state.current_bucket,
+            gate: state.gates[&state.current_bucket],
+            shadow: state.shadow_value,
+        })
+    }
+
+    fn acknowledged(&self) -> Acknowledged {
+        self.0.with(|state| Acknowledged {
+            change: state.acknowledged.get(&state.current_bucket).copied().unwrap_or(0),
+            shadow: state.acknowledged_shadow,
+        })
     }
 }
 
@@ -187,7 +221,8 @@ impl Ledger for Model {
     type Bucket = Bucket;
     type Row = Option<Row>;
     type Change = Change;
-    type Done = ();
+    /// The order number.
+    type Done = u64;
     type Error = ();
 
     async fn lookup(&self, bucket: &Bucket, _: &Key) -> Result<Option<Row>, ()> {
@@ -207,7 +242,7 @@ impl Ledger for Model {
         _: &Key,
         found: &Option<Row>,
         change: Change,
-    ) -> impl Future<Output = Result<(), Refused<()>>> + Send {
+    ) -> impl Future<Output = Result<u64, Refused<()>>> + Send {
         let ticket = self.0.with(|state| {
             state.next_order += 1;
             let ticket = state.next_order;
@@ -225,7 +260,7 @@ impl Ledger for Model {
                 state.results.remove(&ticket)
             });
             match applied {
-                Some(Applied::Done) => Ok(()),
+                Some(Applied::Done) => Ok(ticket),
                 Some(Applied::Gate) => Err(Refused::Gate),
                 Some(Applied::Conflict) | None => Err(Refused::Conflict),
             }
@@ -235,10 +270,10 @@ impl Ledger for Model {
 
 /// The lock of the real engine, under the scheduler's eye.
 #[derive(Clone)]
-struct Table(Arc<Lock<FillTable<()>>>);
+struct Table(Arc<Lock<FillTable<Fetched>>>);
 
-impl TableLock<()> for Table {
-    fn with<R>(&self, section: impl FnOnce(&mut FillTable<()>) -> R) -> R {
+impl TableLock<Fetched> for Table {
+    fn with<R>(&self, section: impl FnOnce(&mut FillTable<Fetched>) -> R) -> R {
         self.0.with(section)
     }
 }
@@ -290,6 +325,7 @@ impl World {
     }
 
     async fn get(&self) {
+        let before = self.model.acknowledged();
         let bucket = self.model.bucket();
         let slot = self.slot(&bucket);
         let row = self.model.lookup(&bucket, &self.key).await.unwrap();
@@ -297,24 +333,30 @@ impl World {
             return;
         }
         // The fill begins where it enters the table: what was ordered before is older than its question.
-        let (joined, began) = self.table.with(|t| {
-            let joined = t.join(&slot, Model::revision(&row), bucket.gate, |_| ());
-            let began = self.model.0.with(|state| {
-                state.next_order += 1;
-                state.next_order
-            });
-            (joined, began)
+        let joined = self.table.with(|t| {
+            t.join(&slot, Model::revision(&row), bucket.gate, |_| {
+                let began = self.model.0.with(|state| {
+                    state.next_order += 1;
+                    state.next_order
+                });
+                Fetched { value: bucket.shadow, began }
+            })
         });
-        let Ok(Joined::Started(id, ())) = joined else { return };
-        self.fill(&bucket, &slot, id, began).await;
+        match joined {
+            Ok(Joined::Started(id, fetched)) => self.fill(&bucket, &slot, id, fetched).await,
+            Ok(Joined::Running(_, fetched)) => assert!(
+                fetched.value >= before.shadow && fetched.began > before.change,
+                "who came after {before:?} joined {fetched:?}"
+            ),
+            Err(full) => panic!("{full:?}"),
+        }
     }
 
-    async fn fill(&self, bucket: &Bucket, slot: &Slot, id: FillId, began: u64) {
-        let value = self.model.0.with(|state| state.shadow_value);
+    async fn fill(&self, bucket: &Bucket, slot: &Slot, id: FillId, fetched: Fetched) {
         shuttle::future::yield_now().await;
-        let change = Change::Fill { value, began };
+        let change = Change::Fill { value: fetched.value, began: fetched.began };
         let outcome = commit_fill(&self.model, &self.table, bucket, slot, id, change).await;
-        assert!(matches!(outcome, Ok(FillCommit::Stored(()) | FillCommit::Superseded)));
+        assert!(matches!(outcome, Ok(FillCommit::Stored(_) | FillCommit::Superseded)));
         self.table.with(|t| t.end(slot, id));
     }
 
@@ -324,10 +366,15 @@ impl World {
         let mut bucket = self.model.bucket();
         loop {
             let slot = self.slot(&bucket);
-            let outcome: Result<(), ChangeRefused<(), ()>> =
+            let outcome: Result<u64, ChangeRefused<(), ()>> =
                 commit_change(&self.model, &self.table, &bucket, &slot, |_| Ok(change.clone())).await;
             match outcome {
-                Ok(()) => return,
+                Ok(order) => {
+                    return self.model.0.with(|state| {
+                        let last = state.acknowledged.entry(bucket.id).or_default();
+                        *last = order.max(*last);
+                    });
+                }
                 Err(ChangeRefused::Gate) => {
                     let now = self.model.bucket();
                     if now.id != bucket.id {
@@ -351,6 +398,7 @@ impl World {
             id
         });
         self.table.with(|t| t.supersede_bucket(BucketId(id)));
+        self.model.0.with(|state| state.acknowledged_shadow = state.shadow_value);
     }
 
     fn recreate(&self) {
@@ -457,7 +505,12 @@ fn a_fill_against_each_change_and_another_reader_in_every_order() {
 #[test]
 fn planted_bugs_are_caught() {
     let mut missed = Vec::new();
-    for mutant in [Mutant::NoSupersession, Mutant::NoRevisionCheck, Mutant::OrderedOutsideTheSection] {
+    for mutant in [
+        Mutant::NoSupersession,
+        Mutant::NoRevisionCheck,
+        Mutant::OrderedOutsideTheSection,
+        Mutant::OldGateJoined,
+    ] {
         let found = caught(mutant, || {
             for first in OTHERS {
                 for second in OTHERS {
