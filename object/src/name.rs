@@ -52,14 +52,20 @@ fn bucket_name_fault(raw: &str) -> Option<&'static str> {
         Some("two dots may not be adjacent")
     } else if looks_like_ipv4(raw) {
         Some("it may not look like an IP address")
-    } else if raw.starts_with("xn--") {
-        Some("it may not begin with xn--")
-    } else if raw.ends_with("-s3alias") {
-        Some("it may not end with -s3alias")
+    } else if BEGINNINGS_TAKEN.iter().any(|taken| raw.starts_with(taken)) {
+        Some("it may not begin with xn--, sthree- or amzn-s3-demo-")
+    } else if ENDS_TAKEN.iter().any(|taken| raw.ends_with(taken)) {
+        Some("it may not end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3")
     } else {
         None
     }
 }
+
+/// What S3 keeps for itself at the beginning of a bucket's name.
+const BEGINNINGS_TAKEN: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+
+/// The same at its end.
+const ENDS_TAKEN: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
 
 fn looks_like_ipv4(raw: &str) -> bool {
     let mut parts = 0;
@@ -164,6 +170,10 @@ mod tests {
             "a..b",
             "192.168.5.4",
             "xn--a",
+            "sthree-a",
+            "amzn-s3-demo-a",
+            "a--ol-s3",
+            "a--x-s3",
             "a b",
             &"x".repeat(64),
             "a/b",

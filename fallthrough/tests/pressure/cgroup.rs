@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ground::await_that;
 
@@ -44,7 +45,9 @@ impl Cgroup {
     }
 
     fn make(kind: Kind, parent: &Path, limit_bytes: u64) -> io::Result<Self> {
-        let folder = parent.join(format!("fallthrough-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("fallthrough-{}-{number}", std::process::id()));
         fs::create_dir(&folder)?;
         // From here on dropped, and so removed, if something fails.
         let made = Self { folder, kind };

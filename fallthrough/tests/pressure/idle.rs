@@ -4,12 +4,16 @@ use http::Method;
 
 use crate::connection::Connection;
 use crate::ground::{Ground, await_that, metric};
+use crate::limited::Limited;
 use crate::number;
 use crate::served::Served;
 use crate::served::client::Client;
 
 /// Of the objects that are got and put: larger than any buffer of a connection.
 const SIZE_BYTES: usize = 300_000;
+
+/// What the server may have without any connection, and for those that come and go.
+const SERVER_BYTES: u64 = 64 << 20;
 
 /// More would take longer to open than an idle connection is kept, and more files than many machines allow.
 const EACH_MAX: usize = 2000;
@@ -74,8 +78,10 @@ fn idle_connections_cost_little_and_hinder_nobody() {
     let each = number("FALLTHROUGH_IDLE_CONNECTIONS", 1000).min(EACH_MAX);
     let places = Past::ALL.iter().map(|past| past.count(each)).sum::<usize>() + 8;
     let ground = Ground::new(&format!("[s3]\nmax-connections = {places}\n"));
-    let served = ground.serve();
-    let client = Client::of(&served);
+    let limit_bytes = Past::ALL.iter().map(|past| past.bound_bytes() * past.count(each) as u64).sum::<u64>();
+    let mut limited = Limited::serve(&ground, limit_bytes + SERVER_BYTES, "idle_connections");
+    let served = &limited.served;
+    let client = Client::of(served);
     let body = vec![7; SIZE_BYTES];
     // What the server has for itself is there before anything is measured.
     for n in 0..20 {
@@ -86,18 +92,17 @@ fn idle_connections_cost_little_and_hinder_nobody() {
     for past in Past::ALL {
         let (before, count) = (served.resident_bytes(), past.count(each));
         held.extend((0..count).map(|n| past.live(&client, n, &body)));
-        await_that("all connections to be served", || open(&served) >= held.len() as f64).unwrap();
+        await_that("all connections to be served", || open(served) >= held.len() as f64).unwrap();
         let cost = served.resident_bytes().saturating_sub(before) / count as u64;
         println!("{count} connections, {past:?}: {cost} bytes each");
         assert!(cost <= past.bound_bytes(), "{past:?}: {cost} bytes for each connection");
         assert_eq!(client.send(&Method::GET, "/photos/1", &[]).unwrap().0, 200);
     }
-    println!("{} connections: {} bytes resident at most", held.len(), served.peak_bytes());
 
     // The last places are taken, and then one is refused.
-    await_that("the others to have gone", || open(&served) == held.len() as f64).unwrap();
+    await_that("the others to have gone", || open(served) == held.len() as f64).unwrap();
     held.extend((held.len()..places).map(|_| Connection::open(client.address())));
-    await_that("all places to be taken", || open(&served) == places as f64).unwrap();
+    await_that("all places to be taken", || open(served) == places as f64).unwrap();
     for _ in 0..50 {
         // It says what it wants at once, as clients do.
         let mut refused = Connection::get(client.address(), "/photos/1", None);
@@ -112,6 +117,7 @@ fn idle_connections_cost_little_and_hinder_nobody() {
         client.send(&Method::GET, "/photos/1", &[]).is_ok_and(|(status, _)| status == 200)
     })
     .unwrap();
+    limited.check(&format!("{} connections", held.len()));
     drop(held);
-    assert_eq!(served.stop("-TERM"), 0);
+    assert_eq!(limited.served.stop("-TERM"), 0);
 }

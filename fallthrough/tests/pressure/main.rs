@@ -10,9 +10,9 @@
 //! | `FALLTHROUGH_SLOW_WRITERS` | slow writers | 100 |
 //! | `FALLTHROUGH_IDLE_CONNECTIONS` | idle connections of each kind, up to 2000 | 1000 |
 //!
-//! The readers' server runs in a memory-limited cgroup. Where none can be made, that is reported as skipped, in a
-//! line that begins with `SKIPPED` and in the folder that `FALLTHROUGH_SKIPS` names, and only the resident size is
-//! measured.
+//! The server of slow readers and of idle connections runs in a memory-limited cgroup. Where none can be made, that is
+//! reported as skipped, in a line that begins with `SKIPPED` and in the folder that `FALLTHROUGH_SKIPS` names, and only
+//! the resident size is measured.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod cgroup;
@@ -20,6 +20,7 @@ mod connection;
 mod descriptors;
 mod ground;
 mod idle;
+mod limited;
 mod origins;
 mod readers;
 #[path = "../served/mod.rs"]

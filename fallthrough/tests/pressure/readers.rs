@@ -4,13 +4,12 @@
 use fallthrough_sim::{At, Content};
 use http::Method;
 
-use crate::cgroup::Cgroup;
 use crate::connection::Connection;
 use crate::ground::{Ground, await_that, metric};
+use crate::limited::Limited;
 use crate::number;
 use crate::served::client::Client;
-use crate::served::{SERVE, Served, fallthrough};
-use crate::skip::skipped;
+use crate::served::Served;
 
 /// How many there are, of what, and within which memory.
 struct Scale {
@@ -73,47 +72,6 @@ impl Reader {
     }
 }
 
-/// A server in a cgroup, or without one where there is none.
-struct Limited {
-    served: Served,
-    // After the server: a group must be empty to be removed.
-    cgroup: Option<Cgroup>,
-}
-
-impl Limited {
-    fn serve(ground: &Ground, scale: &Scale, test: &str) -> Self {
-        let mut command = fallthrough(&ground.folder);
-        command.args(SERVE);
-        let cgroup = match Cgroup::limited(scale.memory_bytes) {
-            Ok(cgroup) => Some(cgroup),
-            Err(why) => {
-                skipped(&format!("{test}_in_a_cgroup"), &why);
-                None
-            }
-        };
-        if let Some(cgroup) = &cgroup {
-            command = cgroup.enter(&command);
-        }
-        let served = Served::start_command(&ground.folder, command)
-            .unwrap_or_else(|ran| panic!("it ended: {}", ran.err));
-        Self { served, cgroup }
-    }
-
-    /// The bound was kept, by whatever can be measured here.
-    fn check(mut self, scale: &Scale, test: &str) {
-        let kills = self.cgroup.as_ref().map(Cgroup::kills);
-        assert!(self.served.ended().is_none() && kills.unwrap_or(0) == 0, "killed for its memory");
-        let sockets = self.cgroup.as_ref().and_then(Cgroup::socket_bytes);
-        let peak = self.served.peak_bytes();
-        println!(
-            "{test}: {} readers of {} bytes: {peak} bytes resident, {sockets:?} in sockets at most; limit {}",
-            scale.readers, scale.object_bytes, scale.memory_bytes
-        );
-        let all = peak + sockets.unwrap_or(0);
-        assert!(all <= scale.memory_bytes, "{all} bytes in use at most");
-    }
-}
-
 /// All readers trickle at once; between rounds others are served, as `X-Cache` says.
 fn trickle(served: &Served, readers: &mut [Reader], path: &str, content: &Content) {
     let client = Client::of(served);
@@ -172,7 +130,7 @@ fn of_a_stored_object(test: &str, restarted: bool) {
         assert_eq!(Client::of(&served).put_large("/photos/large", &content).unwrap(), 200);
         assert_eq!(served.stop("-TERM"), 0);
     }
-    let limited = Limited::serve(&ground, &scale, test);
+    let mut limited = Limited::serve(&ground, scale.memory_bytes, test);
     let client = Client::of(&limited.served);
     if !restarted {
         assert!(client.is_large("/photos/large", &content).unwrap(), "verified by being read");
@@ -185,7 +143,7 @@ fn of_a_stored_object(test: &str, restarted: bool) {
     }
     trickle(&limited.served, &mut readers, "/photos/large", &content);
     finish(readers, &content);
-    limited.check(&scale, test);
+    limited.check(&format!("{test}: {} readers of {} bytes", scale.readers, scale.object_bytes));
 }
 
 #[test]
@@ -197,7 +155,7 @@ fn slow_readers_of_one_fill_fit_a_small_memory() {
     let content = ground.origin.object("cold", scale.object_bytes);
     // All but the last byte has come, and everybody reads from staging.
     ground.origin.hold("cold", At::LastByte);
-    let limited = Limited::serve(&ground, &scale, test);
+    let mut limited = Limited::serve(&ground, scale.memory_bytes, test);
     let client = Client::of(&limited.served);
     let mut first = Reader::begin(&client, "/photos/cold", &content, 0, 1);
     assert_eq!(first.is_answered(), "MISS");
@@ -218,5 +176,5 @@ fn slow_readers_of_one_fill_fit_a_small_memory() {
     assert_eq!(later.is_answered(), "HIT");
     later.take_all(&content);
     assert_eq!(ground.origin.calls("cold"), 1, "one fill");
-    limited.check(&scale, test);
+    limited.check(&format!("{test}: {} readers of {} bytes", scale.readers, scale.object_bytes));
 }

@@ -120,7 +120,11 @@ fn wanted_checksum(exchange: &Exchange<'_>) -> Result<(Option<ChecksumAlgorithm>
 
 /// The upload that a request names.
 pub(crate) fn upload_id(exchange: &Exchange<'_>) -> Result<UploadId, Refusal> {
-    let text = exchange.query.get("uploadId").unwrap_or("");
+    let Some(text) = exchange.query.get("uploadId") else {
+        let message = "A part is put into an upload, which uploadId names.";
+        let error = S3Error::with_message(S3Code::InvalidArgument, message);
+        return Err(error.and("ArgumentName", "uploadId").into());
+    };
     UploadId::parse(text).ok_or_else(|| S3Error::new(S3Code::NoSuchUpload).and("UploadId", text).into())
 }
 

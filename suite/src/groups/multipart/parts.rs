@@ -68,6 +68,10 @@ fn uploading(table: &mut Table) {
                 .fails(400, "BadDigest"),
         )
         .ask(get("key").param("uploadId", "{upload}").gives(200).none("Part"));
+    table
+        .case("a part of no upload")
+        .ask(put("key", "hello").query("partNumber=1").fails(400, "InvalidArgument"))
+        .ask(get("key").fails(404, "NoSuchKey"));
     for (what, payload) in [
         ("unsigned", Payload::Unsigned),
         ("in signed chunks", Payload::SignedChunks),
