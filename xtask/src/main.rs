@@ -33,7 +33,8 @@ cargo xtask bench --objects N [--write]       measure it with N small objects in
 cargo xtask mutants [--every-layer] [--write] [NAME]...
                                               run the tests against each planted bug
 cargo xtask fuzz [--seconds N] [TARGET]...    drive fuzz targets on, each for a minute or N seconds
-cargo xtask torture --minutes N               the long forms of the tests, then every planted bug, which takes as
+cargo xtask torture --minutes N [--no-mutants]
+                                              the long forms of the tests, then every planted bug, which takes as
                                               long as it takes; writes docs/reliability.md
 cargo xtask layers                            list the layers
 
@@ -43,6 +44,7 @@ cargo xtask layers                            list the layers
 --no-install   use what is here: install no Python and no npm package
 --quick        a tenth of the requests
 --every-layer  not only the first that finds a bug
+--no-mutants   leave the planted bugs, and their table, as they are
 --write        put the figures into docs/performance.md, or the planted bugs into docs/reliability.md";
 
 /// What every layer is told.
@@ -118,6 +120,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
     let (mut full, mut install, mut only, mut names) = (false, true, Vec::new(), Vec::new());
     let (mut minutes, mut seconds) = (30, 60);
     let mut objects = None;
+    let mut planted = true;
     let mut wish = bench::Wish { quick: false, write: false };
     let mut hunted = mutants::Wish::default();
     while let Some(arg) = args.next() {
@@ -129,6 +132,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
             "--seconds" if task == "fuzz" => {
                 seconds = args.next().and_then(|text| text.parse().ok()).ok_or("--seconds needs a number")?;
             }
+            "--no-mutants" if task == "torture" => planted = false,
             "--no-install" => install = false,
             "--objects" if task == "bench" => {
                 let number =
@@ -187,7 +191,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         return fuzz::run(&context, seconds, &names);
     }
     if task == "torture" {
-        return torture::run(&context, minutes);
+        return torture::run(&context, minutes, planted);
     }
     let mut report = Report::default();
     for layer in LAYERS.iter().filter(|layer| only.is_empty() || only.iter().any(|name| name == layer.name)) {

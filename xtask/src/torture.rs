@@ -233,26 +233,28 @@ struct Row {
     line: String,
 }
 
-/// Runs every step and writes the page. Whether nothing failed and nothing was skipped.
+/// Runs every step and writes the page. Whether nothing failed and nothing was skipped. Unless they are `planted`, the
+/// bugs' own table stays as the last hunt has left it, and this one says so.
 ///
 /// # Errors
 /// The page cannot be written; there are no planted bugs to be had.
-pub(crate) fn run(context: &Context, minutes: u64) -> Result<bool, String> {
+pub(crate) fn run(context: &Context, minutes: u64, planted: bool) -> Result<bool, String> {
     let shares = FUZZ_SHARE + STEPS.iter().map(|step| step.share).sum::<u64>();
     let mut rows: Vec<Row> =
         STEPS.iter().map(|step| step.run(context, (minutes * step.share).div_ceil(shares))).collect();
     rows.push(fuzzed(context, minutes * 60 * FUZZ_SHARE / shares));
     // As long as they take: half of them hunted say nothing.
-    let hunted =
-        mutants::run(context, &mutants::Wish { every_layer: true, write: true, ..Default::default() });
+    let hunt = mutants::Wish { every_layer: true, write: true, ..Default::default() };
+    let hunted = if planted { mutants::run(context, &hunt) } else { Ok(true) };
     let is = |wanted: fn(&Outcome) -> bool| rows.iter().filter(|row| wanted(&row.outcome)).count();
     let (passed, failed) =
         (is(|outcome| *outcome == Outcome::Passed), is(|outcome| matches!(outcome, Outcome::Failed(_))));
     let table: String = rows.iter().map(|row| row.line.as_str()).collect();
     let part = format!(
-        "`cargo xtask torture --minutes {minutes}` on {}: {passed} passed, {failed} failed, {} skipped.\n\n\
+        "`cargo xtask torture --minutes {minutes}{}` on {}: {passed} passed, {failed} failed, {} skipped.\n\n\
          | what | how many, and what came of it | seconds | again, with `cargo test --release` |\n\
          | --- | --- | --- | --- |\n{table}",
+        if planted { "" } else { " --no-mutants" },
         day_and_commit(context)?,
         rows.len() - passed - failed,
     );
