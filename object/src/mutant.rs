@@ -134,6 +134,10 @@ mutants! {
     OldGateJoined in bucket,
     /// The fills of a bucket whose shadow changes go on and commit.
     BucketNotSuperseded in bucket,
+    /// A change that goes through later is answered as it ends at the origin.
+    NoticeDecides in bucket,
+    /// Bytes that cannot be read at the moment are taken for damaged.
+    UnreadableIsDamaged in bucket,
     /// What a cache holds never goes stale.
     StaleServed in bucket,
     /// What was absent once is absent for ever.

@@ -8,8 +8,8 @@ use crate::connection::Connection;
 use crate::ground::{Ground, await_that, metric};
 use crate::limited::Limited;
 use crate::number;
-use crate::served::client::Client;
 use crate::served::Served;
+use crate::served::client::Client;
 
 /// How many there are, of what, and within which memory.
 struct Scale {

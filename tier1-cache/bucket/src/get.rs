@@ -290,6 +290,11 @@ impl Read<'_> {
             Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) => {
                 Box::pin(self.damaged(&error.to_string())).await
             }
+            Err(error)
+                if !matches!(error, StoreError::Superseded) && planted(Mutant::UnreadableIsDamaged) =>
+            {
+                Box::pin(self.damaged(&error.to_string())).await
+            }
             Err(StoreError::Superseded) => match self.is_current().await {
                 // The index has the object and nothing of its bytes.
                 Ok(true) => Box::pin(self.damaged("its bytes are gone")).await,

@@ -85,7 +85,8 @@ impl Engine {
         for _ in 0..MAX_CONFLICTS {
             self.outbox_takes(&bucket, key)?;
             let way = self.way(&bucket, key)?;
-            let first = way.is_some_and(|way| way.write == WriteThrough::Sync);
+            let first =
+                way.is_some_and(|way| way.write == WriteThrough::Sync || planted(Mutant::NoticeDecides));
             let mut lane = None;
             if first || self.is_prepared(&bucket, key).await? {
                 lane = Some(self.lane(&slot).await);

@@ -13,9 +13,7 @@ use super::{assert_caught, missed};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, WhichWaiting};
 
-/// 2. What is done for others after a commit fails, and so does the operation, though it has happened.
-#[tokio::test(start_paused = true)]
-async fn mistake_02_a_best_effort_notice_fails_a_committed_operation() {
+async fn failing_notices() {
     for mishap in
         [Mishap::Lost, Mishap::DoneAndLost, Mishap::Answers(403, "AccessDenied"), Mishap::Answers(500, "")]
     {
@@ -42,6 +40,12 @@ async fn mistake_02_a_best_effort_notice_fails_a_committed_operation() {
         assert_eq!(through.provider.kept("parts").unwrap().etag.to_string(), etag);
         assert!(through.provider.kept("old").is_none());
     }
+}
+
+/// 2. What is done for others after a commit fails, and so does the operation, though it has happened.
+#[tokio::test(start_paused = true)]
+async fn mistake_02_a_best_effort_notice_fails_a_committed_operation() {
+    failing_notices().await;
 }
 
 /// The same request, once more, long after it was sent: as a slow network delivers it.
@@ -199,6 +203,7 @@ async fn mistake_16_a_head_by_the_shadow_proves_a_local_copy() {
 #[test]
 fn planted_bugs_are_caught() {
     assert_caught([
+        missed(Mutant::NoticeDecides, failing_notices),
         missed(Mutant::WriteUnguarded, older_events),
         missed(Mutant::ReadsAwaitDelivery, slow_deletes),
         missed(Mutant::KnownIsPresent, heads),

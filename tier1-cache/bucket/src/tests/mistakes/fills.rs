@@ -11,7 +11,7 @@ use fallthrough_wire::conditions::{Conditions, IfRange, TagList};
 use futures::StreamExt as _;
 
 use super::super::world::{World, body_of, caller, collect, key, same};
-use super::{assert_caught, missed};
+use super::{assert_caught, missed, missed_on_disk};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, EngineOptions, GetRequest, ListRequest};
 
@@ -134,9 +134,7 @@ async fn mistake_06_weak_and_strong_etags_share_a_body() {
     weak_tags().await;
 }
 
-/// 7. A reader who fails takes a good entry away. (Where its bytes are damaged, it heals: `tests::scrub`.)
-#[tokio::test]
-async fn mistake_07_a_readers_error_evicts_a_good_entry() {
+async fn readers_errors() {
     let dir = tempfile::tempdir().unwrap();
     let (clock, entropy) = (World::clock(), Arc::new(SeededEntropy::new(3)));
     let store = Store::open(dir.path(), options(), clock.clone(), entropy).await.unwrap();
@@ -183,6 +181,12 @@ async fn mistake_07_a_readers_error_evicts_a_good_entry() {
     let again = world.get("k").await;
     assert!(again.is_ok_and(|again| again.word == CacheWord::Hit && same(&again.bytes, &content)), "{error}");
     assert_eq!(world.origin.calls_of("k", Method::Get), 0, "the entry is as good as it was");
+}
+
+/// 7. A reader who fails takes a good entry away. (Where its bytes are damaged, it heals: `tests::scrub`.)
+#[tokio::test]
+async fn mistake_07_a_readers_error_evicts_a_good_entry() {
+    readers_errors().await;
 }
 
 /// Files from 65 bytes on.
@@ -278,6 +282,7 @@ fn planted_bugs_are_caught() {
     assert_caught([
         missed(Mutant::NoTombstoneCheck, delete_in_the_window),
         missed(Mutant::WeakTagsAreStrong, weak_tags),
+        missed_on_disk(Mutant::UnreadableIsDamaged, readers_errors),
         missed(Mutant::FillLeavesWithClient, cancels),
         missed(Mutant::ShortFillAccepted, short_bodies),
     ]);
