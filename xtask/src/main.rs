@@ -9,6 +9,7 @@ mod candle;
 mod clients;
 mod command;
 mod fuzz;
+mod languages;
 mod licences;
 mod mutants;
 mod origins;
@@ -96,6 +97,11 @@ const LAYERS: &[Layer] = &[
         name: "origins",
         about: "origins that we did not write, and a migration from one",
         run: origins::layer,
+    },
+    Layer {
+        name: "languages",
+        about: "the example origins in other languages, by `origin test`",
+        run: languages::layer,
     },
     Layer { name: "browser", about: "the demo page in Chromium", run: browser::layer },
 ];
