@@ -20,6 +20,7 @@ mod server;
 mod tidy;
 mod tools;
 mod torture;
+mod tutorials;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,6 +104,7 @@ const LAYERS: &[Layer] = &[
         about: "the example origins in other languages, by `origin test`",
         run: languages::layer,
     },
+    Layer { name: "tutorials", about: "the pages of docs/tutorials, pasted", run: tutorials::layer },
     Layer { name: "browser", about: "the demo page in Chromium", run: browser::layer },
 ];
 
