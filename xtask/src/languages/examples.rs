@@ -53,9 +53,9 @@ pub(super) struct Example {
     pub(super) name: &'static str,
     pub(super) language: Language,
     pub(super) file: &'static str,
-    /// What stands before the port on its command line, in the folder that [`Ground`] made.
+    /// What stands before the port on its command line, in the folder that `Ground` made.
     pub(super) argument: Option<&'static str>,
-    /// Variables, as they are or, if the flag is set, as a path in the folder that [`Ground`] made.
+    /// Variables, as they are or, if the flag is set, as a path in the folder that `Ground` made.
     pub(super) environment: &'static [(&'static str, &'static str, bool)],
     /// What `origin test` is told.
     pub(super) options: &'static [&'static str],

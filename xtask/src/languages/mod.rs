@@ -1,7 +1,7 @@
 //! The example origins in other languages, each asked by the built program's `origin test`.
 //!
 //! An example whose language is not here is skipped by name; so is one that needs a program which is not here. What each must
-//! keep beyond "nothing failed" is said in [`EXAMPLES`]: a check that was skipped proves nothing.
+//! keep beyond "nothing failed" is said in `examples.rs`: a check that was skipped proves nothing.
 
 mod examples;
 

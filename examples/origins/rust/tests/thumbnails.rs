@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fallthrough_examples::thumbnails::{Thumbnails, make};
 use fallthrough_origin::conformance::{Options, Outcome, conformance_of};
-use fallthrough_origin::{Answer, Key, Origin, OriginError, Request, serve};
+use fallthrough_origin::{Answer, ETag, Key, Origin, OriginError, Request, serve};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
@@ -102,7 +102,9 @@ fn what_is_too_large_is_refused_before_it_is_decoded() {
 /// The bucket of the originals.
 async fn originals(request: Request) -> Result<Answer, OriginError> {
     match (request.bucket.as_str(), request.key.as_str()) {
-        ("pictures", TOM) => Ok(("image/png", png(flag(400, 200))).into()),
+        ("pictures", TOM) => {
+            Ok(Answer::from(("image/png", png(flag(400, 200)))).etag(ETag::strong("tom1").unwrap()))
+        }
         ("pictures", "text.png") => Ok("no picture".into()),
         ("pictures", "broken.png") => Err(OriginError::internal("broken")),
         ("pictures", "busy.png") => Err(OriginError::Busy { retry_after: Duration::from_secs(7) }),
@@ -154,6 +156,15 @@ async fn thumbnails_keep_the_contract() {
         let thumbnails = Thumbnails::of(&url, "pictures", None).unwrap();
         assert!(matches!(ask(&thumbnails, "320/text.png").await, Err(OriginError::Invalid(_))));
         assert!(matches!(ask(&thumbnails, "320/nobody.png").await, Err(OriginError::NotFound { .. })));
+        // An unchanged original costs no picture: only then has an answer no size.
+        for (known, unchanged) in
+            [("thumbnail1-320-tom1", true), ("thumbnail1-320-tom2", false), ("thumbnail1-160-tom1", false)]
+        {
+            let mut again = Request::new("thumbs", Key::parse(&format!("320/{TOM}")).unwrap());
+            again.headers.insert("if-none-match", format!("\"{known}\"").parse().unwrap());
+            let answer = thumbnails.get(&again).await.unwrap();
+            assert_eq!(answer.size_bytes().is_none(), unchanged, "{known}");
+        }
         let busy = ask(&thumbnails, "320/busy.png").await;
         assert!(
             matches!(busy, Err(OriginError::Busy { retry_after }) if retry_after.as_secs() == 7),
