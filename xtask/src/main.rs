@@ -159,7 +159,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         "tidy" => only = vec!["tidy".to_owned()],
         "layers" => {
             for layer in LAYERS {
-                println!("{:<8} {}", layer.name, layer.about);
+                println!("{:<9} {}", layer.name, layer.about);
             }
             return Ok(true);
         }
