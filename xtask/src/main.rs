@@ -9,6 +9,7 @@ mod candle;
 mod clients;
 mod command;
 mod fuzz;
+mod languages;
 mod licences;
 mod mutants;
 mod origins;
@@ -19,6 +20,7 @@ mod server;
 mod tidy;
 mod tools;
 mod torture;
+mod tutorials;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -99,6 +101,12 @@ const LAYERS: &[Layer] = &[
         about: "origins that we did not write, and a migration from one",
         run: origins::layer,
     },
+    Layer {
+        name: "languages",
+        about: "the example origins in other languages, by `origin test`",
+        run: languages::layer,
+    },
+    Layer { name: "tutorials", about: "the pages of docs/tutorials, pasted", run: tutorials::layer },
     Layer { name: "browser", about: "the demo page in Chromium", run: browser::layer },
 ];
 
@@ -155,7 +163,7 @@ fn run(args: Vec<String>) -> Result<bool, String> {
         "tidy" => only = vec!["tidy".to_owned()],
         "layers" => {
             for layer in LAYERS {
-                println!("{:<8} {}", layer.name, layer.about);
+                println!("{:<9} {}", layer.name, layer.about);
             }
             return Ok(true);
         }

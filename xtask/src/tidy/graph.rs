@@ -36,6 +36,7 @@ const SIM: &str = "fallthrough-sim";
 const SIMULATION: &str = "fallthrough-simulation";
 const FUZZ: &str = "fallthrough-fuzz-targets";
 const SUITE: &str = "fallthrough-suite";
+const EXAMPLES: &str = "fallthrough-examples";
 const SERVER: &str = "fallthrough-server";
 
 /// The whole graph. A member that is not listed is a finding, so that a new crate is a decision.
@@ -55,6 +56,7 @@ const GRAPH: &[Rule] = &[
     rule(SERVER, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, CANDLE, DIFFUSION, WIRE, OBJECT], true),
     rule(FUZZ, &[GATEWAY, BUCKET, STORE, SHADOW, ORIGIN, AVATAR, DIFFUSION, WIRE, OBJECT], false),
     rule(SUITE, &[WIRE, OBJECT], false),
+    rule(EXAMPLES, &[ORIGIN, SHADOW, WIRE, OBJECT], false),
     rule("xtask", &[WIRE, OBJECT], false),
 ];
 
