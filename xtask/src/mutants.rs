@@ -176,7 +176,8 @@ fn passes(context: &Context, package: &str, mutant: Option<Mutant>) -> Result<bo
     match mutant {
         None => Ok(watch(&mut command) == Outcome::Passed),
         Some(mutant) => {
-            command.env("FALLTHROUGH_MUTANT", mutant.name());
+            // A case that a planted bug fails is no regression.
+            command.env("FALLTHROUGH_MUTANT", mutant.name()).env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
             match capture(&mut command) {
                 Ok(_) => Ok(true),
                 // nextest's word for "tests failed"; anything else is trouble of our own.
