@@ -130,11 +130,19 @@ pub(crate) fn docs(context: &Context) -> Vec<Check> {
     vec![Check::new("docs", watch(&mut command))]
 }
 
-/// The program, for the layers that run it. After the tests it is there: what they ran, which is the same but for features
-/// of its dependencies that only tests use, and would take minutes to build again.
+/// The program, for the layers that run it: see [`build_programs`].
 pub(crate) fn build_program(context: &Context) -> Outcome {
+    build_programs(context, &["fallthrough-server"])
+}
+
+/// The programs of these packages, for the layers that run them. After the tests they are there: what those ran, which is
+/// the same but for features of dependencies that only tests use, and would take minutes to build again.
+pub(crate) fn build_programs(context: &Context, packages: &[&str]) -> Outcome {
     if TESTS_BUILT.load(Ordering::SeqCst) {
         return Outcome::Passed;
     }
-    watch(cargo(&context.root).args(["build", "--release", "--locked", "--package", "fallthrough-server"]))
+    let mut build = cargo(&context.root);
+    build.args(["build", "--release", "--locked"]);
+    build.args(packages.iter().flat_map(|package| ["--package", package]));
+    watch(&mut build)
 }

@@ -9,8 +9,9 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use crate::Context;
-use crate::command::{cargo, command, find_program, watch};
+use crate::command::{command, find_program};
 use crate::report::{Check, Outcome};
+use crate::rust::build_programs;
 
 /// Where the pages are.
 const FOLDER: &str = "docs/tutorials";
@@ -42,10 +43,8 @@ pub(crate) fn layer(context: &Context) -> Vec<Check> {
         Ok(pages) => pages,
         Err(why) => return vec![Check::new("tutorials", Outcome::Failed(why))],
     };
-    let mut build = cargo(&context.root);
-    build.args(["build", "--release", "--locked", "--package", "fallthrough-server"]);
-    build.args(["--package", "fallthrough-examples"]);
-    if let Outcome::Failed(why) = watch(&mut build) {
+    let packages = ["fallthrough-server", "fallthrough-examples"];
+    if let Outcome::Failed(why) = build_programs(context, &packages) {
         return vec![Check::new("tutorials", Outcome::Failed(why))];
     }
     let check = |(name, text): (String, String)| {
