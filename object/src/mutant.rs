@@ -418,6 +418,32 @@ mutants! {
     PromptWeightIgnored in diffusion,
     /// Words that are to alternate are text.
     AlternationIsText in diffusion,
+    /// A job goes to whichever backend has a place, however slow it is and whatever it has to do.
+    PoolLoadIgnored in diffusion,
+    /// What a backend fails at is tried there again.
+    PoolTriesTheSameAgain in diffusion,
+    /// More jobs are sent to a backend than it may have.
+    PoolInFlightIgnored in diffusion,
+    /// However many wait for a backend, more may.
+    PoolQueueUnbounded in diffusion,
+    /// Who asked first goes first, however much others have asked for.
+    PoolTurnsIgnored in diffusion,
+    /// Whoever is sent away is told to come back as if nobody waited.
+    PoolRetryAfterOfOne in diffusion,
+    /// The newest picture of a backend alone says how fast it is.
+    PoolBelievesLastSample in diffusion,
+    /// A backend that hangs is believed to be done at any moment.
+    PoolOverdueIsAlmostDone in diffusion,
+    /// A backend that gives no sign of life is asked all the same.
+    PoolDeadStaysUp in diffusion,
+    /// Which checkpoint a backend has loaded does not matter.
+    PoolCheckpointIgnored in diffusion,
+    /// The backends of a pool may have different checkpoints under one name.
+    PoolMixesModels in diffusion,
+    /// What nobody waits for any more is done all the same.
+    PoolDroppedGoesOn in diffusion,
+    /// A backend may answer with another checkpoint than it was asked for.
+    AnsweredModelUnchecked in diffusion,
 }
 
 /// Whether this bug is switched on in this process.

@@ -11,22 +11,28 @@ use crate::settings::{CandleSettings, ModelSettings, Secret, Txt2imgSettings, pa
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineFlags {
-    /// Ask this txt2img server (a Stable Diffusion web UI or `fallthrough model serve`)
+    /// Ask this txt2img server (a Stable Diffusion web UI or `fallthrough model serve`); given several times, a pool
     #[arg(long, value_name = "URL", group = "engine")]
-    txt2img: Option<String>,
+    txt2img: Vec<String>,
+    /// The checkpoint to ask for, as the txt2img server names it; answers of another one are refused
+    #[arg(long, value_name = "NAME", requires = "txt2img")]
+    txt2img_checkpoint: Option<String>,
+    /// Ask an idle txt2img server as well for a picture that takes unusually long
+    #[arg(long, requires = "txt2img")]
+    txt2img_hedge: bool,
     /// The engine in this program; the painter is the default
     #[arg(long, value_name = "NAME", value_parser = ["painter", "candle"], group = "engine")]
     builtin: Option<String>,
     /// Stable Diffusion's weights, a folder in diffusers' layout; implies --builtin candle
     #[arg(long, value_name = "DIR", required_if_eq("builtin", "candle"), conflicts_with = "txt2img")]
     weights: Option<PathBuf>,
-    /// The txt2img server's user for HTTP Basic
+    /// The txt2img server's user for HTTP Basic; of several servers, the same everywhere
     #[arg(long, value_name = "USER", requires = "txt2img")]
     txt2img_user: Option<String>,
     /// A file with the txt2img server's password; else FALLTHROUGH_TXT2IMG_PASSWORD
     #[arg(long, value_name = "PATH", requires = "txt2img_user")]
     txt2img_password_file: Option<PathBuf>,
-    /// Jobs in flight at the txt2img server
+    /// Jobs in flight at each txt2img server
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
     txt2img_concurrency: u32,
 }
@@ -51,10 +57,15 @@ impl EngineFlags {
                 queue,
             }));
         }
-        let Some(url) = &self.txt2img else { return Ok(ModelSettings::Painter) };
-        let url = parse_url(url).map_err(|wrong| {
-            Failure::usage(format!("--txt2img: {wrong}"), "write it like http://127.0.0.1:7860")
-        })?;
+        if self.txt2img.is_empty() {
+            return Ok(ModelSettings::Painter);
+        }
+        let url = |text: &String| {
+            parse_url(text).map_err(|wrong| {
+                Failure::usage(format!("--txt2img: {wrong}"), "write it like http://127.0.0.1:7860")
+            })
+        };
+        let urls = self.txt2img.iter().map(url).collect::<Result<Vec<_>, _>>()?;
         let basic = match &self.txt2img_user {
             None => None,
             Some(user) => Some((
@@ -73,7 +84,9 @@ impl EngineFlags {
             )),
         };
         Ok(ModelSettings::Txt2img(Txt2imgSettings {
-            url,
+            urls,
+            checkpoint: self.txt2img_checkpoint.clone(),
+            hedge: self.txt2img_hedge,
             basic,
             concurrency: self.txt2img_concurrency,
             queue,

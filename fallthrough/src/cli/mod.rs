@@ -13,6 +13,7 @@ mod key_env;
 mod member_flag;
 mod migrate;
 mod model;
+mod model_add;
 mod object;
 mod origin;
 mod output;

@@ -181,7 +181,9 @@ async fn start_model(args: &DemoArgs, settings: &Settings) -> Result<Third, Fail
     let url = parse_url(&running.url())
         .map_err(|wrong| Failure::new(wrong, "report this: it is a fault of the demo"))?;
     let settings = Txt2imgSettings {
-        url,
+        urls: vec![url],
+        checkpoint: None,
+        hedge: false,
         basic: running.basic.clone(),
         concurrency: u32::try_from(slots).unwrap_or(u32::MAX),
         queue: u32::try_from(MODEL_QUEUE).unwrap_or(u32::MAX),
@@ -194,9 +196,10 @@ async fn start_model(args: &DemoArgs, settings: &Settings) -> Result<Third, Fail
 }
 
 impl Third {
-    /// Its address without a slash at the end.
+    /// Its address without a slash at the end; of several, the first.
     fn url(&self) -> String {
-        self.settings.url.as_str().trim_end_matches('/').to_owned()
+        let first = self.settings.urls.first().map(url::Url::as_str);
+        first.unwrap_or_default().trim_end_matches('/').to_owned()
     }
 }
 

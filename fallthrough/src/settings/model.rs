@@ -13,7 +13,7 @@ use crate::settings::section::{Section, parse_url};
 pub(crate) enum ModelSettings {
     /// Draws in this process.
     Painter,
-    /// Asks a txt2img server.
+    /// Asks txt2img servers.
     Txt2img(Txt2imgSettings),
     /// Runs Stable Diffusion in this process; only in a build with the feature `candle`.
     Candle(CandleSettings),
@@ -30,11 +30,15 @@ pub(crate) struct CandleSettings {
     pub(crate) queue: u32,
 }
 
-/// Where a txt2img server is and how much it may be asked.
+/// Where txt2img servers are and how much they may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Txt2imgSettings {
-    /// The server.
-    pub(crate) url: Url,
+    /// The servers, at least one.
+    pub(crate) urls: Vec<Url>,
+    /// The checkpoint to ask for; none: whichever is loaded.
+    pub(crate) checkpoint: Option<String>,
+    /// Whether a picture that takes long is asked of an idle server as well.
+    pub(crate) hedge: bool,
     /// User and password for HTTP Basic.
     pub(crate) basic: Option<(String, Secret)>,
     /// Jobs in flight per server.
@@ -53,7 +57,7 @@ fn read(section: &Section<'_>) -> Option<ModelSettings> {
     section.required("kind")?;
     match section.word("kind")?.as_str() {
         "painter" => {
-            refuse(section, "the painter", &["url", "user", "password", "password-file"], "txt2img");
+            refuse(section, "the painter", TXT2IMG_ONLY, "txt2img");
             refuse(section, "the painter", &["weights"], "candle");
             Some(ModelSettings::Painter)
         }
@@ -62,12 +66,15 @@ fn read(section: &Section<'_>) -> Option<ModelSettings> {
             read_txt2img(section).map(ModelSettings::Txt2img)
         }
         "candle" => {
-            refuse(section, "candle", &["url", "user", "password", "password-file"], "txt2img");
+            refuse(section, "candle", TXT2IMG_ONLY, "txt2img");
             read_candle(section).map(ModelSettings::Candle)
         }
         _ => None,
     }
 }
+
+/// Keys that only a txt2img server has.
+const TXT2IMG_ONLY: &[&str] = &["url", "user", "password", "password-file", "checkpoint", "hedge"];
 
 /// Keys that belong to another kind.
 fn refuse(section: &Section<'_>, what: &str, names: &[&'static str], kind: &str) {
@@ -109,10 +116,9 @@ fn read_txt2img(section: &Section<'_>) -> Option<Txt2imgSettings> {
     if texts.is_empty() {
         section.problem("url", format!("{} needs \"url\"", section.path), URL_MEND);
     }
-    if texts.len() > 1 {
-        let message =
-            format!("{}.url: a pool of several servers is understood, but not offered yet", section.path);
-        section.problem("url", message, "name one server, or put a proxy in front of several");
+    if let Some(twice) = urls.iter().enumerate().find(|(at, url)| urls[..*at].contains(url)) {
+        let message = format!("{}.url: {} is named twice", section.path, twice.1);
+        section.problem("url", message, "name each server once: `concurrency` is of each server");
     }
     let (user, password) = (section.text("user"), section.secret("password", "password-file"));
     let has_password = section.is_set("password") || section.is_set("password-file");
@@ -123,8 +129,13 @@ fn read_txt2img(section: &Section<'_>) -> Option<Txt2imgSettings> {
             "set both \"user\" and \"password-file\", or neither",
         );
     }
+    if urls.is_empty() {
+        return None;
+    }
     Some(Txt2imgSettings {
-        url: urls.into_iter().next()?,
+        urls,
+        checkpoint: section.text("checkpoint"),
+        hedge: section.switch("hedge")?,
         basic: user.zip(password),
         concurrency: section.count("concurrency")?,
         queue: section.count("queue")?,

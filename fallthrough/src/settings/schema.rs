@@ -402,7 +402,22 @@ const MODEL: &[Key] = &[
         "url",
         "URL or list",
         "",
-        "`txt2img`: the server's address. Several would make a pool, which is not offered yet.",
+        "`txt2img`: the server's address. Several are a pool: a picture is asked of the one that will have it first, and \
+         of another one if that one fails.",
+    ),
+    Key::value(
+        "checkpoint",
+        "text",
+        "",
+        "`txt2img`: the checkpoint to ask for, as `/sdapi/v1/sd-models` names it; none: whichever is loaded. Answers of \
+         another one are refused.",
+    ),
+    Key::value(
+        "hedge",
+        "true or false",
+        "false",
+        "`txt2img`: a picture that takes three times as long as it should is asked of an idle server as well. Costs \
+         work that is done twice.",
     ),
     Key::value("user", "text", "", "`txt2img`: the user for HTTP Basic."),
     Key::value("password", "text", "", "`txt2img`: the password for HTTP Basic."),

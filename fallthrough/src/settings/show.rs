@@ -81,7 +81,9 @@ fn show_model(model: &ModelSettings) -> Value {
         ModelSettings::Painter => json!({ "kind": "painter" }),
         ModelSettings::Txt2img(txt2img) => json!({
             "kind": "txt2img",
-            "url": txt2img.url.to_string(),
+            "url": txt2img.urls.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "checkpoint": txt2img.checkpoint,
+            "hedge": txt2img.hedge,
             "user": txt2img.basic.as_ref().map(|(user, _)| user),
             "password": txt2img.basic.as_ref().map(|_| "(set)"),
             "concurrency": txt2img.concurrency,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fallthrough_bucket::{BucketMode, ListFrom, PublicAccess, ShadowTarget, WriteConflict, WriteThrough};
 use fallthrough_object::BucketName;
 
-use super::{Layers, OriginKind, Problems, Settings, near_misses, schema};
+use super::{Layers, ModelSettings, OriginKind, Problems, Settings, near_misses, schema};
 
 /// Loads settings from a file of this text and these variables. The file is called `f.toml`.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, Problems> {
@@ -351,6 +351,16 @@ fn limits_are_sizes_and_fit_the_mode() {
 }
 
 #[test]
+fn several_servers_are_a_pool() {
+    let text = "[model.sd]\nkind = \"txt2img\"\nurl = [\"http://a:7860\", \"http://b:7860\"]\ncheckpoint = \"sd15\"\nhedge = true\n";
+    let settings = load(text, &[]).unwrap();
+    let ModelSettings::Txt2img(pool) = &settings.models["sd"] else { panic!("{:?}", settings.models) };
+    let hosts: Vec<_> = pool.urls.iter().filter_map(|url| url.host_str()).collect();
+    assert_eq!((hosts, pool.checkpoint.as_deref(), pool.hedge), (vec!["a", "b"], Some("sd15"), true));
+    assert_eq!((pool.concurrency, pool.queue), (1, 64));
+}
+
+#[test]
 fn what_is_not_offered_yet_is_refused_not_ignored() {
     let shadow = "[bucket.abc]\nmode = \"migrate\"\nshadow = { endpoint = \"https://x\", name = \"n\"";
     for (text, expected) in [
@@ -371,8 +381,12 @@ fn what_is_not_offered_yet_is_refused_not_ignored() {
             "f.toml:4:11: model.a: a txt2img server has no \"weights\"",
         ),
         (
-            "[model.a]\nkind = \"txt2img\"\nurl = [\"http://a\", \"http://b\"]\n".to_owned(),
-            "f.toml:3:7: model.a.url: a pool of several servers is understood, but not offered yet",
+            "[model.a]\nkind = \"txt2img\"\nurl = [\"http://a\", \"http://a/\"]\n".to_owned(),
+            "f.toml:3:7: model.a.url: http://a/ is named twice",
+        ),
+        (
+            "[model.a]\nkind = \"painter\"\ncheckpoint = \"sd15\"\n".to_owned(),
+            "f.toml:3:14: model.a: the painter has no \"checkpoint\"",
         ),
     ] {
         assert_eq!(messages(&text, &[]), [expected], "{text}");

@@ -27,7 +27,7 @@ use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::{DeclaredOrigins, Shadows};
 use crate::wiring::tls::Certificate;
 use crate::wiring::workers::Workers;
-use crate::wiring::{descriptors, listen, metrics, scrubber, sweeper, token};
+use crate::wiring::{descriptors, listen, metrics, queues, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -146,14 +146,17 @@ impl BucketTierPlan {
             clock: Arc::clone(&clock),
             entropy,
             token: AdminToken::new(admin_token.reveal()),
-            prober: Arc::new(Prober { shadows }),
+            prober: Arc::new(Prober { shadows: Arc::clone(&shadows) }),
             key_changed: {
                 let gateway = gateway.clone();
                 Arc::new(move |id| gateway.forget_key(id))
             },
             metrics: {
-                let (page, store) = (page.clone(), store.clone());
-                Arc::new(move || page.render(&store.status()))
+                let (page, store, shadows) = (page.clone(), store.clone(), Arc::clone(&shadows));
+                Arc::new(move || {
+                    queues::tell(&shadows.now().queues());
+                    page.render(&store.status())
+                })
             },
             free_bytes: {
                 let data = settings.store.data.clone();
@@ -163,6 +166,7 @@ impl BucketTierPlan {
                 let draining = Arc::clone(&draining);
                 Arc::new(move || draining.load(Ordering::Acquire))
             },
+            models: Arc::new(move || queues::views(shadows.now().queues())),
             declarations,
             reload: Arc::new(reloader.clone()),
             s3_address: s3_url(s3, certificate.is_some()),

@@ -27,6 +27,7 @@ pub(crate) mod logging;
 mod metrics;
 pub(crate) mod model;
 mod prober;
+mod queues;
 pub(crate) mod ready_file;
 pub(crate) mod reload;
 pub(crate) mod root;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fallthrough_diffusion::painter::Painter;
 use fallthrough_diffusion::server::{Server, ServerSettings};
-use fallthrough_diffusion::{Credentials, ImageModel, ModelCard, Txt2ImgClient, Txt2ImgSettings};
+use fallthrough_diffusion::{Credentials, ImageModel, ModelCard, PoolSettings, Txt2ImgPool, Txt2ImgSettings};
+use fallthrough_object::OsEntropy;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::failure::Failure;
 use crate::settings::{CandleSettings, ModelSettings, Secret, Txt2imgSettings};
 use crate::wiring::listen;
+use crate::wiring::root::random_letters;
 use crate::wiring::timed::Timed;
 
 /// A model server to be started.
@@ -56,7 +58,7 @@ pub(crate) struct RunningModel {
 pub(crate) async fn engine(name: &str, settings: &ModelSettings) -> Result<Arc<dyn ImageModel>, Failure> {
     let model: Arc<dyn ImageModel> = match settings {
         ModelSettings::Painter => Arc::new(Painter::new()),
-        ModelSettings::Txt2img(txt2img) => Arc::new(client(txt2img)?),
+        ModelSettings::Txt2img(txt2img) => Arc::new(pool(txt2img)?),
         ModelSettings::Candle(candle) => stable_diffusion(candle).await?,
     };
     Ok(Arc::new(Timed::new(name, model)))
@@ -92,13 +94,27 @@ async fn stable_diffusion(_: &CandleSettings) -> Result<Arc<dyn ImageModel>, Fai
     ))
 }
 
-fn client(settings: &Txt2imgSettings) -> Result<Txt2ImgClient, Failure> {
-    let mut to = Txt2ImgSettings::new(settings.url.to_string());
-    to.credentials = settings.basic.as_ref().map(credentials);
-    to.in_flight = settings.concurrency as usize;
-    to.queue = settings.queue as usize;
-    Txt2ImgClient::new(to)
+fn pool(settings: &Txt2imgSettings) -> Result<Txt2ImgPool, Failure> {
+    let pool = PoolSettings {
+        in_flight: settings.concurrency as usize,
+        queue: settings.queue as usize,
+        hedge: settings.hedge,
+        // Two programs may share a server, and each interrupts only what is called as its own.
+        task_prefix: format!("fallthrough-{}", random_letters(&OsEntropy, 12)),
+        ..PoolSettings::new(servers(settings))
+    };
+    Txt2ImgPool::new(pool)
         .map_err(|error| Failure::new(format!("the model cannot be used: {error}"), "check the model's url"))
+}
+
+/// The servers of a model, each with what it is to be asked.
+pub(crate) fn servers(settings: &Txt2imgSettings) -> Vec<Txt2ImgSettings> {
+    let server = |url: &url::Url| Txt2ImgSettings {
+        credentials: settings.basic.as_ref().map(credentials),
+        model: settings.checkpoint.clone(),
+        ..Txt2ImgSettings::new(url.to_string())
+    };
+    settings.urls.iter().map(server).collect()
 }
 
 fn credentials((user, password): &(String, Secret)) -> Credentials {
@@ -115,9 +131,14 @@ impl ModelPlan {
         let card = engine.card();
         let listener = listen::listen(self.listen, "model server", "--listen").await?;
         let address = listen::address(&listener)?;
+        // A pool queues by itself, fairly and with the times of its servers: all that may wait goes there.
+        let (slots, queue) = match &self.engine {
+            ModelSettings::Txt2img(pool) => (pool.urls.len() * pool.concurrency as usize + self.queue, 0),
+            ModelSettings::Painter | ModelSettings::Candle(_) => (self.slots, self.queue),
+        };
         let settings = ServerSettings {
-            slots: self.slots,
-            queue: self.queue,
+            slots,
+            queue,
             delay: self.delay,
             credentials: self.basic.as_ref().map(credentials),
             ..ServerSettings::default()

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::{OriginKind, OriginTraits, ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
-use fallthrough_diffusion::ImageModel;
+use fallthrough_diffusion::{ImageModel, QueueView};
 use fallthrough_object::BucketName;
 use fallthrough_shadow::{S3Settings, Shadow};
 
@@ -117,6 +117,14 @@ impl DeclaredOrigins {
         }
         let (origins, painter) = (settings.origins.clone(), Arc::clone(&self.painter));
         Ok(Self { origins, models, painter, clients: self.clients.clone() })
+    }
+
+    /// The queues of the declared models that have one, by name.
+    pub(crate) fn queues(&self) -> Vec<(String, QueueView)> {
+        let queue = |(name, (_, engine)): (&String, &(ModelSettings, Arc<dyn ImageModel>))| {
+            Some((name.clone(), engine.queue()?))
+        };
+        self.models.iter().filter_map(queue).collect()
     }
 
     /// Origins that are not what they were in `before`, or draw with another model.

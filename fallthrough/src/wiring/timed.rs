@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fallthrough_diffusion::{ImageModel, Job, ModelCard, ModelError, Picture, Txt2Img};
+use fallthrough_diffusion::{ImageModel, Job, ModelCard, ModelError, Picture, QueueView, Txt2Img};
 use fallthrough_object::{Clock, SystemClock};
 
 /// A model that tells `fallthrough_generation_duration_seconds{model}` how long each picture took, waiting for
@@ -33,5 +33,9 @@ impl ImageModel for Timed {
 
     fn card(&self) -> ModelCard {
         self.model.card()
+    }
+
+    fn queue(&self) -> Option<QueueView> {
+        self.model.queue()
     }
 }

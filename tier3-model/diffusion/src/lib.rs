@@ -1,8 +1,8 @@
 //! The model tier: (prompt, seed, parameters) → picture, deterministically.
 //!
-//! [`ImageModel`] is the one trait; [`painter::Painter`] draws without weights, [`Txt2ImgClient`]
-//! asks a Stable Diffusion web UI (or our own [`server`]) over HTTP, and the server puts that API
-//! in front of any engine. [`Traits`] are the words avatars are made of.
+//! [`ImageModel`] is the one trait; [`painter::Painter`] draws without weights, [`Txt2ImgPool`]
+//! asks Stable Diffusion web UIs (or our own [`server`]) over HTTP, each through a [`Txt2ImgClient`], and the
+//! server puts that API in front of any engine. [`Traits`] are the words avatars are made of.
 //!
 //! Of Stable Diffusion it has what needs no tensors: [`noise`] by seed, [`sampler`]s and their schedules, and
 //! [`clip`]'s prompts and tokens. The networks are in `fallthrough-candle`.
@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod model;
 pub mod noise;
 pub mod painter;
+mod pool;
 mod prompt;
 mod request;
 pub mod sampler;
@@ -30,6 +31,7 @@ pub use admission::{Gate, Pass};
 pub use credentials::Credentials;
 pub use encode::Format;
 pub use model::{Fingerprint, ImageModel, Job, ModelCard, ModelError, Picture};
+pub use pool::{BackendState, BackendView, JobView, PoolSettings, QueueView, Sign, Txt2ImgPool};
 pub use request::{
     GUIDANCE_MILLI_MAX, InvalidField, NAME_BYTES_MAX, NoiseSource, PROMPT_BYTES_MAX, SIDE_MAX, SIDE_MIN,
     SIDE_STEP, STEPS_MAX, Txt2Img,

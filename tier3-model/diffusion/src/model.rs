@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::encode::Format;
+use crate::pool::QueueView;
 use crate::request::Txt2Img;
 
 /// Something that turns a request into a picture.
@@ -39,6 +40,11 @@ pub trait ImageModel: Send + Sync + 'static {
 
     /// What the engine offers: names for menus and checks, known without generating anything.
     fn card(&self) -> ModelCard;
+
+    /// Who waits for it and who does the work, if it has a queue that can be shown.
+    fn queue(&self) -> Option<QueueView> {
+        None
+    }
 }
 
 #[async_trait]
@@ -49,6 +55,10 @@ impl<M: ImageModel + ?Sized> ImageModel for Arc<M> {
 
     fn card(&self) -> ModelCard {
         (**self).card()
+    }
+
+    fn queue(&self) -> Option<QueueView> {
+        (**self).queue()
     }
 }
 
@@ -105,8 +115,11 @@ pub struct ModelCard {
 pub struct Job {
     /// The encoding the caller would like; an engine may answer in another.
     pub format: Format,
+    /// Who asks: an engine with a queue lets clients take turns. Empty where nobody tells them apart.
+    pub client: Arc<str>,
     cancel: CancellationToken,
     permille: Arc<AtomicU32>,
+    waiting: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -119,7 +132,13 @@ impl Job {
     /// A job that ends when `cancel` is cancelled.
     #[must_use]
     pub fn with_cancel(format: Format, cancel: CancellationToken) -> Self {
-        Self { format, cancel, permille: Arc::default() }
+        Self { format, cancel, ..Self::default() }
+    }
+
+    /// This job, asked for by `client`.
+    #[must_use]
+    pub fn for_client(self, client: impl Into<Arc<str>>) -> Self {
+        Self { client: client.into(), ..self }
     }
 
     /// Asks the engine to stop; it answers [`ModelError::Cancelled`] at its next look.
@@ -136,6 +155,17 @@ impl Job {
     /// Completes when the job is cancelled. Safe to drop.
     pub async fn cancelled(&self) {
         self.cancel.cancelled().await;
+    }
+
+    /// Says whether the job waits in the engine's own queue.
+    pub(crate) fn wait(&self, waits: bool) {
+        self.waiting.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether the job waits in the engine's own queue.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Reports how far the work is, from 0.0 to 1.0.

@@ -3,31 +3,39 @@
 //!
 //! It pins whatever would make pictures depend on the other side's settings, checks that the
 //! model asked for is the one that answered, and gives pictures on without their metadata, which
-//! would tell the prompt. It does not retry: who has several backends knows where to go next.
+//! would tell the prompt. It neither queues nor retries: that is for the [pool](crate::Txt2ImgPool), which
+//! knows who else could be asked.
+
+mod answer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use fallthrough_object::{Mutant, planted};
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::admission::Gate;
 use crate::credentials::Credentials;
-use crate::encode::{self, Format};
+use crate::encode::Format;
 use crate::model::{Fingerprint, ImageModel, Job, ModelCard, ModelError, Picture};
+use crate::pool::Sign;
 use crate::request::Txt2Img;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::answer::read_answer;
+use self::answer::{Answer, Info, check_echo, check_model, first, parse, picture, refused};
 
 /// Largest answer that is read: a batch of four uncompressed megapixels in base64.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Largest part of an error's text that is passed on.
-const DETAIL_CHARS_MAX: usize = 300;
+/// How often it is looked whether a job that nobody waits for has stopped. A server that notices that its client hung up
+/// has stopped it by the second look.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What an operator chooses about a txt2img backend.
 #[derive(Clone, Debug)]
@@ -38,33 +46,26 @@ pub struct Txt2ImgSettings {
     pub credentials: Option<Credentials>,
     /// The checkpoint to pin, by the name or title it has in the backend's list.
     pub model: Option<String>,
-    /// Jobs in flight, 1 to 2: the backend works on one at a time, a second one hides the gap.
-    pub in_flight: usize,
-    /// Callers waiting for one of those; beyond, they get [`ModelError::Busy`].
-    pub queue: usize,
     /// The encoding asked of the backend; `None` asks for the caller's. [`Format::Png`] avoids
     /// compressing twice where the backend writes metadata into its files.
     pub transfer: Option<Format>,
     /// Longest time for connecting.
     pub connect_timeout: Duration,
-    /// Least time a generation gets; the limit is five times the measured average if that is more.
-    pub generation_timeout_min: Duration,
+    /// Longest time for a generation, where nobody says another.
+    pub generation_timeout: Duration,
 }
 
 impl Txt2ImgSettings {
-    /// The usual settings for the backend at `url`: one in flight, 64 waiting, 2 s to connect,
-    /// 60 s or more to generate.
+    /// The usual settings for the backend at `url`: whichever checkpoint is loaded, 2 s to connect, 60 s to generate.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             credentials: None,
             model: None,
-            in_flight: 1,
-            queue: 64,
             transfer: None,
             connect_timeout: Duration::from_secs(2),
-            generation_timeout_min: Duration::from_secs(60),
+            generation_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -75,27 +76,49 @@ pub struct Txt2ImgClient {
     http: Client,
     settings: Txt2ImgSettings,
     base: Url,
-    gate: Arc<Gate>,
     /// The hash of the pinned checkpoint, once the backend's list was read.
     pinned_hash: OnceCell<String>,
+    /// Whether it has no /sdapi/v1/progress, as stable-diffusion.cpp's server.
+    tells_no_progress: AtomicBool,
+    /// Whether it has told what it has loaded: its options are long, and are asked for until then.
+    told_loaded: AtomicBool,
 }
 
-/// A txt2img answer, as far as it matters here.
-#[derive(Deserialize)]
-struct Answer {
-    images: Vec<String>,
-    info: String,
+/// Why a backend gave no picture: what a pool goes by when it looks for another one.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It cannot be reached, or the connection broke.
+    Unreachable(String),
+    /// It took too long; it may still be at it.
+    TimedOut(String),
+    /// It has not got the checkpoint, or used another one.
+    LacksModel(String),
+    /// Anything else.
+    Told(ModelError),
 }
 
-/// The `info` of an answer.
-#[derive(Deserialize)]
-struct Info {
-    #[serde(default)]
-    index_of_first_image: usize,
-    #[serde(default)]
-    sd_model_hash: Option<String>,
-    #[serde(default)]
-    version: Option<String>,
+impl From<ModelError> for Trouble {
+    fn from(error: ModelError) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<Trouble> for ModelError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unreachable(why) | Trouble::TimedOut(why) => Self::Unavailable(why),
+            Trouble::LacksModel(why) => Self::Misconfigured(why),
+            Trouble::Told(error) => error,
+        }
+    }
+}
+
+/// A picture, and what its backend calls the checkpoint that made it.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) picture: Picture,
+    /// The hash, or the name where there is no hash; empty if neither is told.
+    pub(crate) identity: String,
 }
 
 /// A row of the backend's list of checkpoints.
@@ -132,30 +155,112 @@ impl Txt2ImgClient {
             .user_agent(concat!("fallthrough/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| wrong(error.to_string()))?;
-        let gate = Gate::new(settings.in_flight.clamp(1, 2), settings.queue);
-        Ok(Self { http, base, gate, settings, pinned_hash: OnceCell::new() })
+        let (tells_no_progress, told_loaded) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { http, base, settings, pinned_hash: OnceCell::new(), tells_no_progress, told_loaded })
     }
 
-    /// Slots and queue in front of the backend, for metrics.
+    /// Where the backend is, without credentials that stand in the URL.
     #[must_use]
-    pub fn gate(&self) -> &Gate {
-        &self.gate
+    pub fn address(&self) -> String {
+        let mut bare = self.base.clone();
+        // Both can fail only for addresses without a host, which `new` has refused.
+        let _no_host = bare.set_password(None).and_then(|()| bare.set_username(""));
+        bare.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// Asks the backend how far its current job is, 0.0 to 1.0, without making it render a
-    /// preview: a cheap sign of life.
+    /// Asks the backend for a sign of life, without making it render a preview: what it works on, and which checkpoint
+    /// it has loaded if it has not told that before. stable-diffusion.cpp's server,
+    /// which has no progress, is asked for its options instead.
     ///
     /// # Errors
     /// As [`ImageModel::generate`], without `Busy`.
-    pub async fn probe(&self) -> Result<f32, ModelError> {
-        let timeout = self.settings.connect_timeout * 5;
-        let request = self.http.get(self.at("sdapi/v1/progress?skip_current_image=true")?).timeout(timeout);
-        let body = self.send(request).await?;
-        let progress: Value = parse(&body)?;
-        progress["progress"]
-            .as_f64()
-            .map(|done| done as f32)
-            .ok_or_else(|| ModelError::Internal("progress without a number".to_owned()))
+    pub async fn probe(&self) -> Result<Sign, ModelError> {
+        if !self.tells_no_progress.load(Ordering::Relaxed) {
+            match self.fetch("sdapi/v1/progress?skip_current_image=true").await {
+                Ok(progress) => return self.sign(&progress).await,
+                // Not there; if the options are not there either, it has no API at all.
+                Err(Trouble::Told(ModelError::Misconfigured(_))) => {}
+                Err(trouble) => return Err(trouble.into()),
+            }
+        }
+        let loaded = self.loaded().await?;
+        self.tells_no_progress.store(true, Ordering::Relaxed);
+        Ok(Sign { jobs: 0, loaded, progress: None })
+    }
+
+    async fn sign(&self, progress: &Value) -> Result<Sign, ModelError> {
+        let done = progress["progress"].as_f64();
+        let done = done.ok_or_else(|| ModelError::Internal("progress without a number".to_owned()))?;
+        let state = &progress["state"];
+        let jobs = match state["queue_length"].as_u64() {
+            // Our own server counts.
+            Some(queue) => state["job_count"].as_u64().unwrap_or_default() + queue,
+            // In the web UI `job_count` is of the pictures of one job.
+            None => u64::from(state["job"].as_str().is_some_and(|job| !job.is_empty())),
+        };
+        let loaded = match self.told_loaded.load(Ordering::Relaxed) {
+            true => None,
+            false => self.loaded().await.ok().flatten(),
+        };
+        self.told_loaded.fetch_or(loaded.is_some(), Ordering::Relaxed);
+        Ok(Sign { jobs: u32::try_from(jobs).unwrap_or(u32::MAX), loaded, progress: Some(done as f32) })
+    }
+
+    /// The checkpoint that is loaded, as the backend calls it.
+    async fn loaded(&self) -> Result<Option<Arc<str>>, Trouble> {
+        let options: Value = self.fetch("sdapi/v1/options").await?;
+        Ok(options["sd_model_checkpoint"].as_str().map(Arc::from))
+    }
+
+    /// The titles of the backend's checkpoints.
+    ///
+    /// # Errors
+    /// As [`ImageModel::generate`], without `Busy`.
+    pub async fn checkpoints(&self) -> Result<Vec<String>, ModelError> {
+        Ok(self.list().await?.into_iter().map(|row| row.title).collect())
+    }
+
+    /// A small GET, read as JSON.
+    async fn fetch<T: for<'a> Deserialize<'a>>(&self, path: &str) -> Result<T, Trouble> {
+        let request = self.http.get(self.at(path)?).timeout(self.settings.connect_timeout * 5);
+        Ok(parse(&self.send(request).await?)?)
+    }
+
+    async fn list(&self) -> Result<Vec<Checkpoint>, Trouble> {
+        self.fetch("sdapi/v1/sd-models").await
+    }
+
+    /// Sees to it that the backend does not go on with the job that was sent as `task`, after the connection was given
+    /// up: the web UI does not notice. What runs is interrupted, what waits is waited for, as long as `patience`. Returns
+    /// when the backend does not have it any more, or does not tell.
+    pub(crate) async fn stop(&self, task: &str, patience: Duration) {
+        let looks = async {
+            let mut seen = false;
+            loop {
+                let Ok(url) = self.at("internal/progress") else { return };
+                let body = json!({"id_task": task, "live_preview": false});
+                let look = self.http.post(url).timeout(self.settings.connect_timeout * 5).json(&body);
+                let Ok(answer) = self.send(look).await else { return };
+                let Ok(told) = parse::<Value>(&answer) else { return };
+                let (active, queued) = (told["active"] == true, told["queued"] == true);
+                if !active && !queued {
+                    return;
+                }
+                // Interrupting stops whatever runs, so it must be ours; and one that notices by itself needs it not.
+                if active && seen {
+                    let Ok(url) = self.at("sdapi/v1/interrupt") else { return };
+                    let call = self.http.post(url).timeout(self.settings.connect_timeout * 5);
+                    if self.send(call).await.is_err() {
+                        return;
+                    }
+                }
+                seen = true;
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(patience, looks).await.is_err() {
+            tracing::warn!(backend = self.address(), "a job that nobody waits for goes on");
+        }
     }
 
     fn at(&self, path: &str) -> Result<Url, ModelError> {
@@ -163,24 +268,22 @@ impl Txt2ImgClient {
     }
 
     /// The hash of the checkpoint `wanted`, from the backend's list.
-    async fn hash_of(&self, wanted: &str) -> Result<String, ModelError> {
-        let request =
-            self.http.get(self.at("sdapi/v1/sd-models")?).timeout(self.settings.connect_timeout * 5);
-        let list: Vec<Checkpoint> = parse(&self.send(request).await?)?;
+    async fn hash_of(&self, wanted: &str) -> Result<String, Trouble> {
+        let list = self.list().await?;
         let found = list.into_iter().find(|row| row.title == wanted || row.model_name == wanted);
         let row = found.ok_or_else(|| {
-            ModelError::Misconfigured(format!(
+            Trouble::LacksModel(format!(
                 "the backend has no checkpoint {wanted:?}; see its /sdapi/v1/sd-models"
             ))
         })?;
         row.hash.filter(|hash| !hash.is_empty()).ok_or_else(|| {
             // The web UI hashes a checkpoint when it first loads it.
-            ModelError::Misconfigured(format!("the backend tells no hash of {wanted:?}; load it there once"))
+            Trouble::LacksModel(format!("the backend tells no hash of {wanted:?}; load it there once"))
         })
     }
 
     /// The checkpoint to ask for and the hash to expect.
-    async fn pinned(&self, request: &Txt2Img) -> Result<Option<(String, String)>, ModelError> {
+    async fn pinned(&self, request: &Txt2Img) -> Result<Option<(String, String)>, Trouble> {
         let wanted = match (request.model.as_str(), &self.settings.model) {
             ("", None) => return Ok(None),
             ("", Some(model)) => model,
@@ -191,71 +294,54 @@ impl Txt2ImgClient {
         Ok(Some((wanted.clone(), hash.clone())))
     }
 
-    async fn ask(&self, request: &Txt2Img, job: &Job) -> Result<Picture, ModelError> {
+    /// One job: `task` is what the backend is to call it, `wish` the encoding of the picture.
+    ///
+    /// # Cancellation
+    /// Dropping the future closes the connection; [`Txt2ImgClient::stop`] sees to the rest.
+    pub(crate) async fn ask(
+        &self,
+        request: &Txt2Img,
+        wish: Format,
+        task: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Made, Trouble> {
         let pinned = self.pinned(request).await?;
-        let format = self.settings.transfer.unwrap_or(job.format);
-        let body = body(request, pinned.as_ref().map(|(model, _)| model.as_str()), format);
-        let average = self.gate.average().unwrap_or_default();
-        let timeout = self.settings.generation_timeout_min.max(average * 5);
+        let format = self.settings.transfer.unwrap_or(wish);
+        let mut body = body(request, pinned.as_ref().map(|(model, _)| model.as_str()), format);
+        if let Some(task) = task {
+            body["force_task_id"] = task.into();
+        }
         let call = self.http.post(self.at("sdapi/v1/txt2img")?).timeout(timeout).json(&body);
         let answer: Answer = parse(&self.send(call).await?)?;
         let info: Info = parse(answer.info.as_bytes())?;
-        let hash = info.sd_model_hash.unwrap_or_default();
-        if let Some((model, expected)) = pinned
-            && !same_hash(&hash, &expected)
+        check_echo(&info, request)?;
+        if let Some((model, expected)) = &pinned
+            && !planted(Mutant::AnsweredModelUnchecked)
         {
-            return Err(ModelError::Misconfigured(format!(
-                "the backend answered with model {hash:?} instead of {model:?} ({expected})"
-            )));
+            check_model(&info, model, expected)?;
         }
-        let (bytes, format) = picture(first(&answer, info.index_of_first_image)?, request, job.format)?;
+        let image = first(&answer, info.index_of_first_image)?;
+        let (bytes, format) = picture(image, request, wish)?;
         let version = info.version.unwrap_or_default();
+        let hash = info.sd_model_hash.unwrap_or_default();
+        let identity = if hash.is_empty() { info.sd_model_name.unwrap_or_default() } else { hash.clone() };
         let fingerprint = Fingerprint { engine: "txt2img".to_owned(), version, model_hash: hash };
-        Ok(Picture { bytes, format, fingerprint })
+        Ok(Made { picture: Picture { bytes, format, fingerprint }, identity })
     }
 
     /// Sends `request` and reads a successful answer.
-    async fn send(&self, request: RequestBuilder) -> Result<Bytes, ModelError> {
+    async fn send(&self, request: RequestBuilder) -> Result<Bytes, Trouble> {
         let request = match &self.settings.credentials {
             Some(credentials) => request.basic_auth(credentials.user(), Some(credentials.password())),
             None => request,
         };
-        // The URL is left out of messages: it may carry a password.
-        let failed = |error: reqwest::Error| ModelError::Unavailable(chain(&error.without_url()));
-        let response = request.send().await.map_err(failed)?;
+        let response = request.send().await.map_err(broken_off)?;
         let (status, retry_after) = (response.status(), retry_after(&response));
         let body = read(response).await?;
         if status.is_success() {
             return Ok(body);
         }
-        Err(self.refused(status, retry_after, &body))
-    }
-
-    /// What an answer without success means.
-    fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> ModelError {
-        let told: Value = serde_json::from_slice(body).unwrap_or_default();
-        let error = told["error"].as_str().unwrap_or_default();
-        let detail = detail(&told["detail"]);
-        if error.contains("OutOfMemory")
-            || told["errors"].as_str().is_some_and(|text| text.contains("out of memory"))
-        {
-            return ModelError::OutOfMemory;
-        }
-        match status.as_u16() {
-            401 | 403 => ModelError::Misconfigured(format!("the backend refuses our credentials ({status})")),
-            404 => ModelError::Misconfigured(
-                "the backend has no txt2img API: start it with its API enabled".to_owned(),
-            ),
-            400 | 413 | 422 => ModelError::Invalid(detail),
-            429 | 503 if retry_after.is_some() || error == "Busy" => {
-                ModelError::Busy { retry_after: retry_after.unwrap_or_else(|| self.gate.retry_after()) }
-            }
-            502..=504 | 429 => ModelError::Unavailable(format!("{status} {detail}")),
-            300..=399 => {
-                ModelError::Misconfigured(format!("the backend redirects ({status}): set its final address"))
-            }
-            _ => ModelError::Internal(format!("{status} {error} {detail}")),
-        }
+        Err(refused(status, retry_after, &body).into())
     }
 }
 
@@ -263,16 +349,11 @@ impl Txt2ImgClient {
 impl ImageModel for Txt2ImgClient {
     async fn generate(&self, request: &Txt2Img, job: &Job) -> Result<Picture, ModelError> {
         request.validate().map_err(|invalid| ModelError::Invalid(invalid.to_string()))?;
-        let run = async {
-            let pass = self.gate.enter().await?;
-            let picture = self.ask(request, job).await?;
-            pass.finish();
-            Ok(picture)
-        };
+        let timeout = self.settings.generation_timeout;
         let picture = tokio::select! {
             biased;
             () = job.cancelled() => Err(ModelError::Cancelled),
-            picture = run => picture,
+            made = self.ask(request, job.format, None, timeout) => Ok(made?.picture),
         };
         job.report(1.0);
         picture
@@ -328,55 +409,21 @@ pub(crate) fn body(request: &Txt2Img, model: Option<&str>, format: Format) -> Va
     body
 }
 
-/// The picture of an answer, in base64; those before it are grids.
-fn first(answer: &Answer, index: usize) -> Result<&str, ModelError> {
-    let image = answer.images.get(index);
-    image.map(String::as_str).ok_or_else(|| ModelError::Internal("an answer without a picture".to_owned()))
+/// What a request that got no whole answer means. The URL is left out of messages: it may carry a password.
+fn broken_off(error: reqwest::Error) -> Trouble {
+    let timed_out = error.is_timeout() && !error.is_connect();
+    let why = chain(&error.without_url());
+    if timed_out { Trouble::TimedOut(why) } else { Trouble::Unreachable(why) }
 }
 
-/// Reads an answer as [`Txt2ImgClient`] does, whatever its model.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn read_answer(body: &[u8], request: &Txt2Img, wish: Format) -> Option<(Bytes, Format)> {
-    let answer: Answer = parse(body).ok()?;
-    let info: Info = parse(answer.info.as_bytes()).ok()?;
-    picture(first(&answer, info.index_of_first_image).ok()?, request, wish).ok()
-}
-
-/// Decodes a picture from base64, checks its size, and makes sure that no metadata is left.
-fn picture(base64: &str, request: &Txt2Img, wish: Format) -> Result<(Bytes, Format), ModelError> {
-    let broken = |what: String| ModelError::Internal(format!("the backend's picture is broken: {what}"));
-    let base64 = base64.split_once("base64,").map_or(base64, |(_, data)| data);
-    let bytes = BASE64.decode(base64.trim()).map_err(|error| broken(error.to_string()))?;
-    let (width, height) = encode::dimensions(&bytes).map_err(|error| broken(error.to_string()))?;
-    if (width, height) != (request.width, request.height) {
-        return Err(broken(format!("{width}×{height} instead of {}×{}", request.width, request.height)));
-    }
-    if Format::sniff(&bytes) == Some(wish) && encode::is_bare(&bytes) {
-        return Ok((bytes.into(), wish));
-    }
-    encode::reencode(&bytes, wish).map(|bytes| (bytes, wish)).map_err(|error| broken(error.to_string()))
-}
-
-/// Hashes come in ten digits or in full.
-fn same_hash(told: &str, expected: &str) -> bool {
-    let short = told.len().min(expected.len());
-    short >= 8 && told.get(..short).zip(expected.get(..short)).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ModelError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ModelError::Internal(format!("the backend's answer cannot be read: {error}")))
-}
-
-async fn read(mut response: Response) -> Result<Bytes, ModelError> {
+async fn read(mut response: Response) -> Result<Bytes, Trouble> {
     let mut body = Vec::new();
     loop {
         let chunk = response.chunk().await;
-        let Some(chunk) = chunk.map_err(|error| ModelError::Unavailable(chain(&error.without_url())))? else {
-            return Ok(body.into());
-        };
+        let Some(chunk) = chunk.map_err(broken_off)? else { return Ok(body.into()) };
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(ModelError::Internal(format!("an answer of more than {ANSWER_BYTES_MAX} bytes")));
+            let why = format!("an answer of more than {ANSWER_BYTES_MAX} bytes");
+            return Err(ModelError::Internal(why).into());
         }
         body.extend_from_slice(&chunk);
     }
@@ -385,16 +432,6 @@ async fn read(mut response: Response) -> Result<Bytes, ModelError> {
 fn retry_after(response: &Response) -> Option<Duration> {
     let secs = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(secs))
-}
-
-/// The text of a `detail`, which is a string or a list of what failed to validate.
-fn detail(detail: &Value) -> String {
-    let text = match detail {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    text.chars().take(DETAIL_CHARS_MAX).collect()
 }
 
 /// An error with its causes on one line: the outer one alone says "error sending request".

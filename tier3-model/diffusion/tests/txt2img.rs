@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use fallthrough_diffusion::painter::Painter;
 use fallthrough_diffusion::server::{Server, ServerSettings};
 use fallthrough_diffusion::{
-    Credentials, Fingerprint, Format, ImageModel, Job, ModelCard, ModelError, Picture, Txt2Img,
-    Txt2ImgClient, Txt2ImgSettings, encode,
+    Credentials, Fingerprint, Format, ImageModel, Job, ModelCard, ModelError, Picture, PoolSettings, Txt2Img,
+    Txt2ImgClient, Txt2ImgPool, Txt2ImgSettings, encode,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -128,7 +128,12 @@ async fn a_picture_comes_through_both_ways_unchanged() {
             assert_eq!(job.progress(), 1.0);
         }
     }
-    assert_eq!(client.probe().await.unwrap(), 0.0);
+    let sign = client.probe().await.unwrap();
+    assert_eq!((sign.progress, sign.jobs), (Some(0.0), 0));
+    assert_eq!(
+        sign.loaded.as_deref(),
+        Some(&*format!("painter [{}]", Painter::new().card().fingerprint.model_hash))
+    );
 }
 
 #[tokio::test]
@@ -501,19 +506,40 @@ async fn a_backend_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
-async fn the_clients_own_queue_is_bounded_and_a_job_can_be_cancelled() {
+async fn an_answer_to_something_else_is_refused() {
+    for (info, right) in [
+        (json!({"seed": 1, "steps": 20}), true),
+        (json!({"seed": 2, "steps": 20}), false),
+        (json!({"seed": 1, "steps": 50}), false),
+        (json!({}), true),
+    ] {
+        let (url, _guard) = backend(200, &[], answer(&[png(128, 64)], &info)).await;
+        let result = Txt2ImgClient::new(Txt2ImgSettings::new(url)).unwrap();
+        let result = result.generate(&request(1), &Job::default()).await;
+        assert_eq!(result.is_ok(), right, "{info}: {result:?}");
+        assert!(right || matches!(result, Err(ModelError::Internal(_))));
+    }
+}
+
+#[tokio::test]
+async fn one_job_at_a_time_goes_to_a_backend_and_a_cancelled_one_is_taken_back() {
     let model = Held::new();
     let server = Running::start(model.clone(), ServerSettings::default()).await;
-    let settings = Txt2ImgSettings { queue: 0, ..Txt2ImgSettings::new(&server.url) };
-    let client = Arc::new(Txt2ImgClient::new(settings).unwrap());
+    let settings = PoolSettings { queue: 0, ..PoolSettings::new(vec![Txt2ImgSettings::new(&server.url)]) };
+    let pool = Arc::new(Txt2ImgPool::new(settings).unwrap());
     let (job, tasks) = (Job::default(), TaskTracker::new());
-    let (shared, first) = (client.clone(), job.clone());
+    let (shared, first) = (pool.clone(), job.clone());
     let running = tasks.spawn(async move { shared.generate(&request(1), &first).await });
     model.started.notified().await;
-    assert_eq!(client.gate().in_flight(), 1);
-    assert!(matches!(client.generate(&request(2), &Job::default()).await, Err(ModelError::Busy { .. })));
+    assert_eq!(pool.queue().unwrap().backends[0].in_flight, 1);
+    assert!(matches!(pool.generate(&request(2), &Job::default()).await, Err(ModelError::Busy { .. })));
     job.cancel();
     assert!(matches!(running.await.unwrap(), Err(ModelError::Cancelled)));
     model.cancelled.notified().await;
-    assert_eq!(client.gate().in_flight(), 0);
+    // Its place is free once the server has let go of it.
+    while pool.queue().unwrap().backends[0].in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+    model.go.add_permits(1);
+    pool.generate(&request(3), &Job::default()).await.unwrap();
 }

@@ -20,6 +20,7 @@ mod inventory;
 mod keys;
 mod member;
 mod migration;
+mod models;
 mod objects;
 mod outbox;
 mod patch;
@@ -49,6 +50,7 @@ pub use inventory::{DriftView, InventoriesView, InventoryView};
 pub use keys::{KeyChange, KeyPage, KeyRotation, KeyView, NewKey};
 pub use member::Member;
 pub use migration::{MigrationBody, MigrationNotePage, MigrationNoteView, MigrationView, WalkView};
+pub use models::{ModelBackendView, ModelJobView, ModelView, ModelsView};
 pub use objects::{MemberView, ObjectView, PurgeAnswer};
 pub use outbox::{OutboxDone, OutboxPage, WaitingRow, WaitingView};
 pub use probe::{ProbeLine, ProbeReport, ShadowProber};
@@ -88,6 +90,8 @@ pub struct AdminParts {
     pub free_bytes: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     /// Whether the server is about to stop: then it is alive, but not ready.
     pub draining: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The image models of this process that have a queue.
+    pub models: Arc<dyn Fn() -> Vec<ModelView> + Send + Sync>,
     /// What the configuration file declares.
     pub declarations: Declarations,
     /// Reads the configuration again.

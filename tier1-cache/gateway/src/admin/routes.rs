@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::admin::answer::ApiError;
 use crate::admin::{
-    AdminApi, buckets, declared, health, inventory, keys, migration, objects, outbox, scrub, shadow,
+    AdminApi, buckets, declared, health, inventory, keys, migration, models, objects, outbox, scrub, shadow,
 };
 
 /// Longest body that is taken: a shadow of a few hundred rules.
@@ -52,6 +52,7 @@ fn guarded() -> Vec<(&'static str, MethodRouter<AdminApi>)> {
         ("/admin/v1/scrub", get(scrub::status).post(scrub::start)),
         ("/admin/v1/quarantine", get(scrub::quarantine)),
         ("/admin/v1/quarantine/{blob}", delete(scrub::discard)),
+        ("/admin/v1/models", get(models::list)),
         ("/admin/v1/keys", get(keys::list).post(keys::create)),
         ("/admin/v1/keys/{id}", get(keys::show).patch(keys::change).delete(keys::revoke)),
         ("/admin/v1/keys/{id}/rotate", post(keys::rotate)),

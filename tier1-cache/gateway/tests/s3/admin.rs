@@ -59,6 +59,7 @@ async fn world(folder: &std::path::Path) -> (World, AdminApi) {
         metrics: Arc::new(String::new),
         free_bytes: Arc::new(|| None),
         draining: Arc::new(|| false),
+        models: Arc::new(Vec::new),
         declarations: Declarations::default(),
         reload: Arc::new(Untried),
         s3_address: String::new(),

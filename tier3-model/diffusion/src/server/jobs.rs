@@ -5,14 +5,16 @@
 //! other end: when it is dropped, the job is cancelled.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{ConnectInfo, State};
+use axum::http::Extensions;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
@@ -54,8 +56,15 @@ struct Listed {
     task_id: Option<String>,
     job: Job,
     steps: u32,
-    /// When it got its slot; `None` while it waits.
+    /// When it got its slot; `None` while it waits for one.
     running_since: Option<Instant>,
+}
+
+impl Listed {
+    /// Since when it is worked on; `None` while it waits, here or in the engine's own queue.
+    fn worked_on(&self) -> Option<Instant> {
+        self.running_since.filter(|_| !self.job.is_waiting())
+    }
 }
 
 /// Takes the job off the list and cancels it, whichever way its handler ends.
@@ -108,9 +117,9 @@ impl Jobs {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn list(&self, call: &Call) -> Listing<'_> {
+    fn list(&self, call: &Call, client: Arc<str>) -> Listing<'_> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let job = Job::with_cancel(call.format, self.all.child_token());
+        let job = Job::with_cancel(call.format, self.all.child_token()).for_client(client);
         let listed = Listed {
             task_id: call.task_id.clone(),
             job: job.clone(),
@@ -129,9 +138,9 @@ impl Jobs {
         u32::from_be_bytes([a, b, c, d])
     }
 
-    /// Runs `call` in a slot: all its pictures, one after the other.
-    async fn run(self: &Arc<Self>, call: &Call) -> Result<Vec<Picture>, ModelError> {
-        let listing = self.list(call);
+    /// Runs `call` of `client` in a slot: all its pictures, one after the other.
+    async fn run(self: &Arc<Self>, call: &Call, client: Arc<str>) -> Result<Vec<Picture>, ModelError> {
+        let listing = self.list(call, client);
         let pass = tokio::select! {
             biased;
             () = listing.job.cancelled() => return Err(ModelError::Cancelled),
@@ -175,6 +184,7 @@ impl Jobs {
 /// `POST /sdapi/v1/txt2img`
 pub(super) async fn txt2img(
     State(jobs): Shared,
+    extensions: Extensions,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Fault> {
     if jobs.closed.is_cancelled() {
@@ -185,7 +195,10 @@ pub(super) async fn txt2img(
     if call.any_seed {
         call.request.seed = jobs.draw_seed(&call.request);
     }
-    let pictures = jobs.run(&call).await?;
+    // An engine with a queue of its own lets machines take turns.
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let client = peer.map(|ConnectInfo(peer)| peer.ip().to_string()).unwrap_or_default();
+    let pictures = jobs.run(&call, client.into()).await?;
     let mut images = Vec::with_capacity(pictures.len());
     for picture in &pictures {
         // The engine may have answered in another format than was asked for.
@@ -271,8 +284,8 @@ fn info(call: &Call, pictures: &[Picture], card: &ModelCard) -> Value {
 /// `GET /sdapi/v1/progress`. Never sends a preview, whether `skip_current_image` is set or not.
 pub(super) async fn progress(State(jobs): Shared) -> Json<Value> {
     let listed = jobs.listed();
-    let waiting = listed.values().filter(|job| job.running_since.is_none()).count();
-    let running = listed.values().find_map(|job| job.running_since.map(|since| (job, since)));
+    let waiting = listed.values().filter(|job| job.worked_on().is_none()).count();
+    let running = listed.values().find_map(|job| job.worked_on().map(|since| (job, since)));
     let (progress, eta_secs, interrupted, steps) = match running {
         None => (0.0, 0.0, false, 0),
         Some((listed, since)) => {
@@ -310,7 +323,7 @@ fn eta_secs(progress: f32, elapsed: Duration, average: Option<Duration>) -> f64 
 
 /// `POST /sdapi/v1/interrupt`: stops the jobs that run; those that wait go on.
 pub(super) async fn interrupt(State(jobs): Shared) -> Json<Value> {
-    for listed in jobs.listed().values().filter(|listed| listed.running_since.is_some()) {
+    for listed in jobs.listed().values().filter(|listed| listed.worked_on().is_some()) {
         listed.job.cancel();
     }
     Json(json!({}))
@@ -319,7 +332,7 @@ pub(super) async fn interrupt(State(jobs): Shared) -> Json<Value> {
 /// `GET /internal/pending-tasks`
 pub(super) async fn pending_tasks(State(jobs): Shared) -> Json<Value> {
     let listed = jobs.listed();
-    let waiting = listed.values().filter(|listed| listed.running_since.is_none());
+    let waiting = listed.values().filter(|listed| listed.worked_on().is_none());
     let tasks: Vec<&str> = waiting.map(|listed| listed.task_id.as_deref().unwrap_or_default()).collect();
     Json(json!({"size": tasks.len(), "tasks": tasks}))
 }
@@ -335,7 +348,7 @@ pub(super) async fn task_progress(
     };
     let listed = jobs.listed();
     let found = listed.values().find(|listed| listed.task_id.as_ref() == Some(id));
-    let (active, progress, eta) = match found.map(|listed| (listed, listed.running_since)) {
+    let (active, progress, eta) = match found.map(|listed| (listed, listed.worked_on())) {
         Some((listed, Some(since))) => {
             let progress = listed.job.progress();
             (true, progress, eta_secs(progress, since.elapsed(), jobs.gate.average()))

@@ -12,6 +12,7 @@ mod jobs;
 mod menu;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,8 +116,9 @@ impl Server {
     /// Dropping the future closes the listener; connections already open go on.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let asked = shutdown.clone();
-        let serving = axum::serve(listener, self.router())
-            .with_graceful_shutdown(async move { asked.cancelled().await });
+        let router = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        let serving =
+            axum::serve(listener, router).with_graceful_shutdown(async move { asked.cancelled().await });
         let late = async {
             shutdown.cancelled().await;
             self.jobs.refuse_new();
