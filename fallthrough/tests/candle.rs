@@ -68,12 +68,13 @@ mod built {
     fn the_demo_draws_with_weights_and_keeps_what_was_drawn() {
         let (first, second) =
             (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-        let path = format!("/avatar/{KEY}");
+        // What the front reads, without its patience.
+        let path = format!("/avatar/{KEY}/256.jpg");
         let served = demo(first.path());
         let (cache, drawn) = get(&served, &path);
         assert_eq!((cache.as_str(), &drawn[..3]), ("miss", &[0xFF, 0xD8, 0xFF][..]));
         assert_eq!(get(&served, &path), ("hit".to_owned(), drawn.clone()));
-        let (_, other) = get(&served, "/avatar/ffffffffffffffffffffffffffffffff");
+        let (_, other) = get(&served, "/avatar/ffffffffffffffffffffffffffffffff/256.jpg");
         assert_ne!(other, drawn);
         // Another server draws the same.
         assert_eq!(get(&demo(second.path()), &path), ("miss".to_owned(), drawn));

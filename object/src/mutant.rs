@@ -444,6 +444,19 @@ mutants! {
     PoolDroppedGoesOn in diffusion,
     /// A backend may answer with another checkpoint than it was asked for.
     AnsweredModelUnchecked in diffusion,
+
+    /// A hash that is followed by something is a hash.
+    HashNotAnchored in avatar,
+    /// Every size that is asked for is kept.
+    SizesMultiply in avatar,
+    /// An address may lead to any host whose name ends as one on the list.
+    RedirectHostIsASuffix in avatar,
+    /// Half of all hashes are drawn with another seed than their own.
+    HighSeedsForgotten in avatar,
+    /// A picture that looks alike has not drifted, whatever its bytes.
+    DriftOfPixelsAlone in avatar,
+    /// A placeholder may be kept as if it were the picture.
+    PlaceholderKept in gateway,
 }
 
 /// Whether this bug is switched on in this process.

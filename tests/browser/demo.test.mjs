@@ -118,13 +118,13 @@ test("a text shows its hash, traits, prompt, seed and avatar; MISS first, then H
     assert.match(await page.textContent("#seed"), /^\d+$/);
     assert.match(await page.textContent("#took"), /^[\d.]+ m?s$/);
     assert.ok((await pictureSize(page)) >= 64);
-    assert.ok((await page.textContent("#link-url")).endsWith(`/avatar/${md5(text)}`));
+    assert.ok((await page.textContent("#link-url")).endsWith(`/avatar/${md5(text)}?s=256`));
     await page.click("#again");
     await answered(page, "HIT");
     assert.match(await page.textContent("#earlier"), /MISS/);
     await picture(page, "desktop-light");
     // What the page says is what a client without a page gets.
-    const plain = await headersOf(`/avatar/${md5(text)}`);
+    const plain = await headersOf(`/avatar/${md5(text)}?s=256`);
     assert.equal(plain.get("x-cache"), "HIT");
     assert.match(plain.get("content-type"), /^image\//);
   });
@@ -138,7 +138,7 @@ test("the text can be keyed by SHA-256, and an address is hashed in lower case",
     await page.fill("#text", ` Reader.${name}@Example.COM`);
     await page.check("input[value=sha256]");
     await page.waitForFunction(
-      (hash) => document.getElementById("link-url").textContent.endsWith(`/avatar/${hash}`),
+      (hash) => document.getElementById("link-url").textContent.endsWith(`/avatar/${hash}?s=256`),
       sha256(`reader.${name}@example.com`),
     );
     await answered(page, "MISS", "HIT");
@@ -234,6 +234,29 @@ test("a busy server is asked again after as long as it says", async () => {
   });
 });
 
+test("a placeholder is shown while the model works, and is no avatar", async () => {
+  await withPage({}, async (page) => {
+    await page.goto(ready.demo);
+    await answered(page, "MISS", "JOINED", "HIT");
+    const grey = await (await fetch(`${ready.s3}/avatar/${md5("nobody")}.png?d=mp&s=64`)).arrayBuffer();
+    let refusals = 1;
+    await page.route("**/avatar/*", async (route) => {
+      if (refusals === 0) return route.continue();
+      refusals -= 1;
+      const headers = { "retry-after": "2", "cache-control": "no-store", "content-type": "image/png" };
+      await route.fulfill({ status: 503, headers, body: Buffer.from(grey) });
+    });
+    await page.fill("#text", fresh("slow"));
+    await page.click("#show");
+    await page.waitForFunction(() => /asking again in [12] s/.test(document.getElementById("placeholder").textContent));
+    assert.equal(await pictureSize(page), 64);
+    assert.equal(await page.getAttribute("#avatar", "alt"), "Avatar of nobody yet");
+    await picture(page, "placeholder");
+    await answered(page, "MISS");
+    assert.equal(await pictureSize(page), 256);
+  });
+});
+
 test("without JavaScript the page still shows hash, prompt and avatar", async () => {
   await withPage({ javaScriptEnabled: false }, async (page) => {
     const text = fresh("plain");
@@ -243,7 +266,7 @@ test("without JavaScript the page still shows hash, prompt and avatar", async ()
     await page.waitForURL(/text=/);
     assert.equal(await page.textContent("#md5"), md5(text));
     const picture = page.locator("noscript img, .frame img:visible").first();
-    assert.equal(await picture.getAttribute("src"), `/avatar/${md5(text)}`);
-    assert.equal((await headersOf(`/avatar/${md5(text)}`)).get("x-cache"), "HIT");
+    assert.equal(await picture.getAttribute("src"), `/avatar/${md5(text)}?s=256`);
+    assert.equal((await headersOf(`/avatar/${md5(text)}?s=256`)).get("x-cache"), "HIT");
   });
 });

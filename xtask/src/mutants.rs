@@ -28,10 +28,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bucket", &["bucket", "gateway", "simulation"]),
     ("gateway", &["gateway", "simulation"]),
     ("diffusion", &["diffusion"]),
+    ("avatar", &["avatar"]),
 ];
 /// Packages of all layers, built at once.
 const PACKAGES: &[&str] =
-    &["object", "wire", "store", "shadow", "bucket", "gateway", "diffusion", "simulation"];
+    &["object", "wire", "store", "shadow", "bucket", "gateway", "diffusion", "avatar", "simulation"];
 
 /// Which bugs are hunted, and how.
 #[derive(Clone, Debug, Default)]

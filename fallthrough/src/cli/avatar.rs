@@ -1,16 +1,17 @@
-//! `fallthrough avatar serve`: tier 2 on its own.
+//! `fallthrough avatar`: tier 2 on its own, the hashes that stand in its addresses, and whether it still draws what it drew.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use fallthrough_avatar::AvatarSettings;
+use fallthrough_diffusion::painter::Cast;
 use fallthrough_object::OsEntropy;
 
-use crate::cli::Globals;
 use crate::cli::engine_flags::{EngineFlags, secret_from};
+use crate::cli::{Globals, avatar_audit, avatar_hash};
 use crate::failure::Failure;
-use crate::settings::{Secret, Settings, warn_of_near_misses};
+use crate::settings::{ModelSettings, Secret, Settings, warn_of_near_misses};
 use crate::wiring::avatar::AvatarPlan;
 use crate::wiring::ready_file::{ReadyFields, ReadyFile};
 use crate::wiring::stop::StopSignals;
@@ -20,7 +21,11 @@ use crate::wiring::{logging, root};
 #[derive(Debug, Subcommand)]
 pub(crate) enum AvatarCommand {
     /// Serve avatars as S3 objects: the key is a hash
-    Serve(AvatarServeArgs),
+    Serve(Box<AvatarServeArgs>),
+    /// Print the hashes of addresses, as they stand in avatars' URLs
+    Hash(avatar_hash::HashArgs),
+    /// Draw a sample of the avatars in a bucket anew, and tell how far they have drifted
+    Audit(Box<avatar_audit::AuditArgs>),
 }
 
 /// What `avatar serve` can be told.
@@ -47,14 +52,17 @@ pub(crate) struct AvatarServeArgs {
     /// Width and height in pixels, 64 to 1024 in steps of 8
     #[arg(long, value_name = "PIXELS", default_value_t = 256, value_parser = side)]
     size: u32,
+    /// What the painter draws
+    #[arg(long, value_name = "STYLE", default_value = "portrait", value_parser = ["portrait", "critter"], conflicts_with = "engine")]
+    style: String,
     #[command(flatten)]
     engine: EngineFlags,
 }
 
 /// Jobs that may wait in front of a txt2img server; more are told to come back.
-const QUEUE: u32 = 64;
+pub(super) const QUEUE: u32 = 64;
 
-fn side(text: &str) -> Result<u32, String> {
+pub(super) fn side(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(side) if (64..=1024).contains(&side) && side % 8 == 0 => Ok(side),
         Ok(_) | Err(_) => Err("a size is 64 to 1024 in steps of 8".to_owned()),
@@ -63,17 +71,31 @@ fn side(text: &str) -> Result<u32, String> {
 
 /// Does what the verb says.
 pub(crate) async fn run(command: AvatarCommand, globals: &Globals) -> Result<(), Failure> {
-    let AvatarCommand::Serve(args) = command;
+    match command {
+        AvatarCommand::Serve(args) => serve(*args, globals).await,
+        AvatarCommand::Hash(args) => avatar_hash::run(args, globals),
+        AvatarCommand::Audit(args) => avatar_audit::run(*args, globals).await,
+    }
+}
+
+async fn serve(args: AvatarServeArgs, globals: &Globals) -> Result<(), Failure> {
     let layers = globals.layers();
     logging::start(&Settings::load(&layers)?.log)?;
     warn_of_near_misses(&layers.environment);
     let mut signals = StopSignals::catch()?;
     let made_now = !args.anonymous && args.access_key.is_none();
+    let model = args.engine.settings(QUEUE)?;
     let running = AvatarPlan {
         listen: args.listen,
-        model: args.engine.settings(QUEUE)?,
+        model: model.clone(),
+        style: Cast::parse(&args.style).unwrap_or_default(),
         credentials: credentials(&args)?,
-        avatars: AvatarSettings { edition: args.edition, side_px: args.size, ..AvatarSettings::default() },
+        avatars: AvatarSettings {
+            edition: args.edition,
+            side_px: args.size,
+            any_size: model == ModelSettings::Painter,
+            ..AvatarSettings::default()
+        },
     }
     .start()
     .await?;

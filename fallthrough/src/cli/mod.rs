@@ -2,6 +2,8 @@
 
 mod admin;
 mod avatar;
+mod avatar_audit;
+mod avatar_hash;
 mod bucket;
 mod completion;
 mod config;

@@ -9,7 +9,12 @@ use fallthrough_origin::{Answer, ListRequest, Listing, Origin, OriginError, Requ
 /// Keys whose calls are remembered; the one that came first is forgotten first.
 const KEYS_MAX: usize = 4096;
 
-/// How often each key was asked for.
+/// What a key begins with, in lower case: sizes and formats of one avatar are counted together.
+fn hash(key: &str) -> String {
+    key.split(['/', '.']).next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// How often each avatar was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Calls(Mutex<Table>);
 
@@ -24,11 +29,11 @@ impl Calls {
     /// Calls for `key` since it was first asked for; zero if it never was, or was forgotten.
     pub(super) fn of(&self, key: &str) -> u64 {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.counts.get(&key.to_ascii_lowercase()).copied().unwrap_or(0)
+        table.counts.get(&hash(key)).copied().unwrap_or(0)
     }
 
     fn count(&self, key: &str) {
-        let key = key.to_ascii_lowercase();
+        let key = hash(key);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = table.counts.get_mut(&key) {
             *count += 1;
@@ -90,7 +95,8 @@ mod tests {
         }
         calls.count("KEY-1");
         assert_eq!(calls.of("key-0"), 0);
-        assert_eq!(calls.of("key-1"), 2);
+        calls.count("key-1/80.png");
+        assert_eq!(calls.of("key-1"), 3);
         assert_eq!(calls.0.lock().expect("not poisoned").order.len(), KEYS_MAX);
     }
 }

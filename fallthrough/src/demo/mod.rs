@@ -14,9 +14,11 @@ mod share;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use fallthrough_avatar::AvatarSettings;
+use fallthrough_avatar::{AvatarSettings, FrontSettings};
 use fallthrough_bucket::{BucketMode, PublicAccess, PublicFill, ShadowRule, ShadowTarget};
+use fallthrough_diffusion::painter::Cast;
 use fallthrough_gateway::Strangers;
 use fallthrough_object::{BucketName, Clock, Entropy, OsEntropy, SystemClock};
 
@@ -25,7 +27,8 @@ pub(crate) use args::DemoArgs;
 use crate::cli::Globals;
 use crate::failure::Failure;
 use crate::settings::{
-    BucketDeclaration, ModelSettings, Secret, Settings, Txt2imgSettings, parse_url, warn_of_near_misses,
+    AvatarFront, BucketDeclaration, ModelSettings, Secret, Settings, Txt2imgSettings, parse_url,
+    warn_of_near_misses,
 };
 use crate::wiring::avatar::{AvatarPlan, RunningAvatar};
 use crate::wiring::bucket_tier::{BucketTierPlan, RunningBucketTier};
@@ -45,6 +48,9 @@ const SCRATCH: &str = "scratch";
 
 /// Any free port on loopback: tiers 2 and 3 are for tier 1 alone.
 const FREE_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long the page waits before it is shown a placeholder.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Pictures that tier 3 draws at a time, and that may wait for it.
 const MODEL_SLOTS: usize = 2;
@@ -213,7 +219,13 @@ async fn start_avatar(third: &Third, calls: &Arc<Calls>) -> Result<RunningAvatar
             format!("FT{}", random_letters(&OsEntropy, 18)),
             Secret::new(random_letters(&OsEntropy, 40)),
         )),
-        avatars: AvatarSettings { edition: third.edition.clone(), ..AvatarSettings::default() },
+        style: Cast::default(),
+        avatars: AvatarSettings {
+            edition: third.edition.clone(),
+            // Over the txt2img API nobody can tell; here it is known what is behind it.
+            any_size: third.engine == "painter",
+            ..AvatarSettings::default()
+        },
     }
     .start_as(|origin| Counted::new(origin, calls))
     .await
@@ -230,6 +242,14 @@ fn declare(settings: &mut Settings, third: &Third, avatar: &RunningAvatar) -> Re
     rule.edition = Some(third.edition.clone());
     // Anything else can never be an avatar: it is refused here, before any queue.
     rule.keys = Some(fallthrough_avatar::KEYS.to_owned());
+    let addresses = FrontSettings {
+        // Each size is a picture to draw: a slow model is asked for one.
+        sizes: if third.engine == "painter" { Vec::new() } else { vec![256] },
+        own_pictures: true,
+        edition: Some(third.edition.clone()),
+        ..FrontSettings::default()
+    };
+    settings.fronts.insert(name(AVATAR)?, AvatarFront { addresses, patience: Some(PATIENCE) });
     settings.buckets.insert(
         name(AVATAR)?,
         BucketDeclaration {

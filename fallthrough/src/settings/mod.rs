@@ -6,6 +6,7 @@
 mod account;
 mod bucket;
 mod credentials;
+mod front;
 mod layers;
 mod model;
 mod origin;
@@ -36,6 +37,7 @@ use fallthrough_store::{Sealing, SealingKey};
 pub(crate) use account::AccountSettings;
 pub(crate) use bucket::BucketDeclaration;
 pub(crate) use credentials::of_profile as credentials_of_profile;
+pub(crate) use front::AvatarFront;
 pub(crate) use layers::{Layers, near_misses, warn_of_near_misses};
 #[cfg(not(feature = "candle"))]
 pub(crate) use model::NO_CANDLE_MEND;
@@ -78,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) routes: Vec<RouteSettings>,
     /// `[bucket.NAME]`
     pub(crate) buckets: BTreeMap<BucketName, BucketDeclaration>,
+    /// `[bucket.NAME.front]`
+    pub(crate) fronts: BTreeMap<BucketName, AvatarFront>,
 }
 
 /// The listener of S3 clients.
@@ -189,6 +193,7 @@ impl Settings {
         let models = model::read_all(root);
         let origins = origin::read_all(root, &models, &layers.environment);
         let buckets = bucket::read_all(root, &origins, &layers.environment);
+        let fronts = front::read_all(root, &buckets);
         let routes = route::read_all(root, s3.as_ref());
         let allow_private_origins = network.switch("allow-private-origins");
         let (grace, log) = (process.duration("grace"), process.text("log"));
@@ -206,6 +211,7 @@ impl Settings {
             origins,
             routes,
             buckets,
+            fronts,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use fallthrough_bucket::ShadowCredentials;
+use fallthrough_diffusion::painter::Cast;
 use fallthrough_object::Addressing;
 use url::Url;
 
@@ -30,6 +31,8 @@ pub(crate) enum OriginKind {
     Avatar {
         /// A name among the declared models.
         model: Option<String>,
+        /// What the painter draws.
+        style: Cast,
     },
     /// A server that answers GET with the key appended to its URL.
     Http {
@@ -58,7 +61,8 @@ impl OriginKind {
     pub(crate) fn identity(&self) -> String {
         match self {
             // Another model is another edition, which is part of what a copy is known by.
-            Self::Avatar { .. } => "avatar".to_owned(),
+            Self::Avatar { style: Cast::Portrait, .. } => "avatar".to_owned(),
+            Self::Avatar { style: Cast::Critter, .. } => "avatar critter".to_owned(),
             Self::Http { url } => format!("http {url}"),
             Self::S3 { endpoint, name, program, .. } => {
                 format!("{} {endpoint} {name}", if *program { "program" } else { "s3" })
@@ -85,11 +89,13 @@ fn read(
     section.required("kind")?;
     let kind = section.word("kind")?;
     let taken: &[&str] = match kind.as_str() {
-        "avatar" => &["model", "url", "name", "region", "credentials"],
+        "avatar" => &["model", "style", "url", "name", "region", "credentials"],
         "http" => &["url"],
         _ => &["provider", "endpoint", "name", "region", "addressing", "credentials"],
     };
-    for name in ["model", "url", "provider", "endpoint", "name", "region", "addressing", "credentials"] {
+    for name in
+        ["model", "style", "url", "provider", "endpoint", "name", "region", "addressing", "credentials"]
+    {
         if section.is_set(name) && !taken.contains(&name) {
             let message = format!("{}: kind {kind:?} takes no {name:?}", section.path);
             section.problem(name, message, format!("take it out; this kind takes {}", taken.join(", ")));
@@ -102,6 +108,10 @@ fn read(
                 let message = format!("{}: \"url\" and \"model\" exclude each other", section.path);
                 section.problem("model", message, "the avatar origin at that address knows its model itself");
             }
+            if section.is_set("style") {
+                let message = format!("{}: \"url\" and \"style\" exclude each other", section.path);
+                section.problem("style", message, "start the avatar origin at that address with --style");
+            }
             OriginKind::S3 {
                 endpoint: section.url("url")?,
                 name: section.text("name").unwrap_or_else(|| "avatar".to_owned()),
@@ -111,7 +121,15 @@ fn read(
                 program: true,
             }
         }
-        "avatar" => OriginKind::Avatar { model: known_model(section, models)? },
+        "avatar" => {
+            let (model, style) = (known_model(section, models)?, Cast::parse(&section.word("style")?)?);
+            let draws = |name: &String| models.get(name) == Some(&ModelSettings::Painter);
+            if style != Cast::default() && model.as_ref().is_some_and(|name| !draws(name)) {
+                let message = format!("{}.style: only the painter has styles", section.path);
+                section.problem("style", message, "take style or model out");
+            }
+            OriginKind::Avatar { model, style }
+        }
         "http" => {
             section.required("url")?;
             OriginKind::Http { url: section.url("url")? }

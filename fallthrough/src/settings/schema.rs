@@ -445,6 +445,13 @@ const ORIGIN: &[Key] = &[
         "",
         "`avatar`: the model to draw with; without one, and without `url`, the painter.",
     ),
+    Key::choice(
+        "style",
+        &["portrait", "critter"],
+        "portrait",
+        "`avatar` without `model` and `url`: what the painter draws, people or animals. Buckets with origins of their own have \
+         styles of their own.",
+    ),
     Key::value("url", "URL", "", "`http`: the server. `avatar`: an avatar origin that runs elsewhere."),
     PROVIDER,
     Key::value("endpoint", "URL", "", "`s3`: `http(s)://host[:port]`; from `provider` if not given."),
@@ -485,6 +492,50 @@ const CREDENTIALS: &str = "What to sign with: `profile:NAME` (a profile of the A
      (the variables `PREFIX_ACCESS_KEY_ID` and `PREFIX_SECRET_ACCESS_KEY`) or `file:PATH` (a file of that format, \
      its default profile). Anonymous if not given. Never inline.";
 
+/// The keys of what stands in front of a bucket.
+const FRONT: &[Key] = &[
+    Key::choice(
+        "kind",
+        &["gravatar"],
+        "",
+        "`gravatar`: `/BUCKET/HASH` with `s`, `d`, `f`, `r` and a suffix, as Gravatar and Libravatar answer it. Required.",
+    ),
+    Key::choice(
+        "default",
+        &["gen", "404", "mp", "identicon", "retro", "blank", "monsterid"],
+        "gen",
+        "What is shown for an address without `d`: `gen` is what the origin makes of the hash.",
+    ),
+    Key::value(
+        "sizes",
+        "list of counts",
+        "",
+        "The sides, in pixels, that pictures are kept in: some of 32, 80, 128, 256, 512, 1024; all if not given. Other sizes \
+         are made of the next larger one when they are asked for. Each one is a picture for the model to make: with a slow \
+         one, keep a single size.",
+    ),
+    Key::value(
+        "redirect-hosts",
+        "list of names",
+        "",
+        "Hosts that `d=URL` may lead to, exactly as named. None: such a `d` is ignored.",
+    ),
+    Key::value(
+        "own-pictures",
+        "true or false",
+        "false",
+        "Objects under `own/HASH` are people's own pictures: they come first, cut square and in the size asked for, unless \
+         the address says `f=y`.",
+    ),
+    Key::value(
+        "patience",
+        "duration",
+        "",
+        "How long people wait for a picture before they are shown a placeholder with Retry-After, while the fill goes on; \
+         `fill.client-wait` if not given. Requests that are signed wait on.",
+    ),
+];
+
 const BUCKET: &[Key] = &[
     Key::choice(
         "mode",
@@ -513,6 +564,12 @@ const BUCKET: &[Key] = &[
         "",
         "The most that clients may write to this bucket; a write above it is refused with 403 QuotaExceeded. Copies of \
          what is at the origin do not count, nor do parts of uploads that are not complete.",
+    ),
+    Key::section(
+        "front",
+        Shape::Table(FRONT),
+        "What stands in front of a bucket of avatars: one address for each hash, whatever its spelling, size and format, \
+         and few objects behind it. Only for reads.",
     ),
     Key::section(
         "shadow",

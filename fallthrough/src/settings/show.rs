@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::settings::origin::OriginKind;
 use crate::settings::quantity::show_duration;
-use crate::settings::{ModelSettings, Settings};
+use crate::settings::{AvatarFront, ModelSettings, Settings};
 
 impl Settings {
     /// All that holds, defaults included, with secrets left out.
@@ -70,6 +70,7 @@ impl Settings {
                 "public-fill": bucket.public_fill,
                 "cache-limit": bucket.cache_limit_bytes,
                 "quota": bucket.quota_bytes,
+                "front": self.fronts.get(name).map(show_front),
                 "shadow": bucket.shadow.iter().map(show_rule).collect::<Vec<_>>(),
             }))).collect::<serde_json::Map<_, _>>(),
         })
@@ -98,9 +99,23 @@ fn show_model(model: &ModelSettings) -> Value {
     }
 }
 
+fn show_front(front: &AvatarFront) -> Value {
+    let addresses = &front.addresses;
+    json!({
+        "kind": "gravatar",
+        "default": addresses.fallback.name(),
+        "sizes": addresses.sizes,
+        "redirect-hosts": addresses.redirect_hosts,
+        "own-pictures": addresses.own_pictures,
+        "patience": front.patience.map(show_duration),
+    })
+}
+
 fn show_origin(kind: &OriginKind) -> Value {
     match kind {
-        OriginKind::Avatar { model } => json!({ "kind": "avatar", "model": model }),
+        OriginKind::Avatar { model, style } => {
+            json!({ "kind": "avatar", "model": model, "style": style.name() })
+        }
         OriginKind::Http { url } => json!({ "kind": "http", "url": url.to_string() }),
         OriginKind::S3 { endpoint, name, region, addressing, credentials, program } => json!({
             "addressing": addressing,

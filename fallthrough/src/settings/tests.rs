@@ -447,7 +447,7 @@ fn an_avatar_origin_may_be_elsewhere() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(settings.origins["b"].kind, OriginKind::Avatar { model: None }));
+    assert!(matches!(settings.origins["b"].kind, OriginKind::Avatar { model: None, .. }));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::ShadowCredentials;
+use fallthrough_diffusion::painter::Cast;
 use fallthrough_object::Addressing;
 use fallthrough_origin::{Origin, OriginService, serve};
 use tokio::task::JoinHandle;
@@ -24,6 +25,8 @@ pub(crate) struct AvatarPlan {
     pub(crate) listen: SocketAddr,
     /// What draws.
     pub(crate) model: ModelSettings,
+    /// What the painter draws, if that is it.
+    pub(crate) style: Cast,
     /// The key pair that requests must be signed with; `None`: anybody is answered.
     pub(crate) credentials: Option<(String, Secret)>,
     /// Size, steps, edition.
@@ -60,7 +63,10 @@ impl AvatarPlan {
         self,
         around: impl FnOnce(AvatarOrigin) -> O,
     ) -> Result<RunningAvatar, Failure> {
-        let model = model::engine(model::kind(&self.model), &self.model).await?;
+        let model = match self.model {
+            ModelSettings::Painter => model::painter(self.style),
+            other => model::engine(model::kind(&other), &other).await?,
+        };
         let origin = around(AvatarOrigin::new(model, self.avatars));
         let listener = listen::listen(self.listen, "avatar origin", "--listen").await?;
         let mut builder = serve(origin).metrics_at("/metrics");

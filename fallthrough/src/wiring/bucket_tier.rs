@@ -27,7 +27,7 @@ use crate::wiring::root::{self, Root};
 use crate::wiring::shadows::{DeclaredOrigins, Shadows};
 use crate::wiring::tls::Certificate;
 use crate::wiring::workers::Workers;
-use crate::wiring::{descriptors, listen, metrics, queues, scrubber, sweeper, token};
+use crate::wiring::{descriptors, front, listen, metrics, queues, scrubber, sweeper, token};
 
 /// How often histograms that nobody reads are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -119,6 +119,7 @@ impl BucketTierPlan {
             domains: settings.s3.domains.clone(),
             website_domains: settings.s3.website_domains.clone(),
             routes: reload::routes(&settings),
+            fronts: front::fronts(&settings),
             region: settings.s3.region.clone(),
             signing_region: settings.s3.signing_region.clone(),
             presigned_v2: settings.s3.presigned_v2,

@@ -18,10 +18,11 @@
 
 pub(crate) mod avatar;
 pub(crate) mod bucket_tier;
-mod clients;
+pub(crate) mod clients;
 mod declared;
 mod descriptors;
-mod in_process;
+pub(crate) mod front;
+pub(crate) mod in_process;
 pub(crate) mod listen;
 pub(crate) mod logging;
 mod metrics;

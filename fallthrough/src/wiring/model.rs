@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallthrough_diffusion::painter::Painter;
+use fallthrough_diffusion::painter::{Cast, Painter};
 use fallthrough_diffusion::server::{Server, ServerSettings};
 use fallthrough_diffusion::{Credentials, ImageModel, ModelCard, PoolSettings, Txt2ImgPool, Txt2ImgSettings};
 use fallthrough_object::OsEntropy;
@@ -62,6 +62,12 @@ pub(crate) async fn engine(name: &str, settings: &ModelSettings) -> Result<Arc<d
         ModelSettings::Candle(candle) => stable_diffusion(candle).await?,
     };
     Ok(Arc::new(Timed::new(name, model)))
+}
+
+/// The painter of this cast, timed under the name of its model.
+pub(crate) fn painter(cast: Cast) -> Arc<dyn ImageModel> {
+    let painter = Painter::of(cast);
+    Arc::new(Timed::new(&painter.card().name, Arc::new(painter)))
 }
 
 /// What an engine is called that has no name in the settings.

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::settings::{AccountSettings, Layers, RouteSettings, Settings};
 use crate::wiring::logging::{self, LogFilter};
 use crate::wiring::shadows::Shadows;
-use crate::wiring::{declared, root};
+use crate::wiring::{declared, front, root};
 
 /// Where the configuration is read again from, and what is told what to log.
 #[derive(Debug)]
@@ -184,6 +184,7 @@ impl Inner {
             ..failure
         })?;
         parts.gateway.set_routes(&routes(&settings));
+        parts.gateway.set_fronts(front::fronts(&settings));
         sources.log.set(&settings.log)?;
         *running = Running { settings, untold: BTreeSet::new() };
         Ok(changed)
@@ -233,6 +234,7 @@ fn changes(before: &Settings, after: &Settings) -> Vec<String> {
     compare("model", &before.models, &after.models, &mut lines);
     compare("origin", &before.origins, &after.origins, &mut lines);
     compare("bucket", &before.buckets, &after.buckets, &mut lines);
+    compare("the front of bucket", &before.fronts, &after.fronts, &mut lines);
     let routes = |settings: &Settings| -> BTreeMap<String, RouteSettings> {
         settings.routes.iter().map(|route| (route.address(), route.clone())).collect()
     };

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fallthrough_avatar::{AvatarOrigin, AvatarSettings};
 use fallthrough_bucket::{OriginKind, OriginTraits, ShadowFactory, ShadowRefused, ShadowRule, ShadowTarget};
+use fallthrough_diffusion::painter::Cast;
 use fallthrough_diffusion::{ImageModel, QueueView};
 use fallthrough_object::BucketName;
 use fallthrough_shadow::{S3Settings, Shadow};
@@ -33,6 +34,8 @@ pub(crate) enum Destination<'a> {
         name: &'a str,
         /// What draws.
         model: Arc<dyn ImageModel>,
+        /// It draws any size as well as another.
+        any_size: bool,
         /// The rule's edition, which is told in the objects' metadata.
         edition: Option<&'a str>,
     },
@@ -74,6 +77,7 @@ pub(crate) struct DeclaredOrigins {
     origins: BTreeMap<String, OriginSettings>,
     models: BTreeMap<String, (ModelSettings, Arc<dyn ImageModel>)>,
     painter: Arc<dyn ImageModel>,
+    critters: Arc<dyn ImageModel>,
     /// Clients for what is beyond this process.
     pub(crate) clients: Clients,
 }
@@ -96,8 +100,8 @@ impl DeclaredOrigins {
     /// # Cancellation
     /// As of [`model::engine`].
     pub(crate) async fn new(settings: &Settings, clients: Clients) -> Result<Self, Failure> {
-        let painter = model::engine("painter", &ModelSettings::Painter).await?;
-        let nothing = Self { origins: BTreeMap::new(), models: BTreeMap::new(), painter, clients };
+        let (painter, critters) = (model::painter(Cast::Portrait), model::painter(Cast::Critter));
+        let nothing = Self { origins: BTreeMap::new(), models: BTreeMap::new(), painter, critters, clients };
         nothing.renewed(settings).await
     }
 
@@ -115,8 +119,14 @@ impl DeclaredOrigins {
             };
             models.insert(name.clone(), (declared.clone(), engine));
         }
-        let (origins, painter) = (settings.origins.clone(), Arc::clone(&self.painter));
-        Ok(Self { origins, models, painter, clients: self.clients.clone() })
+        let (painter, critters) = (Arc::clone(&self.painter), Arc::clone(&self.critters));
+        Ok(Self {
+            origins: settings.origins.clone(),
+            models,
+            painter,
+            critters,
+            clients: self.clients.clone(),
+        })
     }
 
     /// The queues of the declared models that have one, by name.
@@ -136,7 +146,7 @@ impl DeclaredOrigins {
     fn declaration(&self, name: &str) -> Option<(&OriginSettings, Option<&ModelSettings>)> {
         let origin = self.origins.get(name)?;
         let model = match &origin.kind {
-            settings::OriginKind::Avatar { model } => model.as_ref(),
+            settings::OriginKind::Avatar { model, .. } => model.as_ref(),
             settings::OriginKind::Http { .. } | settings::OriginKind::S3 { .. } => None,
         };
         Some((origin, model.and_then(|model| self.models.get(model)).map(|(declared, _)| declared)))
@@ -165,16 +175,22 @@ impl DeclaredOrigins {
                         if *program { Destination::Program(settings) } else { Destination::S3(settings) }
                     }
                     settings::OriginKind::Http { url } => Destination::Http { url: url.as_str() },
-                    settings::OriginKind::Avatar { model } => Destination::Avatar {
-                        name,
-                        model: Arc::clone(
-                            model
-                                .as_ref()
-                                .and_then(|model| self.models.get(model))
-                                .map_or(&self.painter, |(_, engine)| engine),
-                        ),
-                        edition: rule.edition.as_deref(),
-                    },
+                    settings::OriginKind::Avatar { model, style } => {
+                        let named = model.as_ref().and_then(|model| self.models.get(model));
+                        // A painter under a name draws what the origin says, as the one without a name does.
+                        let named = named
+                            .filter(|(kind, _)| *kind != ModelSettings::Painter || *style == Cast::Portrait);
+                        let drawn = match style {
+                            Cast::Portrait => &self.painter,
+                            Cast::Critter => &self.critters,
+                        };
+                        Destination::Avatar {
+                            name,
+                            model: Arc::clone(named.map_or(drawn, |(_, engine)| engine)),
+                            any_size: named.is_none_or(|(kind, _)| *kind == ModelSettings::Painter),
+                            edition: rule.edition.as_deref(),
+                        }
+                    }
                 })
             }
         }
@@ -208,8 +224,8 @@ impl ShadowFactory for DeclaredOrigins {
         match self.destination(rule)? {
             Destination::S3(settings) | Destination::Program(settings) => self.clients.s3(settings),
             Destination::Http { url } => self.clients.http(url),
-            Destination::Avatar { name, model, edition } => {
-                let mut settings = AvatarSettings::default();
+            Destination::Avatar { name, model, any_size, edition } => {
+                let mut settings = AvatarSettings { any_size, ..AvatarSettings::default() };
                 if let Some(edition) = edition {
                     edition.clone_into(&mut settings.edition);
                 }

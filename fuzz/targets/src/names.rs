@@ -32,15 +32,18 @@ pub fn names(bytes: &[u8]) {
     }
 
     if let Ok(key) = AvatarKey::parse(&text) {
-        let hash = text.split('.').next().unwrap_or_default();
-        assert!(matches!(hash.len(), 32 | 64) && hash.bytes().all(|c| c.is_ascii_hexdigit()));
-        assert_eq!(
-            AvatarKey::parse(&text[..hash.len()].to_uppercase()).map(|key| key.traits),
-            Ok(key.traits)
-        );
-        assert_eq!(Traits::from_prompt(&key.traits.to_prompt(), key.traits.seed), key.traits);
-        let told = describe(hash).expect("it is a hash");
-        assert_eq!(told.seed, key.traits.seed);
+        // What is read is written in one way, and read as the same.
+        assert_eq!(AvatarKey::parse(&key.canonical()).as_ref(), Ok(&key));
+        assert!(key.side_px.is_none() || key.canonical() == text);
+        if let Some(traits) = key.subject.traits() {
+            let hash = text.split(['.', '/']).next().unwrap_or_default();
+            assert!(matches!(hash.len(), 32 | 64) && hash.bytes().all(|c| c.is_ascii_hexdigit()));
+            let upper = AvatarKey::parse(&hash.to_uppercase()).expect("it is a hash");
+            assert_eq!(upper.subject.traits(), Some(traits));
+            assert_eq!(Traits::from_prompt(&traits.to_prompt(), traits.seed), traits);
+            let told = describe(hash).expect("it is a hash");
+            assert_eq!(told.seed, traits.seed);
+        }
     }
     // Whatever somebody asks for in words: something is drawn, and it can be said in words again.
     let drawn = Traits::from_prompt(&text, 7);

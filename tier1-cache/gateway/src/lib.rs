@@ -21,6 +21,7 @@ mod document;
 mod exchange;
 mod flow;
 mod form;
+mod front;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -55,6 +56,7 @@ mod unset;
 mod upload;
 mod versions;
 
+pub use front::{Front, FrontPlan, FrontThen};
 pub use options::{GatewayOptions, PageHandler, PageResponse, Strangers};
 pub use routes::Route;
 pub use server::{Drained, Gateway};

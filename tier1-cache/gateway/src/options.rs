@@ -1,12 +1,15 @@
 //! What an operator may set about the S3 listener, and the seam for pages that live beside the buckets.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fallthrough_object::BucketName;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
 
+use crate::front::Front;
 use crate::patience::Patience;
 use crate::routes::Route;
 use crate::tls::Tls;
@@ -69,6 +72,8 @@ pub struct GatewayOptions {
     pub domains: Vec<String>,
     /// Hosts and paths that lead to buckets.
     pub routes: Vec<Route>,
+    /// What stands in front of buckets, by their names.
+    pub fronts: BTreeMap<BucketName, Arc<dyn Front>>,
     /// Domains below which the first label names a bucket that is shown as a website. `s3-website.localhost` always is
     /// one.
     pub website_domains: Vec<String>,
@@ -114,6 +119,7 @@ impl Default for GatewayOptions {
             tls: None,
             domains: Vec::new(),
             routes: Vec::new(),
+            fronts: BTreeMap::new(),
             website_domains: Vec::new(),
             region: "us-east-1".to_owned(),
             signing_region: None,

@@ -1,5 +1,6 @@
 //! The S3 listener: connections, their bounds, and the graceful end.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallthrough_bucket::Engine;
-use fallthrough_object::{Clock, Entropy, Mutant, planted};
+use fallthrough_object::{BucketName, Clock, Entropy, Mutant, planted};
 use hyper::body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -81,6 +82,11 @@ impl Gateway {
     /// Replaces the hosts and paths that lead to buckets, for requests that come from now on.
     pub fn set_routes(&self, routes: &[crate::routes::Route]) {
         self.service.sites.replace(routes);
+    }
+
+    /// Replaces what stands in front of buckets, for requests that come from now on.
+    pub fn set_fronts(&self, fronts: BTreeMap<BucketName, Arc<dyn crate::front::Front>>) {
+        self.service.fronts.replace(fronts);
     }
 
     /// Accepts connections until `shutdown` is cancelled, then lets running requests end.

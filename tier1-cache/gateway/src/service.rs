@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fallthrough_bucket::{Bucket, BucketError, Engine, PublicAccess};
-use fallthrough_object::{Clock, Entropy, Monotonic};
+use fallthrough_object::{Clock, Entropy, Key, Monotonic};
 use fallthrough_wire::sigv4::VerifyPolicy;
 use fallthrough_wire::uri::Query;
 use fallthrough_wire::{S3Code, S3Error};
@@ -28,6 +28,7 @@ use crate::cors::Sharing;
 use crate::document;
 use crate::exchange::Exchange;
 use crate::form::{self, Form};
+use crate::front::{self, Fronts};
 use crate::keys::KeyCache;
 use crate::operation::{Need, Operation};
 use crate::options::{GatewayOptions, Strangers};
@@ -76,6 +77,7 @@ pub(crate) struct Service {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) keys: KeyCache,
     pub(crate) sites: Sites,
+    pub(crate) fronts: Fronts,
     domains: Domains,
     signatures: Signatures,
     ids: RequestIds,
@@ -117,6 +119,7 @@ impl Service {
         Self {
             keys: KeyCache::new(options.max_cached_keys, options.key_ttl),
             sites: Sites::new(&options.routes, &options.website_domains),
+            fronts: Fronts::new(&options.fronts),
             domains: Domains::new(&options.domains),
             signatures: Signatures {
                 v4: VerifyPolicy { region: options.signing_region.clone(), ..VerifyPolicy::default() },
@@ -284,7 +287,23 @@ impl Service {
             seen.sharing = Sharing::of(parts, bucket);
             seen.website = bucket.configuration.website.is_some();
         }
+        if let Ok(key) = Key::parse(&[site.prefix.as_str(), &site.rest].concat()) {
+            // A front has its own parameters, and knows no others.
+            let query = Query::parse(parts.uri.query().unwrap_or("")).unwrap_or_default();
+            let address = Address::Object(site.bucket.clone(), key);
+            if let Some(answer) = Box::pin(self.fronted(&exchange.at(&address), &query)).await {
+                return answer;
+            }
+        }
         Box::pin(site::serve(&exchange, &self.engine, &self.blocks, site)).await
+    }
+
+    /// The answer to a read of an address that stands for something; `None`: it stands for itself.
+    async fn fronted(&self, exchange: &Exchange<'_>, query: &Query) -> Option<Result<Reported, Refusal>> {
+        let Address::Object(bucket, key) = exchange.address else { return None };
+        let front = self.fronts.of(bucket)?;
+        let plan = front.plan(key.as_str(), query)?;
+        Some(front::object(exchange, &self.engine, &self.blocks, &self.fronts, front, plan).await)
     }
 
     /// A form says who sends it in its fields, which have to be read first.
@@ -390,7 +409,10 @@ impl Service {
         let gone = || Refusal::from(S3Code::InternalError);
         match exchange.operation {
             Operation::GetObject | Operation::HeadObject => {
-                get::object(exchange, &self.engine, &self.blocks).await
+                match Box::pin(self.fronted(exchange, exchange.query)).await {
+                    Some(answer) => answer,
+                    None => get::object(exchange, &self.engine, &self.blocks).await,
+                }
             }
             Operation::ListObjects | Operation::ListObjectsV2 => {
                 Box::pin(list::objects(exchange, &self.engine)).await

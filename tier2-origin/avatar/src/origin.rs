@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fallthrough_diffusion::{ImageModel, Job, ModelError, Picture, Txt2Img, encode};
-use fallthrough_origin::{Answer, Origin, OriginError, Request};
+use fallthrough_diffusion::painter::{self, Cast, Painter, emblem};
+use fallthrough_diffusion::{
+    Format, ImageModel, Job, ModelError, Picture, SIDE_MIN, Traits, Txt2Img, encode,
+};
+use fallthrough_origin::{Answer, Bytes, Origin, OriginError, Request};
 use tokio_util::sync::CancellationToken;
 
-use crate::key::{AvatarKey, InvalidKey};
+use crate::key::{AvatarKey, InvalidKey, Subject};
+use crate::mutants::{Mutant, planted};
 
 /// How long an avatar may be believed by whoever keeps it.
 const FRESH: Duration = Duration::from_secs(86_400);
@@ -26,6 +30,9 @@ pub struct AvatarSettings {
     pub model: String,
     /// Width and height in pixels: 64 to 1024 in steps of 8.
     pub side_px: u32,
+    /// The model draws any size as well as that one, as the painter does: other sizes are asked of it. Without it they are
+    /// made of a picture of that size.
+    pub any_size: bool,
     /// Sampling steps, 1 to 150.
     pub steps: u32,
     /// Guidance in thousandths: 7000 is 7.0.
@@ -35,7 +42,14 @@ pub struct AvatarSettings {
 impl Default for AvatarSettings {
     /// 256 pixels, 20 steps, guidance 7, edition `v1`.
     fn default() -> Self {
-        Self { edition: "v1".to_owned(), model: String::new(), side_px: 256, steps: 20, guidance_milli: 7000 }
+        Self {
+            edition: "v1".to_owned(),
+            model: String::new(),
+            side_px: 256,
+            any_size: false,
+            steps: 20,
+            guidance_milli: 7000,
+        }
     }
 }
 
@@ -52,46 +66,88 @@ impl AvatarOrigin {
         Self { model, settings }
     }
 
-    /// What the model is asked for `key`. The suffix does not take part: it only chooses how the
-    /// picture is encoded.
+    /// What the model is asked for a hash with these traits, to be shown with sides of `side_px`. The suffix does not take
+    /// part: it only chooses how the picture is encoded.
     #[must_use]
-    pub fn request(&self, key: &AvatarKey) -> Txt2Img {
+    pub fn request(&self, traits: &Traits, side_px: Option<u32>) -> Txt2Img {
+        let fits = |side: &u32| *side >= SIDE_MIN && self.settings.any_size;
+        let side = side_px.filter(fits).unwrap_or(self.settings.side_px);
+        let seed = match planted(Mutant::HighSeedsForgotten) {
+            true => traits.seed & 0x7fff_ffff,
+            false => traits.seed,
+        };
         Txt2Img {
             model: self.settings.model.clone(),
-            prompt: key.traits.to_prompt(),
-            negative_prompt: key.traits.negative_prompt(),
-            seed: key.traits.seed,
+            prompt: traits.to_prompt(),
+            negative_prompt: traits.negative_prompt(),
+            seed,
             steps: self.settings.steps,
             guidance_milli: self.settings.guidance_milli,
-            width: self.settings.side_px,
-            height: self.settings.side_px,
+            width: side,
+            height: side,
             ..Txt2Img::default()
         }
+    }
+
+    /// The picture that the model makes of a hash.
+    async fn generated(&self, traits: &Traits, key: &AvatarKey) -> Result<Answer, OriginError> {
+        let wanted = self.request(traits, key.side_px);
+        let token = CancellationToken::new();
+        let _cancel_when_dropped = token.clone().drop_guard();
+        let side = key.side_px.unwrap_or(wanted.width);
+        // What is made smaller is not squeezed twice.
+        let wish = if side == wanted.width { key.format } else { Format::Png };
+        let job = Job::with_cancel(wish, token);
+        let picture = self.model.generate(&wanted, &job).await.map_err(failure)?;
+        let fingerprint = picture.fingerprint.to_string();
+        let bytes = shaped(picture, side, side != wanted.width, key.format).await?;
+        Ok(Answer::bytes(bytes)
+            .meta("model", header_text(&fingerprint))
+            .meta("request-sha256", wanted.sha256_hex()))
     }
 }
 
 #[async_trait]
 impl Origin for AvatarOrigin {
-    /// The avatar of `request.key`, whatever the bucket is called.
+    /// The picture that `request.key` names, whatever the bucket is called.
     ///
     /// # Cancellation
     /// Dropping the future cancels the model's job.
     async fn get(&self, request: &Request) -> Result<Answer, OriginError> {
         let key = AvatarKey::parse(request.key.as_str())
             .map_err(|InvalidKey| OriginError::invalid(InvalidKey::MESSAGE))?;
-        let wanted = self.request(&key);
-        let token = CancellationToken::new();
-        let _cancel_when_dropped = token.clone().drop_guard();
-        let job = Job::with_cancel(key.format, token);
-        let picture = self.model.generate(&wanted, &job).await.map_err(failure)?;
-        let picture = in_format(picture, &key).await?;
-        Ok(Answer::bytes(picture.bytes)
+        let answer = match (&key.subject, key.subject.traits()) {
+            (Subject::Avatar(_), Some(traits)) => self.generated(&traits, &key).await?,
+            _ => drawn(&key, self.settings.side_px).await?,
+        };
+        Ok(answer
             .content_type(key.format.content_type())
             .fresh_for(FRESH)
-            .meta("edition", header_text(&self.settings.edition))
-            .meta("model", header_text(&picture.fingerprint.to_string()))
-            .meta("request-sha256", wanted.sha256_hex()))
+            .meta("edition", header_text(&self.settings.edition)))
     }
+}
+
+/// A picture that needs no model: an animal or an emblem.
+async fn drawn(key: &AvatarKey, side_px: u32) -> Result<Answer, OriginError> {
+    let (key, side) = (key.clone(), key.side_px.unwrap_or(side_px));
+    let name = match &key.subject {
+        Subject::Emblem(..) => "emblem/1".to_owned(),
+        Subject::Avatar(_) | Subject::Monster(_) => Painter::of(Cast::Critter).card().fingerprint.to_string(),
+    };
+    let drawing = tokio::task::spawn_blocking(move || {
+        let pixels = match &key.subject {
+            Subject::Emblem(emblem, hash) => {
+                emblem::draw(*emblem, hash.as_ref().map_or("", |hash| hash.as_str()), side)
+            }
+            subject => {
+                subject.traits().and_then(|traits| painter::paint_as(Cast::Critter, &traits, side, side))
+            }
+        };
+        pixels.map(|pixels| encode::encode(&pixels, side, side, key.format))
+    });
+    let bytes = drawing.await.map_err(OriginError::internal)?;
+    let bytes = bytes.ok_or_else(|| OriginError::internal("a picture of this size cannot be drawn"))?;
+    Ok(Answer::bytes(bytes.map_err(OriginError::internal)?).meta("model", name))
 }
 
 /// What a model's failure means for a key that is valid: "later" or "broken", never "absent" and
@@ -108,16 +164,17 @@ fn failure(error: ModelError) -> OriginError {
     }
 }
 
-/// `picture` as the key's suffix wants it, which most engines have done already.
-async fn in_format(picture: Picture, key: &AvatarKey) -> Result<Picture, OriginError> {
-    if picture.format == key.format {
-        return Ok(picture);
+/// `picture` in `format`, and with sides of `side_px` where it `resizes`. Most engines have done the first already.
+async fn shaped(picture: Picture, side_px: u32, resizes: bool, format: Format) -> Result<Bytes, OriginError> {
+    if picture.format == format && !resizes {
+        return Ok(picture.bytes);
     }
-    let (format, bytes) = (key.format, picture.bytes.clone());
     // Large pictures take tens of milliseconds: not on a thread that serves connections.
-    let encoded = tokio::task::spawn_blocking(move || encode::reencode(&bytes, format)).await;
-    let bytes = encoded.map_err(OriginError::internal)?.map_err(OriginError::internal)?;
-    Ok(Picture { bytes, format, ..picture })
+    let encoded = tokio::task::spawn_blocking(move || match resizes {
+        true => encode::resquare(&picture.bytes, side_px, format),
+        false => encode::reencode(&picture.bytes, format),
+    });
+    encoded.await.map_err(OriginError::internal)?.map_err(OriginError::internal)
 }
 
 /// `text` as it can stand in a header line: a backend chooses its version's name, and what does

@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use fallthrough_diffusion::painter::Cast;
 use fallthrough_diffusion::{Format, Traits, encode, painter};
 
 fn avatars() -> Vec<Traits> {
@@ -35,6 +36,14 @@ fn bench(criterion: &mut Criterion) {
         bench.iter(|| {
             let traits = turn.next().expect("there are 256 avatars");
             let pixels = painter::paint(traits, side, side).expect("the size is allowed");
+            encode::encode(&pixels, side, side, Format::Jpeg)
+        });
+    });
+    let mut turn = avatars.iter().cycle();
+    criterion.bench_function("critter as JPEG, 256 px", |bench| {
+        bench.iter(|| {
+            let traits = turn.next().expect("there are 256 avatars");
+            let pixels = painter::paint_as(Cast::Critter, traits, side, side).expect("the size is allowed");
             encode::encode(&pixels, side, side, Format::Jpeg)
         });
     });

@@ -143,6 +143,22 @@ pub fn reencode(bytes: &[u8], format: Format) -> Result<Bytes, EncodeError> {
     encode(&pixels, width, height, format)
 }
 
+/// Decodes `bytes`, cuts the middle square out, scales it to `side_px` and encodes it. Metadata stay behind.
+///
+/// # Errors
+/// As [`reencode`]; [`EncodeError::Shape`] if `side_px` is 0.
+pub fn resquare(bytes: &[u8], side_px: u32, format: Format) -> Result<Bytes, EncodeError> {
+    let (pixels, width, height) = decode(bytes)?;
+    let shape = EncodeError::Shape { len: pixels.len(), width, height };
+    let whole = image::RgbaImage::from_raw(width, height, pixels).ok_or(shape)?;
+    let side = width.min(height);
+    let square = image::imageops::crop_imm(&whole, (width - side) / 2, (height - side) / 2, side, side);
+    // A cubic filter sharpens a little, which small faces need; it is polynomials, the same on every machine.
+    let filter = image::imageops::FilterType::CatmullRom;
+    let scaled = image::imageops::resize(&*square, side_px, side_px, filter);
+    encode(&scaled, side_px, side_px, format)
+}
+
 /// Decodes a JPEG, PNG or WebP into RGBA pixels, their width and their height.
 ///
 /// # Errors
@@ -277,6 +293,22 @@ mod tests {
             // What follows the picture is nobody's picture: a place for what must not be told.
             assert!(!is_bare(&[&bytes[..], b"prompt"].concat()));
         }
+    }
+
+    #[test]
+    fn a_square_is_cut_from_the_middle_and_scaled() {
+        // Left and right of the middle square is another colour.
+        let strip = |x: usize| if (8..40).contains(&x) { [10, 200, 30, 255] } else { [250, 0, 0, 255] };
+        let pixels: Vec<u8> = (0..48 * 32).flat_map(|at| strip(at % 48)).collect();
+        let png = encode(&pixels, 48, 32, Format::Png).unwrap();
+        for side in [1, 7, 32, 100] {
+            let square = resquare(&png, side, Format::Webp).unwrap();
+            let (pixels, width, height) = decode(&square).unwrap();
+            assert_eq!((width, height), (side, side));
+            assert!(pixels.chunks_exact(4).all(|pixel| pixel == [10, 200, 30, 255]), "{side}");
+        }
+        assert!(matches!(resquare(&png, 0, Format::Png), Err(EncodeError::Shape { .. })));
+        assert!(matches!(resquare(b"GIF89a", 8, Format::Png), Err(EncodeError::Unreadable(_))));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Description {
         Ok(Self {
             text: text.to_owned(),
             hashed,
-            path: format!("/avatar/{key}"),
+            path: format!("/avatar/{key}?s=256"),
             md5,
             sha256,
             kind,
@@ -114,7 +114,7 @@ mod tests {
         // RFC 1321 appendix A.5 and FIPS 180-2 appendix, for the empty message.
         assert_eq!(described.md5, "d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(described.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_eq!(described.path, "/avatar/d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(described.path, "/avatar/d41d8cd98f00b204e9800998ecf8427e?s=256");
         let longer = Description::of("", HashKind::Sha256).expect("a digest is a hash");
         assert_eq!(longer.key, longer.sha256);
         assert_ne!(longer.prompt, described.prompt);

@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(status, StatusCode::OK);
         // md5sum of "Hello World".
         assert!(html.contains("b10a8db164e0754105b7a99be72e3fe5"));
-        assert!(html.contains(r#"src="/avatar/b10a8db164e0754105b7a99be72e3fe5""#));
+        assert!(html.contains(r#"src="/avatar/b10a8db164e0754105b7a99be72e3fe5?s=256""#));
         assert!(html.contains("http://127.0.0.1:9900/avatar/b10a8db164e0754105b7a99be72e3fe5"));
         let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().expect("ASCII");
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));

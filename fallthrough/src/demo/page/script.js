@@ -46,6 +46,20 @@ async function getObject(path, signal) {
   };
 }
 
+/** The same, again after as long as a busy server says. */
+async function patiently(path) {
+  for (let attempt = 1; ; attempt += 1) {
+    const got = await getObject(path);
+    if (got.status !== 503 || attempt === ATTEMPTS_MAX) return got;
+    await pause(waitSecs(got) * 1000, new AbortController().signal);
+  }
+}
+
+/** How long a busy server wants to be left alone, in seconds. */
+function waitSecs(got) {
+  return Number.isFinite(got.retryAfterSecs) ? Math.max(1, got.retryAfterSecs) : 2;
+}
+
 /** What follows from a text, by the code that the avatar origin uses. */
 async function describe(text, signal) {
   const query = new URLSearchParams({ text, hash: kind() });
@@ -74,9 +88,9 @@ function showDescription(described) {
   );
   const url = `${location.origin}${described.path}`;
   byId("link-url").textContent = url;
-  byId("link-curl").textContent = `curl -so avatar.jpg -w '%header{x-cache} %{time_total} s\\n' ${url}`;
+  byId("link-curl").textContent = `curl -so avatar.jpg -w '%header{x-cache} %{time_total} s\\n' '${url}'`;
   byId("link-s3").textContent =
-    `aws s3 cp --no-sign-request --endpoint-url ${location.origin} s3://avatar/${described.key} avatar.jpg`;
+    `aws s3 cp --no-sign-request --endpoint-url ${location.origin} s3://avatar/${described.key}/256.jpg avatar.jpg`;
 }
 
 /** Which tiers answered, in words and in the picture. */
@@ -106,7 +120,6 @@ function showPlaceholder(text) {
   const placeholder = byId("placeholder");
   placeholder.textContent = text;
   placeholder.hidden = text === "";
-  if (text !== "") byId("avatar").hidden = true;
 }
 
 async function showPicture(body, text) {
@@ -149,13 +162,16 @@ async function ask(text, { again = false } = {}) {
         break;
       }
       if (got.status === 503 && attempt < ATTEMPTS_MAX) {
-        const secs = Number.isFinite(got.retryAfterSecs) ? Math.max(1, got.retryAfterSecs) : 2;
+        const secs = waitSecs(got);
+        // With the refusal comes a picture of nobody, to be looked at meanwhile.
+        if (got.body.type.startsWith("image/")) await showPicture(got.body, "nobody yet");
         for (let left = secs; left > 0; left -= 1) {
           showPlaceholder(`The model is busy drawing. It goes on without us; asking again in ${left} s.`);
           await pause(1000, signal);
         }
         continue;
       }
+      byId("avatar").hidden = true;
       showPlaceholder("No avatar this time.");
       showVerdict("", `the server answered ${got.status}`);
       break;
@@ -163,6 +179,7 @@ async function ask(text, { again = false } = {}) {
     byId("again").hidden = false;
   } catch (error) {
     if (error.name === "AbortError") return;
+    byId("avatar").hidden = true;
     showPlaceholder(error.message || "The server cannot be reached.");
     showVerdict("", "no answer");
   } finally {
@@ -211,7 +228,7 @@ async function burst() {
   try {
     await Promise.all(
       Array.from({ length: count }, async (_, index) => {
-        const got = await getObject(`/avatar/${key}`).catch(() => ({ status: 0, cache: "FAILED" }));
+        const got = await patiently(`/avatar/${key}?s=256`).catch(() => ({ status: 0, cache: "FAILED" }));
         const word = got.status === 200 ? got.cache : "FAILED";
         counts[word] = (counts[word] || 0) + 1;
         if (dots[index]) dots[index].dataset.cache = word;

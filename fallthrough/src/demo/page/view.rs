@@ -191,9 +191,9 @@ fn links(here: &Here<'_>, description: &Description) -> Markup {
             h2 #links-title { "Take it with you" }
             p { "It is an ordinary object in an ordinary bucket. Anything that speaks HTTP or S3 can have it." }
             (copyable("link-url", "URL", &url))
-            (copyable("link-curl", "curl", &format!("curl -so avatar.jpg -w '%header{{x-cache}} %{{time_total}} s\\n' {url}")))
+            (copyable("link-curl", "curl", &format!("curl -so avatar.jpg -w '%header{{x-cache}} %{{time_total}} s\\n' '{url}'")))
             (copyable("link-s3", "S3", &format!(
-                "aws s3 cp --no-sign-request --endpoint-url {} s3://avatar/{} avatar.jpg", here.base, description.key,
+                "aws s3 cp --no-sign-request --endpoint-url {} s3://avatar/{}/256.jpg avatar.jpg", here.base, description.key,
             )))
         }
     }

@@ -12,6 +12,7 @@ mod cors;
 mod falls;
 mod forms;
 mod framing;
+mod fronts;
 mod hostile;
 mod legacy;
 mod lists;

@@ -153,6 +153,96 @@ async fn the_suffix_chooses_the_encoding_and_not_the_picture() {
     assert!(asked.iter().all(|request| *request == asked[0]));
 }
 
+/// The bytes of a key, and the headers that matter.
+async fn fetched(origin: AvatarOrigin, key: &str) -> (Vec<u8>, http::HeaderMap) {
+    let request = http::Request::get(format!("/avatar/{key}")).body(http_body_util::Empty::<Bytes>::new());
+    let answer = serve(origin).into_service().answer(request.unwrap()).await;
+    assert_eq!(answer.status(), 200, "{key}");
+    let (parts, body) = answer.into_parts();
+    (http_body_util::BodyExt::collect(body).await.unwrap().to_bytes().to_vec(), parts.headers)
+}
+
+#[tokio::test]
+async fn variants_have_their_size_and_one_call_of_the_model_each() {
+    for (any_size, asked_px) in [(false, 256), (true, 128)] {
+        let fake = Arc::new(Fake::default());
+        let settings = AvatarSettings { any_size, ..AvatarSettings::default() };
+        let (bytes, headers) =
+            fetched(AvatarOrigin::new(fake.clone(), settings), &format!("{HASH}/128.webp")).await;
+        // The fake always draws 64 pixels, so that one that is not asked for the size is seen to be resized.
+        let side = if any_size { 64 } else { 128 };
+        assert_eq!(encode::dimensions(&bytes).unwrap(), (side, side));
+        assert_eq!(headers["content-type"], "image/webp");
+        let asked = fake.asked.lock().unwrap();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0].width, asked_px);
+    }
+    // Too small for a model: made of the usual size.
+    let origin = AvatarOrigin::new(
+        Arc::new(Painter::new()),
+        AvatarSettings { any_size: true, ..AvatarSettings::default() },
+    );
+    let (bytes, _) = fetched(origin, &format!("{HASH}/32.jpg")).await;
+    assert_eq!(encode::dimensions(&bytes).unwrap(), (32, 32));
+}
+
+#[tokio::test]
+async fn what_stands_in_an_avatars_place_asks_no_model() {
+    let mut seen = std::collections::BTreeSet::new();
+    for key in [
+        &format!("{HASH}/80.identicon.png"),
+        &format!("{HASH}/80.retro.png"),
+        &format!("{HASH}/80.monsterid.png"),
+        "any/80.mp.png",
+        "any/80.blank.png",
+    ] {
+        let fake = Arc::new(Fake::default());
+        let (bytes, headers) = fetched(origin(fake.clone()), key).await;
+        assert_eq!(encode::dimensions(&bytes).unwrap(), (80, 80), "{key}");
+        assert_eq!(headers["cache-control"], "public, max-age=86400");
+        assert_eq!(headers["x-amz-meta-edition"], "v1");
+        assert!(headers.contains_key("etag") && headers.contains_key("x-amz-meta-model"));
+        assert!(fake.asked.lock().unwrap().is_empty(), "{key}");
+        assert!(seen.insert(bytes), "{key} looks like another");
+    }
+}
+
+#[tokio::test]
+async fn an_unsigned_request_is_refused_before_the_model_is_asked() {
+    let fake = Arc::new(Fake::default());
+    let service = serve(origin(fake.clone())).credentials("AKAVATAR", "a-secret").into_service();
+    for query in ["", "?X-Amz-Signature=0000&X-Amz-Algorithm=AWS4-HMAC-SHA256"] {
+        let request = http::Request::get(format!("/avatar/{HASH}{query}"));
+        let answer = service.answer(request.body(http_body_util::Empty::<Bytes>::new()).unwrap()).await;
+        assert!(matches!(answer.status().as_u16(), 400 | 403), "{query}: {}", answer.status());
+    }
+    assert!(fake.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_list_is_answered() {
+    let service = serve(origin(Arc::new(Fake::default()))).into_service();
+    let request = http::Request::get("/avatar?list-type=2").body(http_body_util::Empty::<Bytes>::new());
+    let answer = service.answer(request.unwrap()).await;
+    assert_eq!(answer.status(), 200);
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    assert!(String::from_utf8(body.to_vec()).unwrap().contains("<KeyCount>0</KeyCount>"));
+}
+
+#[tokio::test]
+async fn high_seeds_are_used_as_they_are() {
+    high_seeds();
+    assert!(crate::mutants::caught(Mutant::HighSeedsForgotten, high_seeds));
+}
+
+fn high_seeds() {
+    let origin = origin(Arc::new(Fake::default()));
+    for (digits, seed) in [("7fffffff", 0x7fff_ffff), ("80000000", 0x8000_0000), ("ffffffff", u32::MAX)] {
+        let traits = Traits::from_hash(&format!("{}{digits}0", "a".repeat(23))).unwrap();
+        assert_eq!(origin.request(&traits, None).seed, seed);
+    }
+}
+
 #[tokio::test]
 async fn high_seeds_and_either_case_ask_for_the_same() {
     let fake = Arc::new(Fake::default());

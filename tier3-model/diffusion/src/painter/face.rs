@@ -166,6 +166,11 @@ pub(crate) fn draw_head(canvas: &mut Canvas, look: &Look) {
 
 /// Eyes, nose, mouth, blush: everything that the expression moves, without the brows.
 pub(crate) fn draw_features(canvas: &mut Canvas, look: &Look) {
+    draw_features_around(canvas, look, draw_nose);
+}
+
+/// The same around another nose.
+pub(crate) fn draw_features_around(canvas: &mut Canvas, look: &Look, draw_nose: fn(&mut Canvas, &Look)) {
     let mimic = mimic(look.traits.expression);
     let (dx, dy) = (look.stance.turn * 7.5, -look.stance.lift);
     canvas.within(Transform::from_translate(dx, dy), |canvas| {

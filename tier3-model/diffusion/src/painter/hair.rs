@@ -933,7 +933,7 @@ fn draw_braids(canvas: &mut Canvas, look: &Look) {
 
 /// A point on the unit circle after `part` of a turn, starting at the top; a rational
 /// parametrisation, so that no library's sine is involved.
-fn around(part: f32) -> (f32, f32) {
+pub(crate) fn around(part: f32) -> (f32, f32) {
     let quarter = (part * 4.0).floor();
     let t = part * 4.0 - quarter;
     let (along, across) = ((1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t));

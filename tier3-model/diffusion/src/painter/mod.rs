@@ -5,13 +5,18 @@
 //! bytes, whatever thread or how many of them draw: randomness comes from the seed alone, and
 //! no library's sine or power is involved.
 //!
+//! Two casts: [`Cast::Portrait`] is the house style, [`Cast::Critter`] draws animals by the same traits.
+//! [`emblem`] has the small pictures that avatar services fall back to.
+//!
 //! It does not use guidance, samplers or steps: they are accepted, as every engine must, and
 //! change nothing.
 
 mod accessory;
 mod canvas;
 mod color;
+mod critter;
 mod dice;
+pub mod emblem;
 mod face;
 mod finish;
 mod hair;
@@ -33,30 +38,75 @@ use look::Look;
 
 /// Changes whenever a picture may: part of the fingerprint.
 const VERSION: &str = "1";
-/// The model's name.
-const NAME: &str = "painter";
+
+/// Who is drawn by the traits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Cast {
+    /// People: the house style.
+    #[default]
+    Portrait,
+    /// Animals in clothes.
+    Critter,
+}
+
+impl Cast {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Portrait, Self::Critter];
+
+    /// The name in settings: `portrait` or `critter`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portrait => "portrait",
+            Self::Critter => "critter",
+        }
+    }
+
+    /// The cast of that name; `None` for other names.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cast| cast.name() == name)
+    }
+
+    /// The name as a model, which a request may ask for.
+    fn model(self) -> &'static str {
+        match self {
+            Self::Portrait => "painter",
+            Self::Critter => "painter-critter",
+        }
+    }
+}
 
 /// Smallest side that is drawn pixel by pixel; in smaller ones, marks of one pixel would be coarse.
 const FINE_SIDE_MIN: u32 = 192;
 
 /// The drawing engine behind [`ImageModel`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Painter;
+pub struct Painter {
+    cast: Cast,
+}
 
 impl Painter {
-    /// A painter. It has no state: all of them draw alike.
+    /// A painter of portraits. It has no state: all of them draw alike.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
     }
 
-    fn fingerprint() -> Fingerprint {
+    /// A painter of this cast.
+    #[must_use]
+    pub fn of(cast: Cast) -> Self {
+        Self { cast }
+    }
+
+    fn fingerprint(self) -> Fingerprint {
         use sha2::Digest as _;
+        let name = self.cast.model();
         // There are no weights; a hash of name and version stands in for theirs, ten digits
         // long as the web UI shortens them.
-        let hash = hex(&sha2::Sha256::digest(format!("{NAME} {VERSION}")));
+        let hash = hex(&sha2::Sha256::digest(format!("{name} {VERSION}")));
         Fingerprint {
-            engine: NAME.to_owned(),
+            engine: name.to_owned(),
             version: VERSION.to_owned(),
             model_hash: hash[..10].to_owned(),
         }
@@ -67,18 +117,20 @@ impl Painter {
 impl ImageModel for Painter {
     async fn generate(&self, request: &Txt2Img, job: &Job) -> Result<Picture, ModelError> {
         request.validate().map_err(|invalid| ModelError::Invalid(invalid.to_string()))?;
-        if !request.model.is_empty() && request.model != NAME {
-            return Err(ModelError::Invalid(format!("no model {:?}, only {NAME:?}", request.model)));
+        let (cast, name) = (self.cast, self.cast.model());
+        if !request.model.is_empty() && request.model != name {
+            return Err(ModelError::Invalid(format!("no model {:?}, only {name:?}", request.model)));
         }
         if job.is_cancelled() {
             return Err(ModelError::Cancelled);
         }
         let traits = Traits::from_prompt(&request.prompt, request.seed);
         let (width, height, job) = (request.width, request.height, job.clone());
+        let fingerprint = self.fingerprint();
         // Two milliseconds for an avatar, fifty for the largest size: too long for a thread
         // that other requests wait on.
         let drawn = tokio::task::spawn_blocking(move || {
-            let pixels = paint(&traits, width, height).ok_or(ModelError::OutOfMemory)?;
+            let pixels = paint_as(cast, &traits, width, height).ok_or(ModelError::OutOfMemory)?;
             job.report(0.8);
             if job.is_cancelled() {
                 return Err(ModelError::Cancelled);
@@ -86,15 +138,15 @@ impl ImageModel for Painter {
             let bytes = encode::encode(&pixels, width, height, job.format)
                 .map_err(|error| ModelError::Internal(error.to_string()))?;
             job.report(1.0);
-            Ok(Picture { bytes, format: job.format, fingerprint: Self::fingerprint() })
+            Ok(Picture { bytes, format: job.format, fingerprint })
         });
         drawn.await.map_err(|error| ModelError::Internal(error.to_string()))?
     }
 
     fn card(&self) -> ModelCard {
         ModelCard {
-            name: NAME.to_owned(),
-            fingerprint: Self::fingerprint(),
+            name: self.cast.model().to_owned(),
+            fingerprint: self.fingerprint(),
             samplers: ["DPM++ 2M", "Euler", "Euler a", "DDIM", "LCM"].map(str::to_owned).into(),
             schedulers: ["Automatic", "Karras", "Normal"].map(str::to_owned).into(),
         }
@@ -107,16 +159,22 @@ impl ImageModel for Painter {
 /// scenery fills what is left. `None` if a side is outside of that.
 #[must_use]
 pub fn paint(traits: &Traits, width: u32, height: u32) -> Option<Vec<u8>> {
+    paint_as(Cast::Portrait, traits, width, height)
+}
+
+/// As [`paint`], with another cast.
+#[must_use]
+pub fn paint_as(cast: Cast, traits: &Traits, width: u32, height: u32) -> Option<Vec<u8>> {
     if !(8..=4096).contains(&width) || !(8..=4096).contains(&height) {
         return None;
     }
     if width.min(height) < FINE_SIDE_MIN {
         // Too few pixels for lines and surfaces: drawn twice as large and averaged.
-        let large = paint(traits, width * 2, height * 2)?;
+        let large = paint_as(cast, traits, width * 2, height * 2)?;
         return Some(halve(&large, width as usize * 2));
     }
     if traits.technique != Technique::Pixel {
-        let mut pixels = compose(&Look::new(*traits), width, height)?;
+        let mut pixels = compose(cast, &Look::new(*traits), width, height)?;
         finish_sheet(&mut pixels, traits, width, height);
         return Some(pixels);
     }
@@ -125,7 +183,7 @@ pub fn paint(traits: &Traits, width: u32, height: u32) -> Option<Vec<u8>> {
     let (columns, rows) = (width.div_ceil(block), height.div_ceil(block));
     let mut look = Look::new(*traits);
     look.hand.line = look.hand.line.max(2.4);
-    let mut small = compose(&look, columns, rows)?;
+    let mut small = compose(cast, &look, columns, rows)?;
     finish_sheet(&mut small, traits, columns, rows);
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 4);
     for y in 0..height {
@@ -159,7 +217,7 @@ fn finish_sheet(pixels: &mut [u8], traits: &Traits, width: u32, height: u32) {
 }
 
 /// Scenery, figure and what floats in front, without the technique's surface.
-fn compose(look: &Look, width: u32, height: u32) -> Option<Vec<u8>> {
+fn compose(cast: Cast, look: &Look, width: u32, height: u32) -> Option<Vec<u8>> {
     let mut canvas = Canvas::new(width, height)?;
     draw_scenery(&mut canvas, look, width, height)?;
     let (w, h) = (width as f32, height as f32);
@@ -168,10 +226,10 @@ fn compose(look: &Look, width: u32, height: u32) -> Option<Vec<u8>> {
     let figure = Transform::from_row(scale, 0.0, 0.0, scale, w / 2.0, drop);
     if look.hand.cut_out {
         let mut layer = Canvas::new(width, height)?;
-        layer.within(figure, |layer| draw_figure(layer, look));
+        layer.within(figure, |layer| draw_figure(layer, cast, look));
         lay_sticker(&mut canvas, &layer, (4.5 * scale).max(1.0) as usize);
     } else {
-        canvas.within(figure, |canvas| draw_figure(canvas, look));
+        canvas.within(figure, |canvas| draw_figure(canvas, cast, look));
     }
     let front = Transform::from_row(scale, 0.0, 0.0, scale, (w - 256.0 * scale) / 2.0, drop);
     canvas.within(front, |canvas| scene::draw_foreground(canvas, look));
@@ -224,10 +282,13 @@ fn double(from: &[u8], width: usize, height: usize, to: &mut [u8]) {
     }
 }
 
-fn draw_figure(canvas: &mut Canvas, look: &Look) {
+fn draw_figure(canvas: &mut Canvas, cast: Cast, look: &Look) {
     let stance = look.stance;
     canvas.within(turned(stance.lean, 0.0, 262.0), |canvas| {
         let head = turned(stance.tilt, 0.0, 178.0);
+        if cast == Cast::Critter {
+            return critter::draw(canvas, look, head);
+        }
         outfit::draw_behind(canvas, look);
         canvas.within(head, |canvas| hair::draw_back(canvas, look));
         outfit::draw(canvas, look);

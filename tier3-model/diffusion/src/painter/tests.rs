@@ -20,6 +20,14 @@ const GOLDEN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Critters, pinned likewise.
+const GOLDEN_CRITTERS: &[(&str, &str, &str)] = &[
+    ("d41d8cd98f00b204e9800998ecf8427e", "5b3dfbe237e31472", "d9a798750594cd48"),
+    ("27205e5c51cb03f862138b22bcb5dc20", "70860acac71f1b82", "2441b8b3cc2014a3"),
+    ("0123456789abcdef0123456fffffffe0", "7bfeba698d744d7e", "16b83726a424789e"),
+    ("ffffffffffffffffffffffffffffffff", "6d70f2eaf190ed0f", "8ad44c33c0ca9195"),
+];
+
 fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))[..16].to_owned()
 }
@@ -52,13 +60,13 @@ fn changed(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// The smallest number of visible pixels between any two values of a trait.
-fn closest<T: Copy>(values: &[T], set: impl Fn(&mut Traits, T)) -> usize {
+fn closest<T: Copy>(cast: Cast, values: &[T], set: impl Fn(&mut Traits, T)) -> usize {
     let pictures: Vec<Vec<u8>> = values
         .iter()
         .map(|value| {
             let mut traits = plain();
             set(&mut traits, *value);
-            paint(&traits, 256, 256).unwrap()
+            paint_as(cast, &traits, 256, 256).unwrap()
         })
         .collect();
     let pairs = (0..pictures.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
@@ -67,38 +75,49 @@ fn closest<T: Copy>(values: &[T], set: impl Fn(&mut Traits, T)) -> usize {
 
 #[test]
 fn golden_pictures() {
-    let told: Vec<(String, String)> = GOLDEN
-        .iter()
-        .map(|(hash, ..)| {
-            let pixels = paint(&Traits::from_hash(hash).unwrap(), 256, 256).unwrap();
-            let jpeg = encode::encode(&pixels, 256, 256, Format::Jpeg).unwrap();
-            (digest(&pixels), digest(&jpeg))
-        })
-        .collect();
-    let golden: Vec<(String, String)> =
-        GOLDEN.iter().map(|(_, pixels, jpeg)| ((*pixels).to_owned(), (*jpeg).to_owned())).collect();
-    assert_eq!(told, golden, "pictures have changed: raise VERSION together with these");
+    for (cast, golden) in [(Cast::Portrait, GOLDEN), (Cast::Critter, GOLDEN_CRITTERS)] {
+        let told: Vec<(String, String)> = golden
+            .iter()
+            .map(|(hash, ..)| {
+                let pixels = paint_as(cast, &Traits::from_hash(hash).unwrap(), 256, 256).unwrap();
+                let jpeg = encode::encode(&pixels, 256, 256, Format::Jpeg).unwrap();
+                (digest(&pixels), digest(&jpeg))
+            })
+            .collect();
+        let golden: Vec<(String, String)> =
+            golden.iter().map(|(_, pixels, jpeg)| ((*pixels).to_owned(), (*jpeg).to_owned())).collect();
+        assert_eq!(told, golden, "{cast:?}: pictures have changed: raise VERSION together with these");
+    }
 }
 
 #[test]
 fn every_value_of_every_trait_can_be_seen() {
+    every_value_can_be_seen(Cast::Portrait);
+}
+
+#[test]
+fn every_value_of_every_trait_can_be_seen_in_critters() {
+    every_value_can_be_seen(Cast::Critter);
+}
+
+fn every_value_can_be_seen(cast: Cast) {
     // A pair of eyes has some 500 pixels of iris, a mouth 60; a whole scene has tens of thousands.
     let cases = [
-        ("presentation", closest(Presentation::ALL, |t, v| t.presentation = v), 500),
-        ("hair colour", closest(HairColor::ALL, |t, v| t.hair_color = v), 2000),
-        ("scene", closest(Scene::ALL, |t, v| t.scene = v), 8000),
-        ("clothes", closest(ClothesColor::ALL, |t, v| t.clothes = v), 1000),
-        ("style", closest(Style::ALL, |t, v| t.style = v), 1000),
-        ("technique", closest(Technique::ALL, |t, v| t.technique = v), 5000),
-        ("hair style", closest(HairStyle::ALL, |t, v| t.hair_style = v), 800),
-        ("expression", closest(Expression::ALL, |t, v| t.expression = v), 40),
-        ("outfit", closest(Outfit::ALL, |t, v| t.outfit = v), 500),
-        ("eyes", closest(EyeColor::ALL, |t, v| t.eyes = v), 60),
-        ("time of day", closest(TimeOfDay::ALL, |t, v| t.time_of_day = v), 5000),
-        ("skin", closest(SkinTone::ALL, |t, v| t.skin = v), 1000),
-        ("accessory", closest(Accessory::ALL, |t, v| t.accessory = Some(v)), 60),
-        ("pose", closest(Pose::ALL, |t, v| t.pose = v), 500),
-        ("seed", closest(&[1, 2, 3, u32::MAX, 0x8000_0000], |t, v| t.seed = v), 300),
+        ("presentation", closest(cast, Presentation::ALL, |t, v| t.presentation = v), 500),
+        ("hair colour", closest(cast, HairColor::ALL, |t, v| t.hair_color = v), 2000),
+        ("scene", closest(cast, Scene::ALL, |t, v| t.scene = v), 8000),
+        ("clothes", closest(cast, ClothesColor::ALL, |t, v| t.clothes = v), 1000),
+        ("style", closest(cast, Style::ALL, |t, v| t.style = v), 1000),
+        ("technique", closest(cast, Technique::ALL, |t, v| t.technique = v), 5000),
+        ("hair style", closest(cast, HairStyle::ALL, |t, v| t.hair_style = v), 800),
+        ("expression", closest(cast, Expression::ALL, |t, v| t.expression = v), 40),
+        ("outfit", closest(cast, Outfit::ALL, |t, v| t.outfit = v), 500),
+        ("eyes", closest(cast, EyeColor::ALL, |t, v| t.eyes = v), 60),
+        ("time of day", closest(cast, TimeOfDay::ALL, |t, v| t.time_of_day = v), 5000),
+        ("skin", closest(cast, SkinTone::ALL, |t, v| t.skin = v), 1000),
+        ("accessory", closest(cast, Accessory::ALL, |t, v| t.accessory = Some(v)), 60),
+        ("pose", closest(cast, Pose::ALL, |t, v| t.pose = v), 500),
+        ("seed", closest(cast, &[1, 2, 3, u32::MAX, 0x8000_0000], |t, v| t.seed = v), 300),
     ];
     let hidden: Vec<_> = cases.iter().filter(|(_, seen, least)| seen < least).collect();
     assert!(hidden.is_empty(), "too few pixels differ (trait, seen, least): {hidden:?}");
@@ -114,11 +133,30 @@ fn eyes_of_two_colours_differ_from_both() {
 
 #[test]
 fn no_accessory_can_be_told_from_every_accessory() {
-    let bare = paint(&plain(), 256, 256).unwrap();
-    for accessory in Accessory::ALL {
-        let worn = paint(&Traits { accessory: Some(*accessory), ..plain() }, 256, 256).unwrap();
-        assert!(changed(&bare, &worn) >= 60, "{accessory:?}");
+    for cast in Cast::ALL {
+        let bare = paint_as(cast, &plain(), 256, 256).unwrap();
+        for accessory in Accessory::ALL {
+            let worn = paint_as(cast, &Traits { accessory: Some(*accessory), ..plain() }, 256, 256).unwrap();
+            assert!(changed(&bare, &worn) >= 60, "{cast:?} {accessory:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_cast_is_a_model_of_its_own() {
+    let traits = plain();
+    let request = Txt2Img { prompt: traits.to_prompt(), seed: traits.seed, ..Txt2Img::default() };
+    let critter = Painter::of(Cast::Critter);
+    let picture = critter.generate(&request, &Job::new(Format::Png)).await.unwrap();
+    let pixels = encode::decode(&picture.bytes).unwrap().0;
+    assert_eq!(pixels, paint_as(Cast::Critter, &traits, 256, 256).unwrap());
+    assert!(changed(&pixels, &paint(&traits, 256, 256).unwrap()) > 5000);
+    assert_ne!(picture.fingerprint, Painter::new().card().fingerprint);
+    // By its name it is had from itself alone.
+    let named = Txt2Img { model: critter.card().name, ..request };
+    assert!(critter.generate(&named, &Job::default()).await.is_ok());
+    assert!(matches!(Painter::new().generate(&named, &Job::default()).await, Err(ModelError::Invalid(_))));
+    assert!(Cast::ALL.into_iter().all(|cast| Cast::parse(cast.name()) == Some(cast)));
 }
 
 #[test]
