@@ -288,6 +288,8 @@ mutants! {
     KnownIgnored in bucket,
     /// Blocks are fetched though nobody takes them.
     BlocksUnwanted in bucket,
+    /// Whatever it costs, objects are made whole.
+    PromotedAtAnyCost in bucket,
     /// Copies go before blocks.
     BlocksStay in bucket,
     /// How long a copy is fresh is counted from when the origin had answered.

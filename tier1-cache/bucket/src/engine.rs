@@ -70,6 +70,9 @@ pub struct EngineOptions {
     pub blocks_limit_bytes: u64,
     /// The bytes of such a block.
     pub block_bytes: u64,
+    /// Bytes that may be fetched in a minute to make whole objects of those of which half of the blocks are here; 0: only
+    /// those become whole of which all of them have been asked for.
+    pub promote_bytes_per_minute: u64,
     /// Objects of so many bytes and more that are copied in the background are fetched in several ranges at once.
     pub ranges_above_bytes: u64,
     /// The bytes of such a range.
@@ -95,6 +98,7 @@ impl Default for EngineOptions {
             cache_limit_bytes: None,
             blocks_limit_bytes: 0,
             block_bytes: 4 << 20,
+            promote_bytes_per_minute: 0,
             ranges_above_bytes: 256 << 20,
             range_bytes: 4 << 20,
         }
@@ -222,6 +226,7 @@ pub(crate) struct Inner {
     pub(crate) eviction: crate::eviction::Eviction,
     pub(crate) rooms: crate::room::Rooms,
     pub(crate) flights: crate::blocks::Flights,
+    pub(crate) promotions: crate::blocks::Promotions,
     /// Who asks of which object a cold key's blocks are.
     pub(crate) pinning: Arc<crate::lanes::Lanes>,
     pub(crate) outgoing: crate::outbox::Outgoing,
@@ -262,6 +267,7 @@ impl Engine {
                 eviction,
                 rooms: crate::room::Rooms::default(),
                 flights: crate::blocks::Flights::default(),
+                promotions: crate::blocks::Promotions::default(),
                 pinning: Arc::default(),
                 migrations: crate::migrate::Migrations::default(),
                 inventories: crate::inventory::Inventories::default(),

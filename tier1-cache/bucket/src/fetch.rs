@@ -19,7 +19,7 @@ use crate::ask::{Answered, Unanswered, ask, refusal};
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
-use crate::members::{MemberNumber, Whom};
+use crate::members::{FIRST, MemberNumber, Whom};
 use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
 use crate::telling::Teller;
 use crate::verify::verify;
@@ -143,6 +143,11 @@ impl<'a> Fetch<'a> {
                 Attempted::Again(error, at_least) => (error, at_least),
             };
             self.failures += 1;
+            if let Some(pin) = &self.order.from_blocks {
+                // Who reads it is served by its origin, when he comes again.
+                self.engine.blocks_are_wrong(self.order, pin).await;
+                return Fetched::Failed(error);
+            }
             let resumable = self.partial.as_ref().is_none_or(|p| !p.open || p.found.pin.is_some());
             if self.failures >= MAX_FAILURES || !resumable {
                 return Fetched::Failed(error);
@@ -168,6 +173,16 @@ impl<'a> Fetch<'a> {
         if self.partial.as_ref().is_some_and(|p| !p.open && p.found.pin.is_none()) {
             // Nobody has seen a byte and nothing ties the rest to the beginning: begin anew.
             self.partial = None;
+        }
+        if let Some(pin) = &self.order.from_blocks {
+            let asked_at = pin.provenance.asked_at;
+            let members = &self.order.behind.gate.members;
+            let of_origin = |member: &MemberNumber| *members.name(*member) == *pin.provenance.origin;
+            let member = (0..members.count()).find(of_origin).unwrap_or(FIRST);
+            return match self.engine.out_of_blocks(self.order, pin).await {
+                Some(found) => self.receive(found, asked_at, member).await,
+                None => Attempted::Again(bad_answer("its blocks are gone"), None),
+            };
         }
         let request = self.request();
         let whom = self.member.map_or(Whom::Any, Whom::AnyBefore);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
 use crate::behind::Behind;
+use crate::blocks::Pin;
 use crate::core::admission::Priority;
 use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
@@ -83,6 +84,8 @@ pub(crate) struct FillOrder {
     pub(crate) trace: TraceParent,
     /// What is passed on to the origin of what the first reader asked with; the object does not depend on it.
     pub(crate) extras: Extras,
+    /// It is taken from the blocks of this object, which are all here; its origin is not asked.
+    pub(crate) from_blocks: Option<Arc<Pin>>,
 }
 
 impl Engine {
@@ -261,7 +264,14 @@ impl FillRun {
         } else {
             inner.options.queue_wait
         };
-        let mut permit = match self.fill.standing.admitted(longest).await {
+        let admitted = async {
+            // What is here already passes by its origin.
+            match order.from_blocks {
+                Some(_) => Ok(None),
+                None => self.fill.standing.admitted(longest).await.map(Some),
+            }
+        };
+        let mut permit = match admitted.await {
             Ok(permit) => permit,
             Err(error) => {
                 self.say(Stage::Failed(error));
@@ -274,11 +284,13 @@ impl FillRun {
             return OVERTAKEN;
         }
         let fetched = Fetch::new(&self.engine, order, &self.fill.progress).run().await;
-        if fetched.says_something_of_the_rate() {
+        if let Some(permit) = &mut permit
+            && fetched.says_something_of_the_rate()
+        {
             permit.served();
         }
         // For anything but an object, the origin has done its part; the next fill may go while this one commits.
-        let permit = Some(permit).filter(|_| matches!(fetched, Fetched::Object { .. }));
+        let permit = permit.filter(|_| matches!(fetched, Fetched::Object { .. }));
         match fetched {
             Fetched::Object { head, staging, info, provenance } => {
                 let size = staging.len();

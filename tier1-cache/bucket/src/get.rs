@@ -473,6 +473,7 @@ impl Read<'_> {
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),
             extras: self.request.extras.clone(),
+            from_blocks: None,
         })
     }
 

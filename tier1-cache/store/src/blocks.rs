@@ -54,6 +54,8 @@ pub struct BlockSet {
     pub gate_version: u64,
     /// The object that they are of; its ETag is a strong one of the origin.
     pub info: Arc<ObjectInfo>,
+    /// The MD5 of the whole object, where its ETag spells one.
+    pub whole_md5: Option<[u8; 16]>,
     /// The length of each block but the last, in bytes.
     pub block_bytes: u64,
     /// Where they came from, and until when they may be believed.
@@ -70,6 +72,8 @@ struct SetRow {
     id: SetOfBlocks,
     gate_version: u64,
     info: ObjectInfo,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole_md5: Option<[u8; 16]>,
     block_bytes: u64,
     provenance: Provenance,
     blocks: u64,
@@ -108,6 +112,8 @@ pub struct NewBlock {
     pub body: Sealed,
     /// The object that it is of.
     pub info: Arc<ObjectInfo>,
+    /// The MD5 of the whole object, where its ETag spells one.
+    pub whole_md5: Option<[u8; 16]>,
     /// The length of each of its blocks but the last, in bytes.
     pub block_bytes: u64,
     /// Where it came from, and until when it may be believed: what is said of the set that it begins.
@@ -133,7 +139,8 @@ impl LeftBlocks {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, set: Option<(BucketId, SetOfBlocks)>) {
+    /// A set was dropped; `None`: some may be of no use any more, and all are to be looked at.
+    pub(crate) fn note(&self, set: Option<(BucketId, SetOfBlocks)>) {
         let mut left = self.lock();
         match set {
             Some(set) if left.sets.len() < LEFT_MAX => left.sets.push(set),
@@ -238,7 +245,7 @@ impl Store {
         set: Option<&BlockSet>,
         new: NewBlock,
     ) -> impl Future<Output = Result<BlockSet, CommitError>> + Send + 'static + use<> {
-        let NewBlock { number, body, info, block_bytes, provenance } = new;
+        let NewBlock { number, body, info, whole_md5, block_bytes, provenance } = new;
         let refuse = |error: CommitError| Either::Left(std::future::ready(Err(error)));
         let is_cold = match previous.map(|entry| &entry.state) {
             None | Some(EntryState::Known(..) | EntryState::Absent { .. }) => true,
@@ -266,6 +273,7 @@ impl Store {
                     id,
                     gate_version,
                     info: (*info).clone(),
+                    whole_md5,
                     block_bytes,
                     provenance,
                     blocks: 1,
@@ -506,8 +514,9 @@ fn removal(bucket: BucketId, found: Keyed) -> (Commit, u64) {
 
 impl BlockSet {
     fn of(row: SetRow, version: u64) -> Self {
-        let SetRow { id, gate_version, info, block_bytes, provenance, blocks, bytes } = row;
-        Self { id, gate_version, info: Arc::new(info), block_bytes, provenance, blocks, bytes, version }
+        let SetRow { id, gate_version, info, whole_md5, block_bytes, provenance, blocks, bytes } = row;
+        let info = Arc::new(info);
+        Self { id, gate_version, info, whole_md5, block_bytes, provenance, blocks, bytes, version }
     }
 
     fn row(&self) -> SetRow {
@@ -515,6 +524,7 @@ impl BlockSet {
             id: self.id,
             gate_version: self.gate_version,
             info: (*self.info).clone(),
+            whole_md5: self.whole_md5,
             block_bytes: self.block_bytes,
             provenance: self.provenance.clone(),
             blocks: self.blocks,

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::api::{Answer, BucketError, CacheReport, CacheWord, Object, ObjectBody};
 use crate::behind::{Behind, Cold};
+use crate::core::admission::Priority;
 use crate::core::commit::TableLock as _;
 use crate::core::fills::{FillId, Slot};
 use crate::core::flights::FlightTable;
@@ -32,11 +33,13 @@ use crate::telling::{Listener, Teller};
 
 mod body;
 mod pinning;
+mod promote;
 mod run;
 mod shrink;
 
 use body::Blocks;
 use pinning::Pinned;
+pub(crate) use promote::Promotions;
 pub(crate) use shrink::Hands;
 
 /// Blocks on their way at one time, over all origins: each may have its bytes in staging, so that these are at most so
@@ -52,6 +55,8 @@ pub(crate) struct Pin {
     pub(crate) block_bytes: u64,
     /// Its ETag is a strong one of the origin.
     pub(crate) info: Arc<ObjectInfo>,
+    /// The MD5 of the whole object, where its ETag spells one.
+    pub(crate) whole_md5: Option<[u8; 16]>,
     pub(crate) provenance: Provenance,
 }
 
@@ -67,8 +72,8 @@ impl PartialEq for Pin {
 
 impl Pin {
     fn of(set: BlockSet) -> Self {
-        let BlockSet { gate_version, block_bytes, info, provenance, .. } = set;
-        Self { gate_version, block_bytes, info, provenance }
+        let BlockSet { gate_version, block_bytes, info, whole_md5, provenance, .. } = set;
+        Self { gate_version, block_bytes, info, whole_md5, provenance }
     }
 
     fn etag(&self) -> Option<&ETag> {
@@ -85,6 +90,11 @@ impl Pin {
         let start = number.saturating_mul(self.block_bytes);
         let end = start.saturating_add(self.block_bytes).min(self.info.size_bytes);
         ByteRange { start: start.min(end), end }
+    }
+
+    /// How many blocks the object has.
+    fn blocks(&self) -> u64 {
+        self.info.size_bytes.div_ceil(self.block_bytes.max(1))
     }
 
     fn is_of(&self, set: &BlockSet) -> bool {
@@ -146,6 +156,8 @@ pub(crate) struct BlockOrder {
     pub(crate) behind: Arc<Behind>,
     /// Whose share it counts against; `None`: who reads may not have anything asked for.
     pub(crate) client: Option<Arc<str>>,
+    /// Whether a client waits for it.
+    pub(crate) priority: Priority,
     pub(crate) hops: u32,
     pub(crate) request_id: Arc<str>,
     pub(crate) trace: TraceParent,
@@ -249,6 +261,7 @@ impl Read<'_> {
             origin_key: cold.origin_key.clone(),
             behind: cold.behind.clone(),
             client: Engine::fill_share(self.bucket, self.caller),
+            priority: Priority::Client,
             hops: self.caller.hops,
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),

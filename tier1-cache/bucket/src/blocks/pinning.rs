@@ -225,8 +225,13 @@ impl Read<'_> {
             return answered(report, Err(error));
         };
         let block_bytes = engine.inner.options.block_bytes;
-        let pin =
-            Arc::new(Pin { gate_version: self.bucket.gate_version, block_bytes, info: info.clone(), provenance });
+        let pin = Arc::new(Pin {
+            gate_version: self.bucket.gate_version,
+            block_bytes,
+            info: info.clone(),
+            whole_md5: found.expected.etag_md5,
+            provenance,
+        });
         let (first, last) = (pin.block_of(wanted.start), pin.block_of(wanted.end.max(1) - 1));
         let covers = given.start <= pin.span(first).start && given.end >= pin.span(last).end;
         let keep = self.bucket.settings.mode == BucketMode::Migrate || !found.freshness.do_not_keep;

@@ -226,7 +226,9 @@ impl Run {
         let gate = &order.behind.gate;
         let Some(client) = &order.client else { return Err(Stage::Failed(BucketError::FillDenied)) };
         self.end_before_what_is_kept().await.map_err(|error| Stage::Failed(error.into()))?;
-        let permit = gate.admit(client, self.engine.inner.options.client_wait).await.map_err(Stage::Failed)?;
+        let entrance = gate.enter(client, order.priority).map_err(Stage::Failed)?;
+        let patience = self.engine.inner.options.client_wait;
+        let permit = entrance.admitted(patience).await.map_err(Stage::Failed)?;
         let range = ByteRange { start: pin.span(self.first).start, end: pin.span(self.last).end };
         let asked = ask(&self.engine, &order.behind, self.request(range), Whom::Any).await;
         let Answered { outcome, .. } =
@@ -426,6 +428,7 @@ impl Run {
                 number,
                 body: body.clone(),
                 info: pin.info.clone(),
+                whole_md5: pin.whole_md5,
                 block_bytes: pin.block_bytes,
                 provenance: pin.provenance.clone(),
             };
@@ -436,7 +439,10 @@ impl Run {
             });
             let Some(kept) = ordered else { return Err("superseded") };
             match kept.await {
-                Ok(_) => return Ok(()),
+                Ok(set) => {
+                    self.engine.consider_promotion(order, pin, &set);
+                    return Ok(());
+                }
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Gate) => return Err("superseded"),
                 Err(CommitError::Store(error)) => return Err(failed(&error)),

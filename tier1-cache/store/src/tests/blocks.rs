@@ -37,6 +37,17 @@ async fn seal_whole(store: &Store, bytes: &Bytes) -> Result<Sealed, StoreError> 
     staging.seal_part().await
 }
 
+fn new_block(number: u64, body: Sealed) -> NewBlock {
+    NewBlock {
+        number,
+        body,
+        info: Arc::new(info(SIZE)),
+        whole_md5: None,
+        block_bytes: BLOCK as u64,
+        provenance: provenance(),
+    }
+}
+
 /// Keeps a block as the engine does that has seen `previous`.
 async fn keep(
     store: &Store,
@@ -47,7 +58,7 @@ async fn keep(
 ) -> Result<BlockSet, CommitError> {
     let set = store.block_set(bucket.id, at).await?;
     let body = seal_whole(store, &block_bytes(number)).await?;
-    let new = NewBlock { number, body, info: Arc::new(info(SIZE)), block_bytes: BLOCK as u64, provenance: provenance() };
+    let new = new_block(number, body);
     store.keep_block(bucket, at, previous, set.as_ref(), new).await
 }
 
@@ -146,7 +157,7 @@ pub(super) async fn late() -> Result<(), String> {
     let set = store.block_set(bucket.id, &at).await.unwrap();
     for other in [ObjectInfo { etag: Some(ETag::strong("other").unwrap()), ..info(SIZE) }, info(SIZE + 1)] {
         let body = seal_whole(&store, &block_bytes(2)).await.unwrap();
-        let new = NewBlock { number: 2, body, info: Arc::new(other), block_bytes: BLOCK as u64, provenance: provenance() };
+        let new = NewBlock { info: Arc::new(other), ..new_block(2, body) };
         is_refused(store.keep_block(&bucket, &at, None, set.as_ref(), new).await, "of another object")?;
     }
     // Seen through another gate.
@@ -180,7 +191,7 @@ pub(super) async fn crashes() -> Result<(), String> {
         let work = async {
             let body = seal_whole(&store, &block_bytes(2)).await?;
             let set = store.block_set(bucket.id, &at).await?;
-            let new = NewBlock { number: 2, body, info: Arc::new(info(SIZE)), block_bytes: BLOCK as u64, provenance: provenance() };
+            let new = new_block(2, body);
             store.keep_block(&bucket, &at, None, set.as_ref(), new).await?;
             let entry = {
                 let sealed = seal(&store, &bytes_of(9, 300)).await?;
@@ -246,7 +257,7 @@ async fn many_blocks_go_in_pages_and_the_scrubber_sees_each() {
     for number in 0..300 {
         let set = store.block_set(bucket.id, &key("k")).await.unwrap();
         let body = seal_whole(&store, &small).await.unwrap();
-        let new = NewBlock { number, body, info: Arc::new(info(SIZE)), block_bytes: BLOCK as u64, provenance: provenance() };
+        let new = new_block(number, body);
         store.keep_block(&bucket, &key("k"), None, set.as_ref(), new).await.unwrap();
     }
     let page = store.scrub_page(&[], 10_000).await.unwrap();
