@@ -345,6 +345,8 @@ impl Engine {
     }
 
     async fn evict_all(&self, tally: &mut EvictionTally) -> Result<(), BucketError> {
+        // What is on its way out counts until it is gone.
+        self.inner.store.sweep_left_blocks().await?;
         self.shrink_blocks().await?;
         let buckets = self.evictable().await?;
         for bucket in buckets.iter() {

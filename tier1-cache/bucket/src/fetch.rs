@@ -139,15 +139,14 @@ impl<'a> Fetch<'a> {
         loop {
             self.attempt += 1;
             let (error, at_least) = match self.attempt().await {
-                Attempted::Done(fetched) => return *fetched,
+                Attempted::Done(fetched) => return self.judged(*fetched).await,
+                Attempted::Again(error, _) if self.order.from_blocks.is_some() => {
+                    // Who reads it is served by its origin, when he comes again.
+                    return self.judged(Fetched::Failed(error)).await;
+                }
                 Attempted::Again(error, at_least) => (error, at_least),
             };
             self.failures += 1;
-            if let Some(pin) = &self.order.from_blocks {
-                // Who reads it is served by its origin, when he comes again.
-                self.engine.blocks_are_wrong(self.order, pin).await;
-                return Fetched::Failed(error);
-            }
             let resumable = self.partial.as_ref().is_none_or(|p| !p.open || p.found.pin.is_some());
             if self.failures >= MAX_FAILURES || !resumable {
                 return Fetched::Failed(error);
@@ -159,6 +158,14 @@ impl<'a> Fetch<'a> {
             tracing::debug!(origin = %self.order.behind.origin, %error, "trying again");
             tokio::time::sleep(self.pause().max(rest)).await;
         }
+    }
+
+    /// Blocks that do not make what was promised are not read again.
+    async fn judged(&mut self, fetched: Fetched) -> Fetched {
+        if let (Some(pin), Fetched::Failed(_)) = (&self.order.from_blocks, &fetched) {
+            self.engine.blocks_are_wrong(self.order, pin).await;
+        }
+        fetched
     }
 
     /// 50, 100, 200 ms … and up to as much again, so that many fills do not come back at one moment.
@@ -177,7 +184,7 @@ impl<'a> Fetch<'a> {
         if let Some(pin) = &self.order.from_blocks {
             let asked_at = pin.provenance.asked_at;
             let members = &self.order.behind.gate.members;
-            let of_origin = |member: &MemberNumber| *members.name(*member) == *pin.provenance.origin;
+            let of_origin = |member: &MemberNumber| **members.name(*member) == *pin.provenance.origin;
             let member = (0..members.count()).find(of_origin).unwrap_or(FIRST);
             return match self.engine.out_of_blocks(self.order, pin).await {
                 Some(found) => self.receive(found, asked_at, member).await,

@@ -462,7 +462,11 @@ impl Scrubber {
                 Err(StoreError::Superseded) => return Ok(()),
                 Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) if twice => chain(&error),
                 Err(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.tally().unreadable += 1;
+                    tracing::error!(key = %found.key, error = &error as &dyn std::error::Error, "the disk cannot read a block");
+                    return Ok(());
+                }
             };
             if self.store.drop_blocks(found.bucket, &found.key, found.set).await?.is_none() {
                 return Ok(());

@@ -36,6 +36,7 @@ pub(super) struct Blocks {
     end: u64,
     /// What is left of the block that `at` is in.
     block: Option<ByteStream>,
+    block_end: u64,
     /// Says that the next one is wanted.
     next: Option<Listener>,
     failures: u32,
@@ -50,14 +51,24 @@ impl Blocks {
         pin: Arc<Pin>,
         range: ByteRange,
     ) -> Result<(Body, Option<Came>), Unopened> {
-        let mut blocks =
-            Self { engine, order, pin, at: range.start, end: range.end, block: None, next: None, failures: 0 };
+        let mut blocks = Self {
+            engine,
+            order,
+            pin,
+            at: range.start,
+            end: range.end,
+            block: None,
+            block_end: range.start,
+            next: None,
+            failures: 0,
+        };
         let (body, came) = blocks.open_block().await?;
-        if blocks.pin.block_of(range.start) == blocks.pin.block_of(range.end - 1) && came.is_none() {
-            // As a file, where it is one.
+        let is_in_one = blocks.pin.block_of(range.start) == blocks.pin.block_of(range.end - 1);
+        if is_in_one && matches!(body, Body::Bytes(_) | Body::File(_)) {
+            // It is verified, all of it: as a file, where it is one.
             return Ok((body, came));
         }
-        blocks.block = Some(blocks.engine.inner.store.pieces(body));
+        blocks.begin(body);
         let stream = futures::stream::unfold(blocks, |mut blocks| async move {
             if blocks.at == blocks.end {
                 return None;
@@ -73,12 +84,18 @@ impl Blocks {
         Ok((Body::Stream(Box::pin(stream)), came))
     }
 
+    /// Begins with what is wanted of the block that `at` is in.
+    fn begin(&mut self, body: Body) {
+        self.block_end = self.end.min(self.pin.span(self.pin.block_of(self.at)).end);
+        self.block = Some(self.engine.inner.store.pieces(body));
+    }
+
     async fn next_piece(&mut self) -> Result<Bytes, BodyError> {
         loop {
             let error = match &mut self.block {
                 None => match self.open_block().await {
                     Ok((body, _)) => {
-                        self.block = Some(self.engine.inner.store.pieces(body));
+                        self.begin(body);
                         continue;
                     }
                     // Another object: what the client has is a part of none that there is.
@@ -91,14 +108,11 @@ impl Blocks {
                         self.failures = 0;
                         return Ok(piece);
                     }
-                    None => {
+                    None if self.at == self.block_end => {
                         self.block = None;
-                        // The block ends before its end: its reader would wait for ever.
-                        if self.at < self.end && self.at % self.pin.block_bytes != 0 {
-                            return Err(BodyError::Incomplete);
-                        }
                         continue;
                     }
+                    None => BodyError::Incomplete,
                     Some(Err(error)) => error,
                 },
             };

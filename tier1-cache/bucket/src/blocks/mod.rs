@@ -38,7 +38,7 @@ mod run;
 mod shrink;
 
 use body::Blocks;
-use pinning::Pinned;
+use pinning::{How, Pinned};
 pub(crate) use promote::Promotions;
 pub(crate) use shrink::Hands;
 
@@ -249,7 +249,7 @@ impl Read<'_> {
             return self.pass_range(cold).await;
         }
         match self.pinned(cold).await {
-            Pinned::Object { pin, stale } => self.read_blocks(cold, pin, stale).await,
+            Pinned::Object { pin, how } => self.read_blocks(cold, pin, how).await,
             Pinned::Answered(answer) => *answer,
         }
     }
@@ -269,7 +269,7 @@ impl Read<'_> {
         }
     }
 
-    async fn read_blocks(&self, cold: &Cold, pin: Arc<Pin>, stale: bool) -> Answer<Object> {
+    async fn read_blocks(&self, cold: &Cold, pin: Arc<Pin>, how: How) -> Answer<Object> {
         let mut report = self.asked(cold, CacheWord::Pass, "range");
         let range = match self.select(&pin.info, pin.info.size_bytes) {
             Ok(Selected::Range(range)) => range,
@@ -292,11 +292,11 @@ impl Read<'_> {
             Ok(Ok((body, came))) => {
                 match came {
                     None if all_here => {
-                        let word = if stale { CacheWord::Stale } else { CacheWord::Hit };
+                        let word = if how == How::Stale { CacheWord::Stale } else { CacheWord::Hit };
                         report = CacheReport::of(word, "blocks");
                     }
-                    Some(Came::Later) => report.word = CacheWord::Joined,
-                    Some(Came::First) | None => {}
+                    Some(Came::Later) if how != How::Asked => report.word = CacheWord::Joined,
+                    Some(Came::First | Came::Later) | None => {}
                 }
                 answer(report, Ok(passing(pin.info.clone(), ObjectBody::Range(range, body))))
             }

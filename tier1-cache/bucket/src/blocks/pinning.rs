@@ -21,10 +21,21 @@ use crate::head::{Headed, known_info};
 use crate::members::Whom;
 use crate::origins::Permit;
 
+/// How a reader came to know the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It is kept, or on its way.
+    Believed,
+    /// So it is, but its origin could not be asked whether it is still that one.
+    Stale,
+    /// This reader has asked for its first block.
+    Asked,
+}
+
 /// What is known of the object behind a cold key.
 pub(super) enum Pinned {
-    /// Its blocks may be read. `stale`: its origin could not be asked whether it is still that one.
-    Object { pin: Arc<Pin>, stale: bool },
+    /// Its blocks may be read.
+    Object { pin: Arc<Pin>, how: How },
     /// There is an answer already, or an error.
     Answered(Box<Answer<Object>>),
 }
@@ -66,12 +77,14 @@ impl Read<'_> {
             let pin = flights.pin(&slot)?.clone();
             let keeps = flights.all(&slot).map(|flight| flight.keep);
             let keeps: Vec<_> = keeps.collect();
+            let now = engine.inner.clock.now();
             let is_current = pin.gate_version == self.bucket.gate_version
+                && pin.provenance.fresh_until.is_some_and(|until| now < until)
                 && engine.inner.fills.with(|fills| keeps.iter().any(|id| fills.may_keep(&slot, *id)));
             is_current.then_some(pin)
         });
         if let Some(pin) = on_its_way.filter(|pin| !contradicts(pin)) {
-            return Some(Pinned::Object { pin, stale: false });
+            return Some(Pinned::Object { pin, how: How::Believed });
         }
         let set = match engine.inner.store.block_set(slot.bucket, &slot.key).await {
             Ok(set) => set?,
@@ -99,7 +112,7 @@ impl Read<'_> {
         match self.state() {
             Some(EntryState::Known(info, from)) if is_same(info, &pin.info) => {
                 if is_fresh || from.fresh_until.is_some_and(|until| now < until) {
-                    return Some(Pinned::Object { pin, stale: false });
+                    return Some(Pinned::Object { pin, how: How::Believed });
                 }
             }
             Some(EntryState::Known(..)) if !planted(Mutant::KnownIgnored) => {
@@ -107,13 +120,13 @@ impl Read<'_> {
                 return None;
             }
             _ if is_fresh || planted(Mutant::BlocksNeverStale) => {
-                return Some(Pinned::Object { pin, stale: false });
+                return Some(Pinned::Object { pin, how: How::Believed });
             }
             _ => {}
         }
         let (headed, word) = self.ask_head(cold).await;
         match headed {
-            Ok(Headed::Object(info)) if is_same(&info, &pin.info) => Some(Pinned::Object { pin, stale: false }),
+            Ok(Headed::Object(info)) if is_same(&info, &pin.info) => Some(Pinned::Object { pin, how: How::Believed }),
             Ok(Headed::Overtaken) => Some(Pinned::Answered(Box::new(self.look_again(cold, word)))),
             Ok(Headed::Object(_) | Headed::OnlyFillTells) => {
                 engine.give_up_blocks(&slot, &pin, "changed").await;
@@ -122,7 +135,7 @@ impl Read<'_> {
             Err(BucketError::OriginFailing { .. } | BucketError::SlowDown { .. })
                 if self.may_be_stale(&pin, now) =>
             {
-                Some(Pinned::Object { pin, stale: true })
+                Some(Pinned::Object { pin, how: How::Stale })
             }
             Err(error) => {
                 if matches!(error, BucketError::NoSuchKey) {
@@ -218,6 +231,7 @@ impl Read<'_> {
         let engine = self.engine;
         let size = info.size_bytes;
         let (Some(spec), Some(given)) = (self.request.range, found.range) else {
+            drop((permit, keeping));
             return Pinned::Answered(Box::new(self.pass_range(cold).await));
         };
         let Ok(wanted) = spec.resolve(size) else {
@@ -240,7 +254,7 @@ impl Read<'_> {
             let arrived = Arrived { body: found.body, skip, permit };
             let order = Arc::new(self.order(cold));
             if engine.take_up(&order, &pin, (first, last), keeping, arrived) {
-                return Pinned::Object { pin, stale: false };
+                return Pinned::Object { pin, how: How::Asked };
             }
             // Too much is on its way already.
             return Pinned::Answered(Box::new(self.pass_range(cold).await));

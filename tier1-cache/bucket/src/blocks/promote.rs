@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fallthrough_object::{Body, BodyError, ByteRange, Monotonic, TraceParent};
+use fallthrough_object::{Body, BodyError, ByteRange, Monotonic};
 use fallthrough_shadow::{Expected, Extras, Found, Freshness};
 use fallthrough_store::BlockSet;
 use futures::StreamExt as _;
@@ -96,7 +96,7 @@ impl Engine {
         self.inner.tasks.spawn(async move {
             let _completing = completing;
             let stop = engine.inner.stop.clone();
-            let completed = stop.run_until_cancelled(engine.complete(&order, &pin)).await;
+            let completed = stop.run_until_cancelled(engine.fetch_missing(&order, &pin)).await;
             if let Some(Err(error)) = completed {
                 tracing::debug!(%error, key = %order.slot.key, "the blocks that are missing do not come now");
             }
@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// Fetches the blocks that are missing; the last one of them finds that all are here.
-    async fn complete(&self, order: &Arc<BlockOrder>, pin: &Arc<Pin>) -> Result<(), BodyError> {
+    async fn fetch_missing(&self, order: &Arc<BlockOrder>, pin: &Arc<Pin>) -> Result<(), BodyError> {
         for number in 0..pin.blocks() {
             if self.kept_block(&order.slot, pin, number).await.map_err(unreadable)?.is_some() {
                 continue;
@@ -213,7 +213,7 @@ fn patient(order: &BlockOrder) -> BlockOrder {
         priority: Priority::Background,
         hops: 0,
         request_id: order.request_id.clone(),
-        trace: TraceParent { ..order.trace },
+        trace: order.trace,
         extras: Extras::default(),
     }
 }

@@ -225,7 +225,7 @@ impl Run {
         let (order, pin) = (self.order.clone(), self.pin.clone());
         let gate = &order.behind.gate;
         let Some(client) = &order.client else { return Err(Stage::Failed(BucketError::FillDenied)) };
-        self.end_before_what_is_kept().await.map_err(|error| Stage::Failed(error.into()))?;
+        self.end_before_others().await.map_err(|error| Stage::Failed(error.into()))?;
         let entrance = gate.enter(client, order.priority).map_err(Stage::Failed)?;
         let patience = self.engine.inner.options.client_wait;
         let permit = entrance.admitted(patience).await.map_err(Stage::Failed)?;
@@ -253,9 +253,11 @@ impl Run {
         }
     }
 
-    /// Nothing is asked for that is kept.
-    async fn end_before_what_is_kept(&mut self) -> Result<(), StoreError> {
+    /// Nothing is asked for that is kept, or on its way.
+    async fn end_before_others(&mut self) -> Result<(), StoreError> {
         let (store, slot) = (&self.engine.inner.store, &self.order.slot);
+        let behind = self.engine.inner.flights.with(|flights| flights.first_from(slot, &self.pin, self.first + 1));
+        self.last = behind.map_or(self.last, |behind| self.last.min(behind - 1));
         if self.last == self.first {
             return Ok(());
         }

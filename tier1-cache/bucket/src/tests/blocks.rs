@@ -270,12 +270,12 @@ async fn a_long_range_is_one_request_for_what_is_missing() {
     assert_eq!((world.origin.calls(KEY), kept(&world).await), (1, 11));
     // What is kept on the way is not asked for again.
     read(&world, &content, 20 * BLOCK, 20 * BLOCK + 1).await;
-    let got = read(&world, &content, 5 * BLOCK, SIZE).await;
+    let got = read(&world, &content, 5 * BLOCK, 40 * BLOCK).await;
     assert_eq!(got.word, CacheWord::Pass);
     world.settled().await;
-    assert_eq!((world.origin.calls(KEY), kept(&world).await), (4, 41));
-    assert_eq!(asked_bytes(&world, SIZE), SIZE);
-    assert_eq!(read(&world, &content, 0, SIZE).await.word, CacheWord::Hit);
+    assert_eq!((world.origin.calls(KEY), kept(&world).await), (4, 40));
+    assert_eq!(asked_bytes(&world, SIZE), 40 * BLOCK);
+    assert_eq!(read(&world, &content, 0, 40 * BLOCK).await.word, CacheWord::Hit);
 }
 
 #[tokio::test(start_paused = true)]
@@ -409,6 +409,61 @@ async fn a_range_far_ahead_of_a_fill_does_not_wait_for_it() {
     assert_eq!((world.state(KEY).await, kept(&world).await), ("filled", 0));
 }
 
+/// What becomes of an object all blocks of which were asked for, or half of them.
+async fn promoted() {
+    let world = world(BucketMode::Migrate).await;
+    let content = world.origin.object(KEY, SIZE);
+    for number in (0..41).rev().filter(|number| number % 2 == 0).chain((0..41).filter(|number| number % 2 == 1)) {
+        read(&world, &content, number * BLOCK + 3, number * BLOCK + 4).await;
+        world.settled().await;
+    }
+    assert_eq!((world.state(KEY).await, kept(&world).await), ("filled", 0));
+    assert_eq!(asked_bytes(&world, SIZE), SIZE, "nothing twice");
+    let got = world.get(KEY).await.unwrap();
+    assert!(got.word == CacheWord::Hit && same(&got.bytes, &content));
+    let told = world.engine.explain(&world.bucket().await, &key(KEY)).await.unwrap();
+    let verified = told.provenance.unwrap().verified;
+    assert!(verified.iter().any(|digest| digest == "etag-md5"), "{verified:?}");
+    // Half of them, and the rest fits, or does not.
+    for (promote_bytes_per_minute, state) in [(0, "unknown"), (19 * BLOCK, "unknown"), (SIZE, "filled")] {
+        let options = EngineOptions { promote_bytes_per_minute, ..options() };
+        let world = World::with(BucketMode::Migrate, options, |_| ()).await;
+        let content = world.origin.object(KEY, SIZE);
+        read(&world, &content, 5 * BLOCK, 25 * BLOCK).await;
+        world.settled().await;
+        assert_eq!((world.state(KEY).await, kept(&world).await), ("unknown", 20));
+        // One more, the middle one.
+        read(&world, &content, 30 * BLOCK, 30 * BLOCK + 1).await;
+        world.settled().await;
+        assert_eq!(world.state(KEY).await, state, "{promote_bytes_per_minute}");
+        let asked = if state == "filled" { SIZE } else { 21 * BLOCK };
+        assert_eq!(asked_bytes(&world, SIZE), asked, "{promote_bytes_per_minute}");
+        assert!(same(&world.get(KEY).await.unwrap().bytes, &content));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_becomes_whole_when_its_blocks_are_here() {
+    promoted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocks_that_are_not_what_the_whole_was_promised_to_be_are_dropped() {
+    let world = world(BucketMode::Migrate).await;
+    let content = world.origin.object(KEY, 3 * BLOCK);
+    world.origin.fault(KEY, Fault::FlipByteAt(BLOCK + 100));
+    // A part of it cannot be compared with the digest of all of it.
+    let got = world.range(KEY, bytes(1, 3 * BLOCK)).await.unwrap();
+    assert!(got.bytes != content.slice(1, 3 * BLOCK));
+    world.settled().await;
+    assert_eq!((world.state(KEY).await, kept(&world).await), ("unknown", 0));
+    world.origin.heal(KEY);
+    read(&world, &content, 1, 3 * BLOCK).await;
+    world.settled().await;
+    assert!(same(&world.get(KEY).await.unwrap().bytes, &content));
+    assert_eq!(world.state(KEY).await, "filled");
+}
+
 /// A cache with a limit, half full of copies, and then of blocks.
 async fn evicted() {
     let limit = 40 * (BLOCK + 512);
@@ -513,6 +568,7 @@ fn planted_bugs_are_caught() {
         (Mutant::KnownIgnored, caught(Mutant::KnownIgnored, || run(changed()))),
         (Mutant::BlocksNotSuperseded, caught(Mutant::BlocksNotSuperseded, || run(superseded()))),
         (Mutant::BlocksNeverStale, caught(Mutant::BlocksNeverStale, || run(dated()))),
+        (Mutant::PromotedAtAnyCost, caught(Mutant::PromotedAtAnyCost, || run(promoted()))),
         (Mutant::BlocksUnwanted, caught(Mutant::BlocksUnwanted, || run(hung_up()))),
         (Mutant::BlocksStay, caught(Mutant::BlocksStay, || run(evicted()))),
     ]
