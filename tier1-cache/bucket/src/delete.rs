@@ -7,8 +7,8 @@ use fallthrough_store::{Bucket, EntryState, Erased};
 
 use fallthrough_wire::conditions::WriteConditions;
 
-use crate::core::commit::TableLock as _;
 use crate::api::{BucketError, Caller, Deleted};
+use crate::core::commit::TableLock as _;
 use crate::core::keystate::delete_leaves_tombstone;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;

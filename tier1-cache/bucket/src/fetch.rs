@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fallthrough_object::{Body, BodyError, ChecksumKind, ETag, Monotonic, RangeSpec, Timestamp};
-use fallthrough_shadow::{Found, Freshness, Outcome, Request};
+use fallthrough_shadow::{Found, Freshness, Method, Outcome, Request};
 use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging, StoreError};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::BucketError;
 use crate::ask::{Answered, Unanswered, ask, refusal};
+use crate::blocks::Pin;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
-use crate::members::{FIRST, MemberNumber, Whom};
+use crate::members::{MemberNumber, Whom};
 use crate::reader::{Head, LENGTH_AWAITED_BYTES, Stage, VERIFIED_FIRST_BYTES};
 use crate::telling::Teller;
 use crate::verify::verify;
@@ -76,6 +77,8 @@ pub(crate) struct Fetch<'a> {
     patience: Monotonic,
     /// This origin does not give what ranges ask for.
     in_one_stream: bool,
+    /// Blocks were read: if what comes of them is wrong, they are.
+    blocks_used: bool,
     /// The member whose answer was read last: it broke off, if there is another attempt.
     member: Option<MemberNumber>,
 }
@@ -130,6 +133,7 @@ impl<'a> Fetch<'a> {
             etag_differed: false,
             patience,
             in_one_stream: false,
+            blocks_used: false,
             member: None,
         }
     }
@@ -162,7 +166,7 @@ impl<'a> Fetch<'a> {
 
     /// Blocks that do not make what was promised are not read again.
     async fn judged(&mut self, fetched: Fetched) -> Fetched {
-        if let (Some(pin), Fetched::Failed(_)) = (&self.order.from_blocks, &fetched) {
+        if let (Some(pin), Fetched::Failed(_), true) = (&self.order.from_blocks, &fetched, self.blocks_used) {
             self.engine.blocks_are_wrong(self.order, pin).await;
         }
         fetched
@@ -182,14 +186,7 @@ impl<'a> Fetch<'a> {
             self.partial = None;
         }
         if let Some(pin) = &self.order.from_blocks {
-            let asked_at = pin.provenance.asked_at;
-            let members = &self.order.behind.gate.members;
-            let of_origin = |member: &MemberNumber| **members.name(*member) == *pin.provenance.origin;
-            let member = (0..members.count()).find(of_origin).unwrap_or(FIRST);
-            return match self.engine.out_of_blocks(self.order, pin).await {
-                Some(found) => self.receive(found, asked_at, member).await,
-                None => Attempted::Again(bad_answer("its blocks are gone"), None),
-            };
+            return self.from_blocks(pin).await;
         }
         let request = self.request();
         let whom = self.member.map_or(Whom::Any, Whom::AnyBefore);
@@ -208,6 +205,53 @@ impl<'a> Fetch<'a> {
                 }
             }
             Err(Unanswered::Final(error)) => done(Fetched::Failed(error)),
+        }
+    }
+
+    /// The whole object of blocks that are here, as its origin describes it.
+    async fn from_blocks(&mut self, pin: &Arc<Pin>) -> Attempted {
+        let mut request = self.plain_request();
+        request.method = Method::Head;
+        request.if_match = pin.etag().cloned();
+        let answered = match ask(self.engine, &self.order.behind, request, Whom::Any).await {
+            Ok(answered) => answered,
+            Err(unanswered) => {
+                let error = unanswered.into_error(&self.order.behind.gate, &self.order.client);
+                return done(Fetched::Failed(error));
+            }
+        };
+        let Answered { outcome, asked_at, member } = answered;
+        let mut found = match outcome {
+            Outcome::Found(found) => *found,
+            other => {
+                // Another object, or none: what is kept is of no use.
+                self.blocks_used = matches!(other, Outcome::Changed | Outcome::Absent { .. });
+                return done(Fetched::Failed(self.refused_head(other)));
+            }
+        };
+        self.blocks_used = true;
+        let same = found.etag.as_ref().zip(pin.etag()).is_some_and(|(now, pin)| pin.strong_eq(now));
+        if !same || found.size_bytes != Some(pin.info.size_bytes) {
+            return Attempted::Again(bad_answer("another object than that of the blocks"), None);
+        }
+        let Some(body) = self.engine.out_of_blocks(self.order, pin).await else {
+            return Attempted::Again(bad_answer("blocks of it are gone"), None);
+        };
+        found.body = body;
+        found.expected.length_bytes = found.size_bytes;
+        self.receive(found, asked_at, member).await
+    }
+
+    fn refused_head(&self, outcome: Outcome) -> BucketError {
+        match outcome {
+            // There may be another one for whoever comes again.
+            Outcome::Changed | Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } => {
+                BucketError::OriginFailing {
+                    reason: "the object changed while it was being read".to_owned(),
+                    retry_after: Duration::from_secs(1),
+                }
+            }
+            other => self.refused(other),
         }
     }
 

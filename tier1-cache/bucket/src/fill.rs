@@ -84,7 +84,7 @@ pub(crate) struct FillOrder {
     pub(crate) trace: TraceParent,
     /// What is passed on to the origin of what the first reader asked with; the object does not depend on it.
     pub(crate) extras: Extras,
-    /// It is taken from the blocks of this object, which are all here; its origin is not asked.
+    /// Its bytes are taken from the blocks of this object, which are all here; its origin says what they have to be.
     pub(crate) from_blocks: Option<Arc<Pin>>,
 }
 
@@ -264,14 +264,7 @@ impl FillRun {
         } else {
             inner.options.queue_wait
         };
-        let admitted = async {
-            // What is here already passes by its origin.
-            match order.from_blocks {
-                Some(_) => Ok(None),
-                None => self.fill.standing.admitted(longest).await.map(Some),
-            }
-        };
-        let mut permit = match admitted.await {
+        let mut permit = match self.fill.standing.admitted(longest).await {
             Ok(permit) => permit,
             Err(error) => {
                 self.say(Stage::Failed(error));
@@ -284,13 +277,11 @@ impl FillRun {
             return OVERTAKEN;
         }
         let fetched = Fetch::new(&self.engine, order, &self.fill.progress).run().await;
-        if let Some(permit) = &mut permit
-            && fetched.says_something_of_the_rate()
-        {
+        if fetched.says_something_of_the_rate() && order.from_blocks.is_none() {
             permit.served();
         }
         // For anything but an object, the origin has done its part; the next fill may go while this one commits.
-        let permit = permit.filter(|_| matches!(fetched, Fetched::Object { .. }));
+        let permit = Some(permit).filter(|_| matches!(fetched, Fetched::Object { .. }));
         match fetched {
             Fetched::Object { head, staging, info, provenance } => {
                 let size = staging.len();

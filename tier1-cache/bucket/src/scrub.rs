@@ -460,7 +460,9 @@ impl Scrubber {
             let what = match self.compare(&stored).await {
                 Ok(_) => return Ok(()),
                 Err(StoreError::Superseded) => return Ok(()),
-                Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) if twice => chain(&error),
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) if twice => {
+                    chain(&error)
+                }
                 Err(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => continue,
                 Err(error) => {
                     self.tally().unreadable += 1;

@@ -54,8 +54,6 @@ pub struct BlockSet {
     pub gate_version: u64,
     /// The object that they are of; its ETag is a strong one of the origin.
     pub info: Arc<ObjectInfo>,
-    /// The MD5 of the whole object, where its ETag spells one.
-    pub whole_md5: Option<[u8; 16]>,
     /// The length of each block but the last, in bytes.
     pub block_bytes: u64,
     /// Where they came from, and until when they may be believed.
@@ -72,8 +70,6 @@ struct SetRow {
     id: SetOfBlocks,
     gate_version: u64,
     info: ObjectInfo,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    whole_md5: Option<[u8; 16]>,
     block_bytes: u64,
     provenance: Provenance,
     blocks: u64,
@@ -112,8 +108,6 @@ pub struct NewBlock {
     pub body: Sealed,
     /// The object that it is of.
     pub info: Arc<ObjectInfo>,
-    /// The MD5 of the whole object, where its ETag spells one.
-    pub whole_md5: Option<[u8; 16]>,
     /// The length of each of its blocks but the last, in bytes.
     pub block_bytes: u64,
     /// Where it came from, and until when it may be believed: what is said of the set that it begins.
@@ -211,7 +205,8 @@ impl Store {
         let (from, to) = rows::blocks_from(bucket, set.0, from);
         let found = self.inner.kv.range(from, to, limit).await?;
         let read = |(at, row): &(Vec<u8>, Row)| {
-            let (.., number) = rows::block_of(at).ok_or_else(|| StoreError::corrupt("a block has no number"))?;
+            let (.., number) =
+                rows::block_of(at).ok_or_else(|| StoreError::corrupt("a block has no number"))?;
             Ok(read(number, row)?.0)
         };
         found.iter().map(read).collect()
@@ -245,7 +240,7 @@ impl Store {
         set: Option<&BlockSet>,
         new: NewBlock,
     ) -> impl Future<Output = Result<BlockSet, CommitError>> + Send + 'static + use<> {
-        let NewBlock { number, body, info, whole_md5, block_bytes, provenance } = new;
+        let NewBlock { number, body, info, block_bytes, provenance } = new;
         let refuse = |error: CommitError| Either::Left(std::future::ready(Err(error)));
         let is_cold = match previous.map(|entry| &entry.state) {
             None | Some(EntryState::Known(..) | EntryState::Absent { .. }) => true,
@@ -273,7 +268,6 @@ impl Store {
                     id,
                     gate_version,
                     info: (*info).clone(),
-                    whole_md5,
                     block_bytes,
                     provenance,
                     blocks: 1,
@@ -514,9 +508,9 @@ fn removal(bucket: BucketId, found: Keyed) -> (Commit, u64) {
 
 impl BlockSet {
     fn of(row: SetRow, version: u64) -> Self {
-        let SetRow { id, gate_version, info, whole_md5, block_bytes, provenance, blocks, bytes } = row;
+        let SetRow { id, gate_version, info, block_bytes, provenance, blocks, bytes } = row;
         let info = Arc::new(info);
-        Self { id, gate_version, info, whole_md5, block_bytes, provenance, blocks, bytes, version }
+        Self { id, gate_version, info, block_bytes, provenance, blocks, bytes, version }
     }
 
     fn row(&self) -> SetRow {
@@ -524,7 +518,6 @@ impl BlockSet {
             id: self.id,
             gate_version: self.gate_version,
             info: (*self.info).clone(),
-            whole_md5: self.whole_md5,
             block_bytes: self.block_bytes,
             provenance: self.provenance.clone(),
             blocks: self.blocks,
@@ -536,7 +529,10 @@ impl BlockSet {
     pub fn is_of(&self, info: &ObjectInfo, block_bytes: u64, gate_version: u64) -> bool {
         let etags = self.info.etag.as_ref().zip(info.etag.as_ref());
         let same = etags.is_some_and(|(one, other)| one.strong_eq(other));
-        self.gate_version == gate_version && self.block_bytes == block_bytes && same && self.info.size_bytes == info.size_bytes
+        self.gate_version == gate_version
+            && self.block_bytes == block_bytes
+            && same
+            && self.info.size_bytes == info.size_bytes
     }
 }
 

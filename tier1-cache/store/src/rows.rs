@@ -697,7 +697,10 @@ mod tests {
         assert_eq!(bucket_name(&bucket(&name)).unwrap(), name);
         assert_eq!(swept_id(&removed(BucketId(9))).unwrap(), BucketId(9));
         let at = block(BucketId(5), u128::MAX, 7);
-        assert_eq!((block_of(&at), block_of(&entry(BucketId(5), "k"))), (Some((BucketId(5), u128::MAX, 7)), None));
+        assert_eq!(
+            (block_of(&at), block_of(&entry(BucketId(5), "k"))),
+            (Some((BucketId(5), u128::MAX, 7)), None)
+        );
         let (of, key) = block_set_of(&block_set(BucketId(5), "k")).unwrap();
         assert_eq!((of, key.unwrap().as_str()), (BucketId(5), "k"));
     }

@@ -88,7 +88,9 @@ pub(crate) fn held(state: Option<&EntryState>) -> Tally {
     match state {
         Some(EntryState::Filled(stored, _)) => [1, signed(stored.info.size_bytes), 0, 0, 0, 0],
         Some(EntryState::Written(stored)) => [0, 0, 1, signed(stored.info.size_bytes), 0, 0],
-        Some(EntryState::Known(..) | EntryState::Absent { .. } | EntryState::Tombstone) | None => Tally::default(),
+        Some(EntryState::Known(..) | EntryState::Absent { .. } | EntryState::Tombstone) | None => {
+            Tally::default()
+        }
     }
 }
 

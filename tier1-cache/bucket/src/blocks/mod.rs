@@ -55,8 +55,6 @@ pub(crate) struct Pin {
     pub(crate) block_bytes: u64,
     /// Its ETag is a strong one of the origin.
     pub(crate) info: Arc<ObjectInfo>,
-    /// The MD5 of the whole object, where its ETag spells one.
-    pub(crate) whole_md5: Option<[u8; 16]>,
     pub(crate) provenance: Provenance,
 }
 
@@ -72,11 +70,11 @@ impl PartialEq for Pin {
 
 impl Pin {
     fn of(set: BlockSet) -> Self {
-        let BlockSet { gate_version, block_bytes, info, whole_md5, provenance, .. } = set;
-        Self { gate_version, block_bytes, info, whole_md5, provenance }
+        let BlockSet { gate_version, block_bytes, info, provenance, .. } = set;
+        Self { gate_version, block_bytes, info, provenance }
     }
 
-    fn etag(&self) -> Option<&ETag> {
+    pub(crate) fn etag(&self) -> Option<&ETag> {
         self.info.etag.as_ref()
     }
 
@@ -197,12 +195,7 @@ impl Engine {
     }
 
     /// A block of this object that is kept.
-    async fn kept_block(
-        &self,
-        slot: &Slot,
-        pin: &Pin,
-        number: u64,
-    ) -> Result<Option<KeptBlock>, StoreError> {
+    async fn kept_block(&self, slot: &Slot, pin: &Pin, number: u64) -> Result<Option<KeptBlock>, StoreError> {
         let store = &self.inner.store;
         let set = store.block_set(slot.bucket, &slot.key).await?.filter(|set| pin.is_of(set));
         let Some(set) = set else { return Ok(None) };

@@ -70,8 +70,9 @@ impl Read<'_> {
             Some(EntryState::Known(info, from)) => Some((info, from)),
             _ => None,
         };
-        let contradicts =
-            |pin: &Pin| known.is_some_and(|(info, _)| !is_same(info, &pin.info)) && !planted(Mutant::KnownIgnored);
+        let contradicts = |pin: &Pin| {
+            known.is_some_and(|(info, _)| !is_same(info, &pin.info)) && !planted(Mutant::KnownIgnored)
+        };
         // What is on its way was said by the origin a moment ago.
         let on_its_way = engine.inner.flights.with(|flights| {
             let pin = flights.pin(&slot)?.clone();
@@ -126,7 +127,9 @@ impl Read<'_> {
         }
         let (headed, word) = self.ask_head(cold).await;
         match headed {
-            Ok(Headed::Object(info)) if is_same(&info, &pin.info) => Some(Pinned::Object { pin, how: How::Believed }),
+            Ok(Headed::Object(info)) if is_same(&info, &pin.info) => {
+                Some(Pinned::Object { pin, how: How::Believed })
+            }
             Ok(Headed::Overtaken) => Some(Pinned::Answered(Box::new(self.look_again(cold, word)))),
             Ok(Headed::Object(_) | Headed::OnlyFillTells) => {
                 engine.give_up_blocks(&slot, &pin, "changed").await;
@@ -161,7 +164,8 @@ impl Read<'_> {
         let engine = self.engine;
         let inner = &engine.inner;
         let mut report = self.asked(cold, CacheWord::Pass, "range");
-        let (Some(client), Some(spec)) = (Engine::fill_share(self.bucket, self.caller), self.request.range) else {
+        let (Some(client), Some(spec)) = (Engine::fill_share(self.bucket, self.caller), self.request.range)
+        else {
             return Pinned::Answered(Box::new(Box::pin(self.may_not_fill(cold)).await));
         };
         let gate = &cold.behind.gate;
@@ -179,11 +183,11 @@ impl Read<'_> {
             _ => None,
         };
         request.if_match.clone_from(&known);
-        let Answered { outcome, asked_at, member } =
-            match ask(engine, &cold.behind, request, Whom::Any).await {
-                Ok(asked) => asked,
-                Err(unanswered) => return answered(report, Err(unanswered.into_error(gate, &client))),
-            };
+        let Answered { outcome, asked_at, member } = match ask(engine, &cold.behind, request, Whom::Any).await
+        {
+            Ok(asked) => asked,
+            Err(unanswered) => return answered(report, Err(unanswered.into_error(gate, &client))),
+        };
         match outcome {
             Outcome::Found(found) => match (found.range, found.size_bytes, found.etag.clone()) {
                 (Some(_), Some(size_bytes), Some(etag))
@@ -243,7 +247,6 @@ impl Read<'_> {
             gate_version: self.bucket.gate_version,
             block_bytes,
             info: info.clone(),
-            whole_md5: found.expected.etag_md5,
             provenance,
         });
         let (first, last) = (pin.block_of(wanted.start), pin.block_of(wanted.end.max(1) - 1));
@@ -300,7 +303,8 @@ impl Read<'_> {
 /// Whether two descriptions are of one object.
 fn is_same(one: &ObjectInfo, other: &ObjectInfo) -> bool {
     let both = one.etag.as_ref().zip(other.etag.as_ref());
-    both.is_some_and(|(one, other): (&ETag, &ETag)| one.strong_eq(other)) && one.size_bytes == other.size_bytes
+    both.is_some_and(|(one, other): (&ETag, &ETag)| one.strong_eq(other))
+        && one.size_bytes == other.size_bytes
 }
 
 /// The blocks that a range touches, of an object whose size is not known.

@@ -1,15 +1,16 @@
 //! From blocks to a whole object: when all of them are here, or half of them and the rest is worth fetching.
 //!
-//! What is missing is fetched as a patient reader would, behind all clients. Then a fill like any other takes the object
-//! from its blocks, so that the same digests and the same commit decide; no origin is asked for it. What does not have the
-//! digests that were promised is dropped.
+//! What is missing is fetched as a patient reader would, behind all clients. Then a fill like any other has the origin's
+//! HEAD say what the whole object is, under If-Match, and takes its bytes from the blocks: so the same headers, the same
+//! digests and the same commit decide as if all of it had come at once. What does not have the digests that were promised is
+//! dropped.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fallthrough_object::{Body, BodyError, ByteRange, Monotonic};
-use fallthrough_shadow::{Expected, Extras, Found, Freshness};
+use fallthrough_shadow::Extras;
 use fallthrough_store::BlockSet;
 use futures::StreamExt as _;
 
@@ -88,7 +89,9 @@ impl Engine {
         }
         let (missing, now) = (size.saturating_sub(set.bytes), self.inner.clock.monotonic());
         let is_half = set.blocks.saturating_mul(2) >= pin.blocks();
-        if !is_half || !self.inner.promotions.begin(&order.slot, missing, options.promote_bytes_per_minute, now) {
+        if !is_half
+            || !self.inner.promotions.begin(&order.slot, missing, options.promote_bytes_per_minute, now)
+        {
             return;
         }
         let completing = Completing(self.clone(), order.slot.clone());
@@ -151,8 +154,8 @@ impl Engine {
         }
     }
 
-    /// The whole object, as an origin would give it.
-    pub(crate) async fn out_of_blocks(&self, fill: &FillOrder, pin: &Arc<Pin>) -> Option<Found> {
+    /// All of the object's bytes; `None`: they are not here any more.
+    pub(crate) async fn out_of_blocks(&self, fill: &FillOrder, pin: &Arc<Pin>) -> Option<Body> {
         let order = BlockOrder {
             bucket: fill.bucket.clone(),
             slot: fill.slot.clone(),
@@ -166,34 +169,9 @@ impl Engine {
             trace: fill.trace,
             extras: Extras::default(),
         };
-        let (info, from) = (&pin.info, &pin.provenance);
-        let whole = ByteRange::whole(info.size_bytes);
+        let whole = ByteRange::whole(pin.info.size_bytes);
         let (body, _) = Blocks::open(self.clone(), Arc::new(order), pin.clone(), whole).await.ok()?;
-        let body = Body::Stream(self.inner.store.pieces(body));
-        Some(Found {
-            etag: from.origin_etag.clone(),
-            last_modified: from.origin_last_modified,
-            size_bytes: Some(info.size_bytes),
-            range: None,
-            parts_count: None,
-            tags_count: info.tags_behind,
-            meta: info.meta.clone(),
-            expected: Expected {
-                length_bytes: Some(info.size_bytes),
-                md5: None,
-                etag_md5: pin.whole_md5,
-                checksums: info.checksums.clone(),
-            },
-            freshness: Freshness {
-                fresh_for: from.fresh_until.map(|until| until.since(from.asked_at)),
-                stale_if_error: from
-                    .stale_if_error_until
-                    .zip(from.fresh_until)
-                    .map(|(until, fresh)| until.since(fresh)),
-                ..Freshness::default()
-            },
-            body,
-        })
+        Some(Body::Stream(self.inner.store.pieces(body)))
     }
 
     /// The whole has not the digests that it was promised to have.
@@ -236,8 +214,15 @@ mod tests {
         let (start, later) = (Monotonic::default(), Monotonic::default().plus(MINUTE));
         assert!(promotions.begin(&slot("a"), 60, 100, start));
         assert!(!promotions.begin(&slot("a"), 1, 100, start), "it is under way");
-        assert!(!promotions.begin(&slot("b"), 41, 100, start) && promotions.begin(&slot("b"), 40, 100, start));
-        assert!(!promotions.begin(&slot("c"), 1, 100, start) && promotions.begin(&slot("c"), 100, 100, later));
-        assert!(!promotions.begin(&slot("d"), 0, 0, start.plus(MINUTE * 3)) || promotions.with(|s| s.keys.len()) == 4);
+        assert!(
+            !promotions.begin(&slot("b"), 41, 100, start) && promotions.begin(&slot("b"), 40, 100, start)
+        );
+        assert!(
+            !promotions.begin(&slot("c"), 1, 100, start) && promotions.begin(&slot("c"), 100, 100, later)
+        );
+        assert!(
+            !promotions.begin(&slot("d"), 0, 0, start.plus(MINUTE * 3))
+                || promotions.with(|s| s.keys.len()) == 4
+        );
     }
 }

@@ -236,8 +236,9 @@ impl Run {
         match outcome {
             Outcome::Found(found) => {
                 // A 206 to If-Match may leave the ETag out only if the condition held.
-                let same = found.etag.as_ref().is_none_or(|etag| pin.etag().is_some_and(|pin| pin.strong_eq(etag)))
-                    || planted(Mutant::BlocksUnpinned);
+                let same =
+                    found.etag.as_ref().is_none_or(|etag| pin.etag().is_some_and(|pin| pin.strong_eq(etag)))
+                        || planted(Mutant::BlocksUnpinned);
                 let same_size = found.size_bytes.is_none_or(|size| size == pin.info.size_bytes);
                 let is_range = found.range.is_some_and(|given| given.start == range.start);
                 if !(same && same_size && is_range) {
@@ -256,7 +257,8 @@ impl Run {
     /// Nothing is asked for that is kept, or on its way.
     async fn end_before_others(&mut self) -> Result<(), StoreError> {
         let (store, slot) = (&self.engine.inner.store, &self.order.slot);
-        let behind = self.engine.inner.flights.with(|flights| flights.first_from(slot, &self.pin, self.first + 1));
+        let behind =
+            self.engine.inner.flights.with(|flights| flights.first_from(slot, &self.pin, self.first + 1));
         self.last = behind.map_or(self.last, |behind| self.last.min(behind - 1));
         if self.last == self.first {
             return Ok(());
@@ -289,7 +291,8 @@ impl Run {
             let next = if number < self.last { self.announce_next(number + 1) } else { None };
             let Some((_, id, flight)) = self.announced.first().cloned() else { return Ok(()) };
             let (mut staging, mut kept) = self.stage(len)?;
-            let head = Head { info: self.pin.info.clone(), size_bytes: Some(self.pin.info.size_bytes), kept: false };
+            let head =
+                Head { info: self.pin.info.clone(), size_bytes: Some(self.pin.info.size_bytes), kept: false };
             let head = Arc::new(head);
             flight.say(Stage::Streaming(head.clone(), staging.reader()));
             let mut got = 0;
@@ -430,7 +433,6 @@ impl Run {
                 number,
                 body: body.clone(),
                 info: pin.info.clone(),
-                whole_md5: pin.whole_md5,
                 block_bytes: pin.block_bytes,
                 provenance: pin.provenance.clone(),
             };

@@ -41,7 +41,10 @@ impl Engine {
         let limit = self.inner.options.blocks_limit_bytes;
         let as_copy = self.keep_room(bucket, charge).await?;
         let (as_block, then) = self.keep_room_among_blocks(bucket, charge, limit).await?;
-        if as_copy.as_ref().is_none_or(Room::is_last_but_a_few) || as_block.is_none() || then > high_mark(limit) {
+        if as_copy.as_ref().is_none_or(Room::is_last_but_a_few)
+            || as_block.is_none()
+            || then > high_mark(limit)
+        {
             self.wake_eviction();
         }
         Ok(as_copy.zip(as_block).map(|(_as_copy, _as_block)| BlockRoom { _as_copy, _as_block }))
@@ -107,7 +110,8 @@ impl Engine {
                 let charge = set.bytes + set.blocks * fallthrough_store::COPY_ROW_BYTES;
                 if store.drop_blocks(bucket, &key, set.id).await?.is_some() {
                     freed += charge;
-                    metrics::counter!("fallthrough_block_sets_dropped_total", "reason" => "evicted").increment(1);
+                    metrics::counter!("fallthrough_block_sets_dropped_total", "reason" => "evicted")
+                        .increment(1);
                     metrics::counter!("fallthrough_blocks_evicted_bytes_total").increment(charge);
                 }
                 if freed >= need {

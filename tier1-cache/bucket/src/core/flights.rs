@@ -127,7 +127,10 @@ mod tests {
         let Ok(Joined::Started(first, ())) = table.join(&slot("a"), &"one", 5, |_| ()) else { panic!() };
         assert_eq!(table.join(&slot("a"), &"one", 5, |_| ()), Ok(Joined::Running(first, ())));
         assert!(matches!(table.join(&slot("a"), &"one", 8, |_| ()), Ok(Joined::Started(..))));
-        assert_eq!((table.first_from(&slot("a"), &"one", 6), table.first_from(&slot("a"), &"one", 9)), (Some(8), None));
+        assert_eq!(
+            (table.first_from(&slot("a"), &"one", 6), table.first_from(&slot("a"), &"one", 9)),
+            (Some(8), None)
+        );
         assert!(matches!(table.join(&slot("b"), &"one", 0, |_| ()), Ok(Joined::Started(..))));
         assert_eq!(table.join(&slot("c"), &"one", 0, |_| ()), Err(TableFull));
         // Another object takes the place of both blocks.

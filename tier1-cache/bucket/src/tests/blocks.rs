@@ -81,13 +81,15 @@ async fn twice() {
 async fn the_same_range_twice_makes_one_origin_call() {
     twice().await;
     // Also where the first one does not know the size.
-    for range in [RangeSpec::Suffix { len: 10 }, RangeSpec::Suffix { len: SIZE + 5 }, RangeSpec::From { first: 1 }] {
+    for range in
+        [RangeSpec::Suffix { len: 10 }, RangeSpec::Suffix { len: SIZE + 5 }, RangeSpec::From { first: 1 }]
+    {
         let world = world(BucketMode::Cache).await;
         let content = world.origin.object(KEY, SIZE);
         let wanted = range.resolve(SIZE).unwrap();
         for (word, calls) in [(CacheWord::Pass, 1), (CacheWord::Hit, 1)] {
             let got = world.range(KEY, range).await.unwrap();
-            assert_eq!((got.word, world.origin.calls(KEY)), (word, calls), "{range:?}");
+            assert_eq!((got.word, world.origin.calls_of(KEY, Method::Get)), (word, calls), "{range:?}");
             assert!(got.bytes == content.slice(wanted.start, wanted.end));
             world.settled().await;
         }
@@ -150,7 +152,8 @@ async fn a_change_at_the_origin_within_a_range_breaks_it_off() {
     world.settled().await;
     // Blocks 4 and 6 have to be asked for; the object changes in between.
     world.origin.hold(KEY, At::LastByte);
-    let answer = world.ask(GetRequest { range: Some(bytes(4 * BLOCK, 7 * BLOCK)), ..GetRequest::of(key(KEY)) });
+    let answer =
+        world.ask(GetRequest { range: Some(bytes(4 * BLOCK, 7 * BLOCK)), ..GetRequest::of(key(KEY)) });
     let object = answer.await.result.unwrap();
     world.origin.wait_for_held(KEY, At::LastByte).await;
     world.origin.replace(KEY);
@@ -224,7 +227,8 @@ async fn hung_up() {
     let world = world(BucketMode::Migrate).await;
     let content = world.origin.object(KEY, SIZE);
     world.origin.fault(KEY, Fault::Drip { chunk_bytes: 16 << 10, every: Duration::from_millis(10) });
-    let request = GetRequest { range: Some(RangeSpec::From { first: BLOCK + 5 }), ..GetRequest::of(key(KEY)) };
+    let request =
+        GetRequest { range: Some(RangeSpec::From { first: BLOCK + 5 }), ..GetRequest::of(key(KEY)) };
     let object = world.ask(request).await.result.unwrap();
     let ObjectBody::Range(_, fallthrough_object::Body::Stream(mut pieces)) = object.body else { panic!() };
     let piece = futures::StreamExt::next(&mut pieces).await.unwrap().unwrap();
@@ -280,7 +284,9 @@ async fn a_long_range_is_one_request_for_what_is_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_breaks_off_goes_on_with_the_same_object() {
-    for fault in [Fault::ResetAt(1_000), Fault::TruncateAt(BLOCK + 7), Fault::StallAt(2 * BLOCK - 1), Fault::HangUp] {
+    for fault in
+        [Fault::ResetAt(1_000), Fault::TruncateAt(BLOCK + 7), Fault::StallAt(2 * BLOCK - 1), Fault::HangUp]
+    {
         let world = world(BucketMode::Migrate).await;
         let content = world.origin.object(KEY, SIZE);
         read(&world, &content, 0, 1).await;
@@ -413,7 +419,9 @@ async fn a_range_far_ahead_of_a_fill_does_not_wait_for_it() {
 async fn promoted() {
     let world = world(BucketMode::Migrate).await;
     let content = world.origin.object(KEY, SIZE);
-    for number in (0..41).rev().filter(|number| number % 2 == 0).chain((0..41).filter(|number| number % 2 == 1)) {
+    for number in
+        (0..41).rev().filter(|number| number % 2 == 0).chain((0..41).filter(|number| number % 2 == 1))
+    {
         read(&world, &content, number * BLOCK + 3, number * BLOCK + 4).await;
         world.settled().await;
     }

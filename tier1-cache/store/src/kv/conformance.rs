@@ -95,9 +95,12 @@ async fn suite(kv: &dyn Kv) {
     // Tallies refuse nothing, and what cannot be read counts as zeros.
     let tally = |by| Write::Tally { key: b"t".to_vec(), by };
     let stands = async || kv.get(Table::Rows, b"t").await.unwrap().map(|row| tally_of(&row.value).unwrap());
-    end_of(kv, Commit { writes: vec![put("t", "no tally"), tally([1, -2, 0, 4, 0, 5])], ..Commit::default() })
-        .await
-        .unwrap();
+    end_of(
+        kv,
+        Commit { writes: vec![put("t", "no tally"), tally([1, -2, 0, 4, 0, 5])], ..Commit::default() },
+    )
+    .await
+    .unwrap();
     assert_eq!(stands().await, Some([1, -2, 0, 4, 0, 5]));
     end_of(kv, Commit { writes: vec![tally([0, 0, 0, 0, 0, -5])], ..Commit::default() }).await.unwrap();
     assert_eq!(stands().await, Some([1, -2, 0, 4, 0, 0]));

@@ -10,7 +10,8 @@ const BLOCK: usize = 1000;
 const SIZE: usize = 3500;
 
 async fn shadowed(store: &Store) -> Arc<Bucket> {
-    let settings = BucketSettings { mode: BucketMode::Cache, shadow: vec![rule("one")], ..BucketSettings::default() };
+    let settings =
+        BucketSettings { mode: BucketMode::Cache, shadow: vec![rule("one")], ..BucketSettings::default() };
     match store.create_bucket(&name("bucket"), settings).await.unwrap() {
         Created::New(bucket) | Created::Exists(bucket) => bucket,
     }
@@ -38,14 +39,7 @@ async fn seal_whole(store: &Store, bytes: &Bytes) -> Result<Sealed, StoreError> 
 }
 
 fn new_block(number: u64, body: Sealed) -> NewBlock {
-    NewBlock {
-        number,
-        body,
-        info: Arc::new(info(SIZE)),
-        whole_md5: None,
-        block_bytes: BLOCK as u64,
-        provenance: provenance(),
-    }
+    NewBlock { number, body, info: Arc::new(info(SIZE)), block_bytes: BLOCK as u64, provenance: provenance() }
 }
 
 /// Keeps a block as the engine does that has seen `previous`.
@@ -71,7 +65,10 @@ async fn kept(store: &Store, bucket: &Bucket, at: &Key) -> Vec<u64> {
         let body = store.open_block(block, ByteRange::whole(block.len_bytes)).await.unwrap();
         assert_eq!(collect(body).await.unwrap(), block_bytes(block.number), "{}", block.number);
     }
-    assert_eq!((set.blocks, set.bytes), (blocks.len() as u64, blocks.iter().map(|block| block.len_bytes).sum()));
+    assert_eq!(
+        (set.blocks, set.bytes),
+        (blocks.len() as u64, blocks.iter().map(|block| block.len_bytes).sum())
+    );
     blocks.iter().map(|block| block.number).collect()
 }
 
@@ -162,7 +159,8 @@ pub(super) async fn late() -> Result<(), String> {
     }
     // Seen through another gate.
     let shadow = vec![rule("two")];
-    let changed = store.set_bucket(&bucket, BucketSettings { shadow, ..bucket.settings.clone() }).await.unwrap();
+    let changed =
+        store.set_bucket(&bucket, BucketSettings { shadow, ..bucket.settings.clone() }).await.unwrap();
     is_refused(keep(&store, &bucket, &at, None, 2).await, "of the shadow before")?;
     is_refused(keep(&store, &changed, &at, None, 2).await, "of this shadow in the set of the one before")?;
     let swept = store.sweep().await.unwrap();
@@ -208,7 +206,9 @@ pub(super) async fn crashes() -> Result<(), String> {
             let entry = after.lookup(bucket.id, &at).await.unwrap();
             let blocks = kept(&after, &bucket, &at).await;
             match &entry {
-                Some(_) if !blocks.is_empty() => return Err(format!("{stop}: blocks beside an object: {blocks:?}")),
+                Some(_) if !blocks.is_empty() => {
+                    return Err(format!("{stop}: blocks beside an object: {blocks:?}"));
+                }
                 None if acknowledged => return Err(format!("{stop}: the object is gone")),
                 None if !blocks.starts_with(&[0, 1]) => return Err(format!("{stop}: {blocks:?}")),
                 Some(_) | None => {}
@@ -245,7 +245,9 @@ async fn a_bucket_that_is_removed_takes_its_blocks_along() {
     let closed = store.close_bucket(&bucket).await.unwrap();
     store.remove_bucket(closed).await.unwrap();
     assert_eq!(store.sweep().await.unwrap().blocks_removed, 4);
-    assert!(disk.names("blobs/").is_empty() && store.block_set(bucket.id, &key("k")).await.unwrap().is_none());
+    assert!(
+        disk.names("blobs/").is_empty() && store.block_set(bucket.id, &key("k")).await.unwrap().is_none()
+    );
     assert_eq!(store.usage(bucket.id).await.unwrap(), Usage::default());
 }
 
