@@ -89,6 +89,7 @@ fn every_history_is_linearizable() {
         "disk fault",
         "wrong length",
         "evictions",
+        "blocks kept",
         "shadow set",
         "shadow cleared",
         "LIST",
