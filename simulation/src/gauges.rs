@@ -24,7 +24,12 @@ impl Default for Sums {
             ("fallthrough_cache_not_kept_total", Some("too-large"), "copies too large", Arc::default()),
             ("fallthrough_blocks_kept_total", None, "blocks kept", Arc::default()),
             ("fallthrough_blocks_promoted_total", None, "promotions of blocks", Arc::default()),
-            ("fallthrough_block_sets_dropped_total", Some("changed"), "blocks of changed objects", Arc::default()),
+            (
+                "fallthrough_block_sets_dropped_total",
+                Some("changed"),
+                "blocks of changed objects",
+                Arc::default(),
+            ),
         ])
     }
 }

@@ -186,7 +186,7 @@ impl<'a> Fetch<'a> {
             self.partial = None;
         }
         if let Some(pin) = &self.order.from_blocks {
-            return self.from_blocks(pin).await;
+            return self.take_blocks(pin).await;
         }
         let request = self.request();
         let whom = self.member.map_or(Whom::Any, Whom::AnyBefore);
@@ -209,7 +209,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// The whole object of blocks that are here, as its origin describes it.
-    async fn from_blocks(&mut self, pin: &Arc<Pin>) -> Attempted {
+    async fn take_blocks(&mut self, pin: &Arc<Pin>) -> Attempted {
         let mut request = self.plain_request();
         request.method = Method::Head;
         request.if_match = pin.etag().cloned();

@@ -84,11 +84,11 @@ pub struct ScrubFinding {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// `written`, `filled`, or `index`.
+    /// `written`, `filled`, `block` or `index`.
     pub state: String,
     /// What is damaged.
     pub what: String,
-    /// `healed`, `quarantined`, `unreadable` or `damaged`.
+    /// `healed`, `quarantined`, `dropped`, `unreadable` or `damaged`.
     pub outcome: String,
 }
 

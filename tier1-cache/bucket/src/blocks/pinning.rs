@@ -110,20 +110,27 @@ impl Read<'_> {
         }
         let now = engine.inner.clock.now();
         let is_fresh = pin.provenance.fresh_until.is_some_and(|until| now < until);
-        match self.state() {
-            Some(EntryState::Known(info, from)) if is_same(info, &pin.info) => {
-                if is_fresh || from.fresh_until.is_some_and(|until| now < until) {
-                    return Some(Pinned::Object { pin, how: How::Believed });
-                }
+        let said = match self.state() {
+            Some(EntryState::Known(info, from)) => {
+                let lately = from.fresh_until.is_some_and(|until| now < until);
+                Some((is_same(info, &pin.info), lately))
             }
-            Some(EntryState::Known(..)) if !planted(Mutant::KnownIgnored) => {
+            _ => None,
+        };
+        match said {
+            // The origin has another one by now.
+            Some((false, _)) if !planted(Mutant::KnownIgnored) => {
                 engine.give_up_blocks(&slot, &pin, "changed").await;
                 return None;
             }
-            _ if is_fresh || planted(Mutant::BlocksNeverStale) => {
+            Some((true, lately)) if is_fresh || lately => {
                 return Some(Pinned::Object { pin, how: How::Believed });
             }
-            _ => {}
+            Some((true, _)) => {}
+            Some((false, _)) | None if is_fresh || planted(Mutant::BlocksNeverStale) => {
+                return Some(Pinned::Object { pin, how: How::Believed });
+            }
+            Some((false, _)) | None => {}
         }
         let (headed, word) = self.ask_head(cold).await;
         match headed {
