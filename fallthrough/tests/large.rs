@@ -60,6 +60,40 @@ async fn large_objects_pass_through_little_memory() {
     .unwrap();
 }
 
+/// Parts of an object that is far larger than memory, twice each: the origin gives a block for each, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_bytes_of_five_gib_move_one_block_through_little_memory() {
+    const SIZE: u64 = 5 << 30;
+    let origin = FaultyOrigin::start_s3("old").await;
+    let film = origin.object("film", SIZE);
+    let folder = tempfile::tempdir().unwrap();
+    configure(
+        folder.path(),
+        &format!(
+            "[network]\nallow-private-origins = true\n\n[bucket.photos]\nmode = \"migrate\"\nshadow = {{ endpoint = \"{}\", name = \"old\", region = \"us-east-1\" }}\n",
+            origin.url()
+        ),
+    );
+    let places = [3_u64 << 30, 100, SIZE - 100];
+    tokio::task::spawn_blocking(move || {
+        let served = Served::serve(folder.path(), &[]);
+        let client = Client::of(&served);
+        for place in places {
+            for _ in 0..2 {
+                let (status, bytes) = client.range("/photos/film", place, place + 99).unwrap();
+                assert!(status == 206 && bytes == film.slice(place, place + 100), "{status} at {place}");
+            }
+        }
+        little_memory(&served, "100 bytes of 5 GiB, in three places");
+    })
+    .await
+    .unwrap();
+    let gets =
+        origin.call_log("film").into_iter().filter(|call| call.method == fallthrough_shadow::Method::Get);
+    let moved: Vec<u64> = gets.map(|call| call.range.unwrap().resolve(SIZE).unwrap().len()).collect();
+    assert!(moved.len() == 3 && moved.iter().all(|bytes| *bytes <= 4 << 20), "{moved:?}");
+}
+
 /// An object is uploaded in parts and read back.
 fn in_parts(size: u64) {
     let folder = tempfile::tempdir().unwrap();

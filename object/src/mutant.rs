@@ -280,6 +280,22 @@ mutants! {
     QuotaJudgedOnce in bucket,
     /// A range of what is not here has the whole object fetched.
     RangeFillsWhole in bucket,
+    /// Blocks are asked for without saying of which object.
+    BlocksUnpinned in bucket,
+    /// What is kept in blocks stays though the object at the origin is another one.
+    BlocksOutliveChange in bucket,
+    /// A block on its way is kept though its key was written, deleted or purged.
+    BlocksNotSuperseded in bucket,
+    /// Blocks are believed for ever.
+    BlocksNeverStale in bucket,
+    /// What HEAD said of the object is no word against the blocks that are kept.
+    KnownIgnored in bucket,
+    /// Blocks are fetched though nobody takes them.
+    BlocksUnwanted in bucket,
+    /// Whatever it costs, objects are made whole.
+    PromotedAtAnyCost in bucket,
+    /// Copies go before blocks.
+    BlocksStay in bucket,
     /// How long a copy is fresh is counted from when the origin had answered.
     FreshFromAnswer in bucket,
     /// Who reads a key waits until what is on its way to the origin has arrived.
@@ -394,6 +410,12 @@ mutants! {
     InventoryNotWithdrawn in store,
     /// What inventories of a removed bucket have is left.
     InventoryOutlivesBucket in store,
+    /// Whoever changes a key leaves the blocks that are kept of it.
+    BlocksOutliveObject in store,
+    /// A block is kept whatever became of its key meanwhile.
+    BlockUnconditional in store,
+    /// What a crash left of blocks stays.
+    BlocksNotSwept in store,
 
     /// A write that fails after its status was sent counts as done.
     FailureAfterStatusIgnored in shadow,

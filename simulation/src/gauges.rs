@@ -14,7 +14,7 @@ pub(crate) struct Gauges(Mutex<BTreeMap<String, Arc<Value>>>, Sums);
 
 /// What is worth telling of a run and happens out of sight: counters by their names and reasons, and what they are called.
 #[derive(Debug)]
-struct Sums([(&'static str, Option<&'static str>, &'static str, Arc<Sum>); 3]);
+struct Sums([(&'static str, Option<&'static str>, &'static str, Arc<Sum>); 6]);
 
 impl Default for Sums {
     fn default() -> Self {
@@ -22,6 +22,14 @@ impl Default for Sums {
             ("fallthrough_cache_evictions_total", None, "evictions", Arc::default()),
             ("fallthrough_cache_not_kept_total", Some("no-room"), "copies without room", Arc::default()),
             ("fallthrough_cache_not_kept_total", Some("too-large"), "copies too large", Arc::default()),
+            ("fallthrough_blocks_kept_total", None, "blocks kept", Arc::default()),
+            ("fallthrough_blocks_promoted_total", None, "promotions of blocks", Arc::default()),
+            (
+                "fallthrough_block_sets_dropped_total",
+                Some("changed"),
+                "blocks of changed objects",
+                Arc::default(),
+            ),
         ])
     }
 }

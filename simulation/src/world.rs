@@ -186,6 +186,10 @@ impl World {
             ranges_above_bytes: u64::MAX,
             range_bytes: 1,
             cache_limit_bytes: self.plan.cache_limit,
+            // A few, so that others have to go; of a size of which most objects have several.
+            blocks_limit_bytes: 60_000,
+            block_bytes: 5_000,
+            promote_bytes_per_minute: 100_000,
         };
         let factory = Arc::new(Factory(self.origins.clone()));
         let engine = Engine::new(store.clone(), factory, options, clock.clone(), self.entropy.clone());
@@ -209,6 +213,8 @@ impl World {
         tasks.spawn(async move { expiring.run_expiry(until_stopped).await });
         let (evicting, until_stopped) = (engine.clone(), stopped.clone());
         tasks.spawn(async move { evicting.run_eviction(until_stopped).await });
+        let (removing, until_stopped) = (engine.clone(), stopped.clone());
+        tasks.spawn(async move { removing.run_block_sweep(until_stopped).await });
         let (sending, until_stopped) = (engine.clone(), stopped.clone());
         tasks.spawn(async move { sending.run_outbox(until_stopped).await });
         let (taking, until_stopped) = (engine.clone(), stopped.clone());

@@ -90,6 +90,7 @@ fn every_history_is_linearizable() {
         "disk full for a while",
         "wrong length",
         "evictions",
+        "blocks kept",
         "shadow set",
         "shadow cleared",
         "LIST",

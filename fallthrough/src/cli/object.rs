@@ -83,6 +83,7 @@ async fn show(object: &str, verb: &str, globals: &Globals) -> Result<(), Failure
             ("rule", view.rule.map(|(number, to)| format!("{number}: {to}")).unwrap_or_default()),
             ("passes on", view.passes_on.unwrap_or_default()),
             ("members", view.members.iter().map(member).collect::<Vec<_>>().join("; ")),
+            ("blocks", view.blocks.unwrap_or_default()),
             ("fill", view.fill.unwrap_or_default()),
             ("last fill", view.last_fill.unwrap_or_default()),
             ("undelivered", view.waiting.map(undelivered).unwrap_or_default()),

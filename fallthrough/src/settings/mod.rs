@@ -134,6 +134,10 @@ pub(crate) struct StoreSettings {
     pub(crate) low_space_bytes: u64,
     /// The most that copies may hold, in bytes; `None`: no such limit.
     pub(crate) cache_limit_bytes: Option<u64>,
+    /// The most that blocks of cold ranges may hold, in bytes; 0: none are kept.
+    pub(crate) blocks_limit_bytes: u64,
+    /// Bytes that may be fetched in a minute to make objects whole of which half is here in blocks.
+    pub(crate) promote_bytes_per_minute: u64,
     /// Bytes per second that the scrubber reads; 0: only when it is told to, as fast as the disk.
     pub(crate) scrub_bytes_per_second: u64,
     /// From the start of one pass of the scrubber to the next.
@@ -318,12 +322,16 @@ impl StoreSettings {
             current: sealing_key("sealing-key", "sealing-key-file"),
             old: sealing_key("old-sealing-key", "old-sealing-key-file"),
         };
+        let blocks_limit_bytes = section.size("blocks-limit");
+        let promote_bytes_per_minute = section.size("promote-per-minute");
         let (scrub_rate, scrub_every) = (section.size("scrub-rate"), section.duration("scrub-every"));
         Some(Self {
             data: data?,
             sealing,
             low_space_bytes: low_space_bytes?,
             cache_limit_bytes: section.size("cache-limit"),
+            blocks_limit_bytes: blocks_limit_bytes?,
+            promote_bytes_per_minute: promote_bytes_per_minute?,
             scrub_bytes_per_second: scrub_rate?,
             scrub_every: scrub_every?,
         })

@@ -253,6 +253,23 @@ const STORE: &[Key] = &[
          Without it, copies are kept as long as the disk has space: see `low-space-stop-fills`.",
     ),
     Key::value(
+        "blocks-limit",
+        "size",
+        "4GiB",
+        "The most that blocks of ranges may hold together, of all buckets. A range of what is not here, of an \
+         origin that can seek, is kept in blocks of 4 MiB and answers the next one. In `cache` blocks count \
+         against `cache-limit` besides, and go before copies do; in `migrate` this is their only limit. `0` keeps \
+         none: ranges are passed on.",
+    ),
+    Key::value(
+        "promote-per-minute",
+        "size",
+        "256MiB",
+        "Where half of an object's blocks are here, the rest is fetched, behind all clients, if it fits so many bytes \
+         a minute over all buckets; then the object is one like any other. `0`: an object becomes whole when the last \
+         of its blocks was asked for.",
+    ),
+    Key::value(
         "low-space-stop-fills",
         "size",
         "1GiB",

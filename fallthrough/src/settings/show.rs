@@ -33,6 +33,8 @@ impl Settings {
                 "old-sealing-key": self.store.sealing.old.as_ref().map(|_| "(set)"),
                 "low-space-stop-fills": self.store.low_space_bytes,
                 "cache-limit": self.store.cache_limit_bytes,
+                "blocks-limit": self.store.blocks_limit_bytes,
+                "promote-per-minute": self.store.promote_bytes_per_minute,
             },
             "fill": {
                 "client-wait": show_duration(self.fill.client_wait),

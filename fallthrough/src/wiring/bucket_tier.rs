@@ -195,6 +195,8 @@ impl BucketTierPlan {
         workers.start("the worker that brings changes to origins", sending);
         let (worker, stop) = own();
         workers.start("the worker that evicts copies", async move { worker.run_eviction(stop).await });
+        let (worker, stop) = own();
+        workers.start("the sweep of blocks", async move { worker.run_block_sweep(stop).await });
         let secure = certificate.is_some();
         if let Some((certificate, known)) = certificate.zip(known) {
             workers.start("the watch over the certificate", certificate.watch(known, stop_s3.clone()));
@@ -326,6 +328,8 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         client_budget: settings.fill.client_budget,
         negative_ttl: settings.fill.negative_ttl,
         cache_limit_bytes: settings.store.cache_limit_bytes,
+        blocks_limit_bytes: settings.store.blocks_limit_bytes,
+        promote_bytes_per_minute: settings.store.promote_bytes_per_minute,
         ..EngineOptions::default()
     }
 }

@@ -123,6 +123,15 @@ impl Client {
         Ok(true)
     }
 
+    /// GETs the bytes from `first` to `last`, both inclusive: status and body.
+    pub(crate) fn range(&self, path: &str, first: u64, last: u64) -> std::io::Result<(u16, Vec<u8>)> {
+        let more = format!("{CLOSE}range: bytes={first}-{last}\r\n");
+        let mut answer = self.exchange(&self.signed(&Method::GET, path, None, 0, &more), |_| Ok(()))?;
+        let mut bytes = vec![0; usize::try_from(answer.length).unwrap_or(0)];
+        answer.body.read_exact(&mut bytes)?;
+        Ok((answer.status, bytes))
+    }
+
     fn signed(&self, method: &Method, path: &str, query: Option<&str>, length: u64, more: &str) -> String {
         let mut headers = HeaderMap::new();
         self.sign(method, path, query, &mut headers, PayloadMode::Unsigned);

@@ -336,6 +336,8 @@ pub struct Explanation {
     pub passes_on: Option<String>,
     /// The members of that rule, if it has several, in its order.
     pub members: Vec<crate::members::MemberState>,
+    /// What is kept in blocks of the object behind it, in words.
+    pub blocks: Option<String>,
     /// A fill in flight, in words.
     pub fill: Option<String>,
     /// The last fill of the key that this process remembers, in words; also why something was not stored.

@@ -8,6 +8,7 @@ use fallthrough_store::{Bucket, EntryState, Erased};
 use fallthrough_wire::conditions::WriteConditions;
 
 use crate::api::{BucketError, Caller, Deleted};
+use crate::core::commit::TableLock as _;
 use crate::core::keystate::delete_leaves_tombstone;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
@@ -72,6 +73,7 @@ impl Engine {
     ) -> Result<bool, BucketError> {
         self.verified_are_committed(bucket, Some(key)).await;
         if written_too && self.inner.store.forget_damaged(bucket, key).await? {
+            self.inner.fills.with(|fills| fills.supersede(&Self::slot(bucket, key)));
             return Ok(true);
         }
         self.comparison_is_void(bucket).await?;

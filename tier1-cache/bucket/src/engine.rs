@@ -65,6 +65,14 @@ pub struct EngineOptions {
     /// The most that the copies of all buckets in `cache` and `compute` may hold, in bytes, each with
     /// [`fallthrough_store::COPY_ROW_BYTES`] besides; `None`: as much as there is space for.
     pub cache_limit_bytes: Option<u64>,
+    /// The most that blocks of cold ranges may hold in all buckets, in bytes, each with
+    /// [`fallthrough_store::COPY_ROW_BYTES`] besides; 0: ranges of what is not here are passed on and not kept.
+    pub blocks_limit_bytes: u64,
+    /// The bytes of such a block.
+    pub block_bytes: u64,
+    /// Bytes that may be fetched in a minute to make whole objects of those of which half of the blocks are here; 0: only
+    /// those become whole of which all of them have been asked for.
+    pub promote_bytes_per_minute: u64,
     /// Objects of so many bytes and more that are copied in the background are fetched in several ranges at once.
     pub ranges_above_bytes: u64,
     /// The bytes of such a range.
@@ -88,6 +96,9 @@ impl Default for EngineOptions {
             max_fills: 16 * 1024,
             part_bytes_min: PART_BYTES_MIN,
             cache_limit_bytes: None,
+            blocks_limit_bytes: 0,
+            block_bytes: 4 << 20,
+            promote_bytes_per_minute: 0,
             ranges_above_bytes: 256 << 20,
             range_bytes: 4 << 20,
         }
@@ -214,6 +225,10 @@ pub(crate) struct Inner {
     pub(crate) scrub: crate::scrub::ScrubControl,
     pub(crate) eviction: crate::eviction::Eviction,
     pub(crate) rooms: crate::room::Rooms,
+    pub(crate) flights: crate::blocks::Flights,
+    pub(crate) promotions: crate::blocks::Promotions,
+    /// Who asks of which object a cold key's blocks are.
+    pub(crate) pinning: Arc<crate::lanes::Lanes>,
     pub(crate) outgoing: crate::outbox::Outgoing,
     pub(crate) migrations: crate::migrate::Migrations,
     pub(crate) inventories: crate::inventory::Inventories,
@@ -251,6 +266,9 @@ impl Engine {
                 scrub: crate::scrub::ScrubControl::default(),
                 eviction,
                 rooms: crate::room::Rooms::default(),
+                flights: crate::blocks::Flights::default(),
+                promotions: crate::blocks::Promotions::default(),
+                pinning: Arc::default(),
                 migrations: crate::migrate::Migrations::default(),
                 inventories: crate::inventory::Inventories::default(),
                 spread: Arc::new(Semaphore::new(SPREAD_MAX)),

@@ -16,8 +16,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
+use crate::blocks::Hands;
 use crate::core::commit::{ChangeRefused, TableLock as _, commit_change};
 use crate::core::eviction::{Candidate, Policy};
+use crate::core::fills::Slot;
 use crate::core::mutants::{Mutant, planted};
 use crate::core::uses::Uses;
 use crate::engine::Engine;
@@ -91,6 +93,7 @@ struct State {
     changes: u64,
     /// Copies that there are, about.
     copies: u64,
+    block_hands: Hands,
 }
 
 impl Eviction {
@@ -115,6 +118,23 @@ impl Eviction {
         let mut state = self.lock();
         state.buckets = None;
         state.changes += 1;
+    }
+
+    pub(crate) fn block_hand(&self, bucket: BucketId) -> Option<Key> {
+        self.lock().block_hands.get(&bucket).cloned()
+    }
+
+    pub(crate) fn set_block_hand(&self, bucket: BucketId, hand: Option<Key>) {
+        let mut state = self.lock();
+        match hand {
+            Some(hand) => drop(state.block_hands.insert(bucket, hand)),
+            None => drop(state.block_hands.remove(&bucket)),
+        }
+    }
+
+    /// Whether blocks of this key were read since this was asked last.
+    pub(crate) fn spares_blocks(&self, bucket: BucketId, key: &Key) -> bool {
+        self.uses().take_one(self.hash(bucket, key))
     }
 
     fn uses(&self) -> &Uses {
@@ -160,6 +180,17 @@ impl Engine {
             let eviction = &self.inner.eviction;
             eviction.uses().used(eviction.hash(bucket.id, key));
         }
+    }
+
+    /// Blocks were read.
+    pub(crate) fn note_block_use(&self, slot: &Slot) {
+        let eviction = &self.inner.eviction;
+        eviction.uses().used(eviction.hash(slot.bucket, &slot.key));
+    }
+
+    /// There is little room, or none.
+    pub(crate) fn wake_eviction(&self) {
+        self.inner.eviction.wake.notify_one();
     }
 
     /// Finds a place for a copy of so many bytes, once others have made room for it. `replaced`: the copy that it takes the
@@ -314,6 +345,9 @@ impl Engine {
     }
 
     async fn evict_all(&self, tally: &mut EvictionTally) -> Result<(), BucketError> {
+        // What is on its way out counts until it is gone.
+        self.inner.store.sweep_left_blocks().await?;
+        self.shrink_blocks().await?;
         let buckets = self.evictable().await?;
         for bucket in buckets.iter() {
             if let Some(limit) = bucket.settings.cache_limit_bytes {
@@ -345,6 +379,10 @@ impl Engine {
                 break;
             }
             begun = true;
+            // Copies are whole and verified: blocks go before them.
+            if self.drop_sets(&ids, held - goal).await? > 0 {
+                continue;
+            }
             let chosen = self.choose(buckets, &ids, held - goal, limit).await?;
             if chosen.is_empty() {
                 fruitless += 1;

@@ -115,11 +115,34 @@ impl Engine {
                 .map(|behind| behind.gate.members.states())
                 .filter(|members| members.len() > 1)
                 .unwrap_or_default(),
+            blocks: self.explain_blocks(bucket, key).await?,
             fill,
             last_fill,
             waiting: waiting.map(|intent| WaitingChange::of(&intent)),
             next_get,
         })
+    }
+}
+
+impl Engine {
+    /// What is kept in blocks of the object behind a key.
+    async fn explain_blocks(&self, bucket: &Bucket, key: &Key) -> Result<Option<String>, BucketError> {
+        let set = self.inner.store.block_set(bucket.id, key).await?;
+        let set = set.filter(|set| set.gate_version == bucket.gate_version);
+        Ok(set.map(|set| {
+            let (info, from) = (&set.info, &set.provenance);
+            let all = info.size_bytes.div_ceil(set.block_bytes.max(1));
+            let etag = info.etag.as_ref().map(ToString::to_string).unwrap_or_default();
+            let now = self.inner.clock.now();
+            let believed = match from.fresh_until.filter(|until| now < *until) {
+                Some(until) => format!("believed for {} s", until.since(now).as_secs()),
+                None => "to be asked for before they are read".to_owned(),
+            };
+            format!(
+                "{} of {all} blocks, {} of {} bytes, of {etag} at {}, not verified as a whole; {believed}",
+                set.blocks, set.bytes, info.size_bytes, from.origin
+            )
+        }))
     }
 }
 

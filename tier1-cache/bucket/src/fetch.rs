@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fallthrough_object::{Body, BodyError, ChecksumKind, ETag, Monotonic, RangeSpec, Timestamp};
-use fallthrough_shadow::{Found, Freshness, Outcome, Request};
+use fallthrough_shadow::{Found, Freshness, Method, Outcome, Request};
 use fallthrough_store::{BucketMode, ObjectInfo, Provenance, Staging, StoreError};
 use fallthrough_wire::digest::{DigestSet, Digests};
 use futures::StreamExt as _;
 
 use crate::api::BucketError;
 use crate::ask::{Answered, Unanswered, ask, refusal};
+use crate::blocks::Pin;
 use crate::core::mutants::{Mutant, planted};
 use crate::engine::Engine;
 use crate::fill::FillOrder;
@@ -76,6 +77,8 @@ pub(crate) struct Fetch<'a> {
     patience: Monotonic,
     /// This origin does not give what ranges ask for.
     in_one_stream: bool,
+    /// Blocks were read: if what comes of them is wrong, they are.
+    blocks_used: bool,
     /// The member whose answer was read last: it broke off, if there is another attempt.
     member: Option<MemberNumber>,
 }
@@ -130,6 +133,7 @@ impl<'a> Fetch<'a> {
             etag_differed: false,
             patience,
             in_one_stream: false,
+            blocks_used: false,
             member: None,
         }
     }
@@ -139,7 +143,11 @@ impl<'a> Fetch<'a> {
         loop {
             self.attempt += 1;
             let (error, at_least) = match self.attempt().await {
-                Attempted::Done(fetched) => return *fetched,
+                Attempted::Done(fetched) => return self.judged(*fetched).await,
+                Attempted::Again(error, _) if self.order.from_blocks.is_some() => {
+                    // Who reads it is served by its origin, when he comes again.
+                    return self.judged(Fetched::Failed(error)).await;
+                }
                 Attempted::Again(error, at_least) => (error, at_least),
             };
             self.failures += 1;
@@ -156,6 +164,14 @@ impl<'a> Fetch<'a> {
         }
     }
 
+    /// Blocks that do not make what was promised are not read again.
+    async fn judged(&mut self, fetched: Fetched) -> Fetched {
+        if let (Some(pin), Fetched::Failed(_), true) = (&self.order.from_blocks, &fetched, self.blocks_used) {
+            self.engine.blocks_are_wrong(self.order, pin).await;
+        }
+        fetched
+    }
+
     /// 50, 100, 200 ms … and up to as much again, so that many fills do not come back at one moment.
     fn pause(&self) -> Duration {
         let base = FIRST_PAUSE * 2u32.saturating_pow(self.failures.saturating_sub(1).min(6));
@@ -168,6 +184,9 @@ impl<'a> Fetch<'a> {
         if self.partial.as_ref().is_some_and(|p| !p.open && p.found.pin.is_none()) {
             // Nobody has seen a byte and nothing ties the rest to the beginning: begin anew.
             self.partial = None;
+        }
+        if let Some(pin) = &self.order.from_blocks {
+            return self.take_blocks(pin).await;
         }
         let request = self.request();
         let whom = self.member.map_or(Whom::Any, Whom::AnyBefore);
@@ -186,6 +205,53 @@ impl<'a> Fetch<'a> {
                 }
             }
             Err(Unanswered::Final(error)) => done(Fetched::Failed(error)),
+        }
+    }
+
+    /// The whole object of blocks that are here, as its origin describes it.
+    async fn take_blocks(&mut self, pin: &Arc<Pin>) -> Attempted {
+        let mut request = self.plain_request();
+        request.method = Method::Head;
+        request.if_match = pin.etag().cloned();
+        let answered = match ask(self.engine, &self.order.behind, request, Whom::Any).await {
+            Ok(answered) => answered,
+            Err(unanswered) => {
+                let error = unanswered.into_error(&self.order.behind.gate, &self.order.client);
+                return done(Fetched::Failed(error));
+            }
+        };
+        let Answered { outcome, asked_at, member } = answered;
+        let mut found = match outcome {
+            Outcome::Found(found) => *found,
+            other => {
+                // Another object, or none: what is kept is of no use.
+                self.blocks_used = matches!(other, Outcome::Changed | Outcome::Absent { .. });
+                return done(Fetched::Failed(self.refused_head(other)));
+            }
+        };
+        self.blocks_used = true;
+        let same = found.etag.as_ref().zip(pin.etag()).is_some_and(|(now, pin)| pin.strong_eq(now));
+        if !same || found.size_bytes != Some(pin.info.size_bytes) {
+            return Attempted::Again(bad_answer("another object than that of the blocks"), None);
+        }
+        let Some(body) = self.engine.out_of_blocks(self.order, pin).await else {
+            return Attempted::Again(bad_answer("blocks of it are gone"), None);
+        };
+        found.body = body;
+        found.expected.length_bytes = found.size_bytes;
+        self.receive(found, asked_at, member).await
+    }
+
+    fn refused_head(&self, outcome: Outcome) -> BucketError {
+        match outcome {
+            // There may be another one for whoever comes again.
+            Outcome::Changed | Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } => {
+                BucketError::OriginFailing {
+                    reason: "the object changed while it was being read".to_owned(),
+                    retry_after: Duration::from_secs(1),
+                }
+            }
+            other => self.refused(other),
         }
     }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::BucketError;
 use crate::behind::Behind;
+use crate::blocks::Pin;
 use crate::core::admission::Priority;
 use crate::core::commit::{FillCommit, TableLock as _, commit_fill};
 use crate::core::fills::{FillId, Joined, Slot, TableFull};
@@ -83,6 +84,8 @@ pub(crate) struct FillOrder {
     pub(crate) trace: TraceParent,
     /// What is passed on to the origin of what the first reader asked with; the object does not depend on it.
     pub(crate) extras: Extras,
+    /// Its bytes are taken from the blocks of this object, which are all here; its origin says what they have to be.
+    pub(crate) from_blocks: Option<Arc<Pin>>,
 }
 
 impl Engine {
@@ -274,7 +277,7 @@ impl FillRun {
             return OVERTAKEN;
         }
         let fetched = Fetch::new(&self.engine, order, &self.fill.progress).run().await;
-        if fetched.says_something_of_the_rate() {
+        if fetched.says_something_of_the_rate() && order.from_blocks.is_none() {
             permit.served();
         }
         // For anything but an object, the origin has done its part; the next fill may go while this one commits.

@@ -407,8 +407,10 @@ impl Read<'_> {
         {
             return answer;
         }
-        if let Some(fill) = self.engine.running(self.bucket, &self.request.key) {
-            // A running fill answers everything that is asked of its key.
+        if let Some(fill) = self.engine.running(self.bucket, &self.request.key)
+            && !self.is_far_ahead(cold, &fill)
+        {
+            // A running fill answers everything that is asked of its key, but what it will come to much later.
             return self.read_fill(&fill, Came::Later).await;
         }
         if self.request.head {
@@ -427,7 +429,7 @@ impl Read<'_> {
             return self.conditional_cold(cold, situation).await;
         }
         if asks_for_part && self.request.if_range.is_none() && cold.behind.seekable {
-            return self.pass_range(cold).await;
+            return Box::pin(self.range_cold(cold)).await;
         }
         self.fill(cold, None).await
     }
@@ -476,6 +478,7 @@ impl Read<'_> {
             request_id: self.caller.request_id.clone(),
             trace: self.trace(),
             extras: self.request.extras.clone(),
+            from_blocks: None,
         })
     }
 

@@ -10,6 +10,7 @@ mod api;
 mod ask;
 mod attach;
 mod behind;
+mod blocks;
 mod cold;
 mod configure;
 mod copy;

@@ -82,6 +82,7 @@ impl Engine {
             request_id: caller.request_id.clone(),
             trace: caller.trace.unwrap_or_else(|| TraceParent::begin(&*self.inner.entropy)),
             extras: Default::default(),
+            from_blocks: None,
         })
         .map(Some)
     }

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Copies,
     /// What clients write.
     Written,
+    /// Blocks of what is behind us, which count as copies besides.
+    Blocks,
 }
 
 impl Rooms {
@@ -42,6 +44,16 @@ impl Rooms {
     pub(crate) fn kept(&self, buckets: &[BucketId], kind: Kind) -> u64 {
         let kept = self.lock();
         buckets.iter().filter_map(|bucket| kept.get(&(*bucket, kind))).sum()
+    }
+
+    /// Bytes that room is kept for in all buckets.
+    pub(crate) fn kept_of(&self, kind: Kind) -> u64 {
+        self.lock().iter().filter(|((_, other), _)| *other == kind).map(|(_, bytes)| *bytes).sum()
+    }
+
+    /// One look, and what is kept upon it, after the other.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 }
 
@@ -80,10 +92,11 @@ pub(crate) enum Place {
 }
 
 impl Room {
-    fn keep(engine: &Engine, bucket: BucketId, kind: Kind, bytes: u64) -> Self {
+    pub(crate) fn keep(engine: &Engine, bucket: BucketId, kind: Kind, bytes: u64) -> Self {
         let is_raced = match kind {
             Kind::Copies => planted(Mutant::RoomNotKept),
             Kind::Written => planted(Mutant::QuotaRaced),
+            Kind::Blocks => false,
         };
         let more = bytes;
         let bytes = if is_raced { 0 } else { bytes };
@@ -150,12 +163,12 @@ impl Engine {
     /// Safe.
     pub(crate) async fn keep_room(&self, bucket: &Bucket, charge: u64) -> Result<Option<Room>, BucketError> {
         let rooms = &self.inner.rooms;
-        let _turn = rooms.turn.lock().await;
+        let _turn = rooms.turn().await;
         let mut scopes = Vec::new();
-        if let Some(limit) = bucket.settings.cache_limit_bytes {
+        if let Some(limit) = bucket.settings.cache_limit_bytes.filter(|_| is_evictable(bucket)) {
             scopes.push((vec![bucket.id], limit));
         }
-        if let Some(limit) = self.inner.options.cache_limit_bytes {
+        if let Some(limit) = self.inner.options.cache_limit_bytes.filter(|_| is_evictable(bucket)) {
             scopes.push((self.evictable_ids().await?, limit));
         }
         let mut is_last_but_a_few = false;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fallthrough_object::Monotonic;
 use fallthrough_store::{
-    Bucket, EntryState, ScrubItem, ScrubPass, ScrubRecord, ScrubTally, Store, StoreError,
+    Bucket, EntryState, ScrubBlock, ScrubItem, ScrubPass, ScrubRecord, ScrubTally, Store, StoreError,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
@@ -84,11 +84,11 @@ pub struct ScrubFinding {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// `written`, `filled`, or `index`.
+    /// `written`, `filled`, `block` or `index`.
     pub state: String,
     /// What is damaged.
     pub what: String,
-    /// `healed`, `quarantined`, `unreadable` or `damaged`.
+    /// `healed`, `quarantined`, `dropped`, `unreadable` or `damaged`.
     pub outcome: String,
 }
 
@@ -295,6 +295,9 @@ impl Scrubber {
                 }
                 self.keep_now_and_then().await;
             }
+            for block in &page.blocks {
+                self.block(block).await?;
+            }
             self.tally().rows += page.rows;
             self.pace.spend(&self.engine, page.rows * ROW_BYTES).await;
             match page.last {
@@ -446,6 +449,40 @@ impl Scrubber {
             what,
             outcome: outcome.to_owned(),
         });
+        Ok(())
+    }
+
+    /// Checks a block. Where one is damaged, all that is kept of its object is dropped: it is fetched again when somebody
+    /// asks for it.
+    async fn block(&mut self, found: &ScrubBlock) -> Result<(), StoreError> {
+        let stored = found.block.stored();
+        for twice in [false, true] {
+            let what = match self.compare(&stored).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::Superseded) => return Ok(()),
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. })) if twice => {
+                    chain(&error)
+                }
+                Err(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => continue,
+                Err(error) => {
+                    self.tally().unreadable += 1;
+                    tracing::error!(key = %found.key, error = &error as &dyn std::error::Error, "the disk cannot read a block");
+                    return Ok(());
+                }
+            };
+            if self.store.drop_blocks(found.bucket, &found.key, found.set).await?.is_none() {
+                return Ok(());
+            }
+            metrics::counter!("fallthrough_scrub_errors_total", "state" => "block").increment(1);
+            let Some(bucket) = self.engine.bucket_of(found.bucket).await? else { return Ok(()) };
+            self.tell(ScrubFinding {
+                bucket: bucket.name.to_string(),
+                key: found.key.as_str().to_owned(),
+                state: "block".to_owned(),
+                what,
+                outcome: "dropped".to_owned(),
+            });
+        }
         Ok(())
     }
 

@@ -48,6 +48,10 @@ impl Engine {
         metrics::gauge!("fallthrough_cache_held_bytes").set(float(status.charged_bytes));
         metrics::gauge!("fallthrough_cache_objects").set(float(status.objects));
         metrics::gauge!("fallthrough_cache_limit_bytes").set(float(status.limit_bytes.unwrap_or(0)));
+        let usages = self.inner.store.usages().await?;
+        let blocks: u64 = usages.values().map(Usage::blocks_charge).sum();
+        metrics::gauge!("fallthrough_blocks_held_bytes").set(float(blocks));
+        metrics::gauge!("fallthrough_blocks_limit_bytes").set(float(self.inner.options.blocks_limit_bytes));
         for bucket in self.buckets(None, BUCKETS).await? {
             let (limit, quota) = (bucket.settings.cache_limit_bytes, bucket.settings.quota_bytes);
             if limit.is_none() && quota.is_none() {

@@ -281,6 +281,10 @@ impl Store {
             if clears {
                 effects.left_over.notify_one();
             }
+            if raises {
+                // What was kept of the shadow before is not believed any more.
+                effects.left_blocks.note(None);
+            }
             let bucket =
                 Bucket { settings, configuration, gate_version, settings_version: version, ..before };
             Ok(effects.bucket_committed(Arc::new(bucket), version))
@@ -370,6 +374,7 @@ impl Store {
             effects.bucket_gone(&closed.bucket.name, version);
             closed.decided = true;
             effects.left_over.notify_one();
+            effects.left_blocks.note(None);
             Ok(())
         });
         end.await?

@@ -72,6 +72,11 @@ pub(crate) enum Write {
         /// Its key.
         key: Vec<u8>,
     },
+    /// Removes a row of [`Table::Rows`], and the commit's end is told what was in it; nothing happens if there is none.
+    Take {
+        /// Its key.
+        key: Vec<u8>,
+    },
     /// Adds to the counter in a row of [`Table::Rows`] (8 bytes, little-endian; no row counts as 0) and removes
     /// the row when the count becomes 0. A count below zero refuses the whole commit as
     /// [`StoreError::Corrupt`].
@@ -81,8 +86,8 @@ pub(crate) enum Write {
         /// What is added.
         by: i64,
     },
-    /// Adds to the tally in a row of [`Table::Rows`] (four numbers of 8 bytes, little-endian and with a sign; no row
-    /// counts as zeros) and removes the row when all of them become 0. It refuses nothing: a tally may be below
+    /// Adds to the tally in a row of [`Table::Rows`] (four or six numbers of 8 bytes, little-endian and with a sign; what is
+    /// not there counts as zeros) and removes the row when all of them become 0. It refuses nothing: a tally may be below
     /// zero until it is mended, and one that cannot be read counts as zeros.
     Tally {
         /// The row's key.
@@ -93,7 +98,10 @@ pub(crate) enum Write {
 }
 
 /// What a tally's row counts: see [`crate::usage`].
-pub(crate) type Tally = [i64; 4];
+pub(crate) type Tally = [i64; 6];
+
+/// Numbers of a tally that are always written; the others only where they are not zero.
+const TALLY_MIN: usize = 4;
 
 /// A list of changes that happen together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +120,10 @@ impl Commit {
     pub(crate) fn weight(&self) -> usize {
         let of = |write: &Write| match write {
             Write::Put { key, value, .. } => key.len() + value.len(),
-            Write::Remove { key, .. } | Write::Count { key, .. } | Write::Tally { key, .. } => key.len(),
+            Write::Remove { key, .. }
+            | Write::Take { key }
+            | Write::Count { key, .. }
+            | Write::Tally { key, .. } => key.len(),
         };
         256 + self.writes.iter().map(of).sum::<usize>()
     }
@@ -126,6 +137,8 @@ pub(crate) struct Committed {
     pub(crate) version: u64,
     /// The counters that became zero.
     pub(crate) zeroed: Vec<Vec<u8>>,
+    /// What was in the rows that were taken.
+    pub(crate) taken: Vec<Bytes>,
 }
 
 /// Why a commit did not happen.
@@ -227,17 +240,21 @@ pub(crate) struct KvStatus {
 /// The row of a tally after something was added to it; `None`: nothing is left, and the row goes.
 pub(crate) fn add_to_tally(before: Option<&[u8]>, by: &Tally) -> Option<Bytes> {
     let before = before.and_then(|value| tally_of(value).ok()).unwrap_or_default();
-    let after: Vec<i64> = before.iter().zip(by).map(|(before, by)| before.saturating_add(*by)).collect();
+    let mut after: Vec<i64> = before.iter().zip(by).map(|(before, by)| before.saturating_add(*by)).collect();
+    if after[TALLY_MIN..].iter().all(|number| *number == 0) {
+        after.truncate(TALLY_MIN);
+    }
     let is_empty = after.iter().all(|number| *number == 0);
     (!is_empty).then(|| after.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>().into())
 }
 
 /// Reads the value of a tally's row.
 pub(crate) fn tally_of(value: &[u8]) -> Result<Tally, StoreError> {
-    let bytes: &[u8; 32] =
-        value.try_into().map_err(|_| StoreError::corrupt("a tally is not 32 bytes long"))?;
     let mut tally = Tally::default();
-    for (number, bytes) in tally.iter_mut().zip(bytes.chunks_exact(8)) {
+    if ![8 * TALLY_MIN, 8 * tally.len()].contains(&value.len()) {
+        return Err(StoreError::corrupt("a tally is not 32 or 48 bytes long"));
+    }
+    for (number, bytes) in tally.iter_mut().zip(value.chunks_exact(8)) {
         *number = i64::from_le_bytes(bytes.try_into().expect("chunks of 8"));
     }
     Ok(tally)

@@ -11,6 +11,7 @@
 mod access;
 mod blob;
 mod blobs;
+mod blocks;
 mod bodies;
 mod bucket_row;
 mod buckets;
@@ -49,6 +50,7 @@ mod uploads;
 mod usage;
 
 pub use blob::{BlobId, BlobRef, PartBlob};
+pub use blocks::{BlockSet, KeptBlock, NewBlock, SetOfBlocks};
 pub use bucket_row::{
     AccessKeyRow, AccountRow, Bucket, BucketId, BucketMode, BucketSettings, Grant, ListFrom, PublicAccess,
     PublicFill, Right, ShadowCredentials, ShadowRule, ShadowTarget, Treat403As, WriteConflict, WriteThrough,
@@ -69,7 +71,7 @@ pub use objects::{CopyOf, Erased, NewState, Observation};
 pub use options::{Failpoints, SMALL_BODY_LIMIT, Step, StoreOptions};
 pub use outbox::{Attendance, DueIntent, OutboxFull, OutboxStatus};
 pub use quarantine::{QuarantineRow, Quarantined};
-pub use scrub::{BodyCheck, ScrubItem, ScrubPage, ScrubPass, ScrubRecord, ScrubTally};
+pub use scrub::{BodyCheck, ScrubBlock, ScrubItem, ScrubPage, ScrubPass, ScrubRecord, ScrubTally};
 pub use sealing::{Sealing, SealingKey};
 pub use staging::{Sealed, Staging, StagingReader};
 pub use store::{Announced, FORMAT_VERSION, Store, StoreStatus};

@@ -350,6 +350,8 @@ impl Store {
         let inner = self.inner.clone();
         let revision = previous.map_or(Revision(0), |p| p.revision);
         let mut change = Change::begin(bucket, key, previous, &Lane::Quiet);
+        // What was only looked at is what it was.
+        change.drops_blocks &= matches!(state, EntryState::Absent { .. });
         change.state(&state, Some(revision));
         change.release(&inner, state.stored().map_or(&BlobRef::Empty, |stored| &stored.blob));
         Either::Right(change.order(inner, state, Some(revision), None, None))
@@ -370,6 +372,8 @@ pub(crate) struct Change {
     pub(crate) delivered: Option<Seen>,
     /// The third condition is on the row of the outbox.
     in_lane: bool,
+    /// What is kept in blocks of the key's object goes with this commit.
+    drops_blocks: bool,
     /// What the bucket holds more, or less, by this commit.
     tally: Tally,
     /// What the commit leaves in the outbox, if it changes anything there.
@@ -401,6 +405,8 @@ impl Change {
             old,
             delivered: None,
             in_lane: expected.is_some(),
+            // Where there is no shadow none are believed.
+            drops_blocks: !bucket.settings.shadow.is_empty() && !planted(Mutant::BlocksOutliveObject),
             tally: usage::taken(previous.map(|previous| &previous.state)),
             noted: None,
             released: BlobRef::Empty,
@@ -522,8 +528,21 @@ impl Change {
         body: Option<Sealed>,
     ) -> impl Future<Output = Result<(u64, Option<Arc<Entry>>), CommitError>> + Send + 'static + use<> {
         let Self {
-            bucket, key, mut commit, delivered, in_lane, tally, noted, released, unquarantined, ..
+            bucket,
+            key,
+            mut commit,
+            delivered,
+            in_lane,
+            drops_blocks,
+            tally,
+            noted,
+            released,
+            unquarantined,
+            ..
         } = self;
+        if drops_blocks {
+            commit.writes.push(Write::Take { key: rows::block_set(bucket, key.as_str()) });
+        }
         commit.writes.extend(usage::write(bucket, tally));
         let (effects, given) = (inner.clone(), body.clone());
         let effect = move |end: Result<Committed, Refused>| match end {
@@ -553,6 +572,7 @@ impl Change {
                     effects.hot.drop_body(id);
                 }
                 effects.forget_all(&committed);
+                effects.note_left_blocks(bucket, &committed);
                 if let Some(id) = unquarantined {
                     effects.release_quarantined(id);
                 }

@@ -40,6 +40,8 @@ const LISTED: u8 = b'n';
 const INTENT: u8 = b'o';
 const PART: u8 = b'p';
 const QUARANTINE: u8 = b'q';
+const BLOCK_SET: u8 = b'r';
+const BLOCK: u8 = b's';
 const USAGE: u8 = b't';
 const UPLOAD: u8 = b'u';
 const WAITING: u8 = b'w';
@@ -450,6 +452,69 @@ pub(crate) fn all_of_inventories(bucket: BucketId) -> [RowRange; 2] {
     })
 }
 
+/// The set of blocks that are kept of a key's object.
+pub(crate) fn block_set(bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut row = of_id(BLOCK_SET, bucket);
+    row.extend_from_slice(key.as_bytes());
+    row
+}
+
+/// The bucket and the object key in the key of a set's row; `None` for rows of other families.
+pub(crate) fn block_set_of(row: &[u8]) -> Option<(BucketId, Result<Key, StoreError>)> {
+    let (family, rest) = row.split_first()?;
+    let (bucket, _) = rest.split_first_chunk::<8>()?;
+    (*family == BLOCK_SET).then(|| (BucketId(u64::from_be_bytes(*bucket)), entry_key(row)))
+}
+
+/// Sets of a bucket, or of all buckets, behind the row `after`.
+pub(crate) fn block_sets(of: Option<BucketId>, after: Option<Vec<u8>>) -> RowRange {
+    all_behind(of.map_or_else(|| vec![BLOCK_SET], |bucket| of_id(BLOCK_SET, bucket)), after)
+}
+
+/// A block of a set.
+pub(crate) fn block(bucket: BucketId, set: u128, number: u64) -> Vec<u8> {
+    let mut row = blocks_of(bucket, set);
+    row.extend_from_slice(&number.to_be_bytes());
+    row
+}
+
+fn blocks_of(bucket: BucketId, set: u128) -> Vec<u8> {
+    let mut row = of_id(BLOCK, bucket);
+    row.extend_from_slice(&set.to_be_bytes());
+    row
+}
+
+/// The bucket, the set and the number in the key of a block's row; `None` for rows of other families.
+pub(crate) fn block_of(row: &[u8]) -> Option<(BucketId, u128, u64)> {
+    let (family, rest) = row.split_first()?;
+    let (bucket, rest) = rest.split_first_chunk::<8>()?;
+    let (set, number) = rest.split_first_chunk::<16>()?;
+    let number = number.try_into().ok()?;
+    (*family == BLOCK).then(|| {
+        (BucketId(u64::from_be_bytes(*bucket)), u128::from_be_bytes(*set), u64::from_be_bytes(number))
+    })
+}
+
+/// Blocks of a set from this number on.
+pub(crate) fn blocks_from(bucket: BucketId, set: u128, number: u64) -> RowRange {
+    (Bound::Included(block(bucket, set, number)), after_prefix(&blocks_of(bucket, set)))
+}
+
+/// Behind the last block of a set.
+pub(crate) fn behind_blocks(bucket: BucketId, set: u128) -> Vec<u8> {
+    block(bucket, set, u64::MAX)
+}
+
+/// Blocks of a bucket, or of all buckets, behind the row `after`.
+pub(crate) fn all_blocks(of: Option<BucketId>, after: Option<Vec<u8>>) -> RowRange {
+    all_behind(of.map_or_else(|| vec![BLOCK], |bucket| of_id(BLOCK, bucket)), after)
+}
+
+fn all_behind(all: Vec<u8>, after: Option<Vec<u8>>) -> RowRange {
+    let end = after_prefix(&all);
+    (after.map_or(Bound::Included(all), Bound::Excluded), end)
+}
+
 /// All parts of a bucket, or of all buckets, from `after` on.
 pub(crate) fn all_parts(of: Option<BucketId>, after: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let all = of.map_or_else(|| vec![PART], |bucket| of_id(PART, bucket));
@@ -631,5 +696,26 @@ mod tests {
         let name = BucketName::parse("abc").unwrap();
         assert_eq!(bucket_name(&bucket(&name)).unwrap(), name);
         assert_eq!(swept_id(&removed(BucketId(9))).unwrap(), BucketId(9));
+        let at = block(BucketId(5), u128::MAX, 7);
+        assert_eq!(
+            (block_of(&at), block_of(&entry(BucketId(5), "k"))),
+            (Some((BucketId(5), u128::MAX, 7)), None)
+        );
+        let (of, key) = block_set_of(&block_set(BucketId(5), "k")).unwrap();
+        assert_eq!((of, key.unwrap().as_str()), (BucketId(5), "k"));
+    }
+
+    #[test]
+    fn blocks_of_sets_keep_apart() {
+        let bucket = BucketId(7);
+        let of_set = blocks_from(bucket, 3, 2);
+        let cases = [(3, 1, false), (3, 2, true), (3, u64::MAX, true), (2, 5, false), (4, 0, false)];
+        for (set, number, inside) in cases {
+            assert_eq!(within(&of_set, &block(bucket, set, number)), inside, "{set} {number}");
+            assert!(!within(&of_set, &block(BucketId(8), set, number)));
+            assert!(within(&all_blocks(Some(bucket), None), &block(bucket, set, number)));
+        }
+        assert!(within(&all_blocks(None, Some(behind_blocks(bucket, 3))), &block(bucket, 4, 0)));
+        assert!(!within(&all_blocks(None, Some(behind_blocks(bucket, 3))), &block(bucket, 3, 9)));
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::Sender;
 use crate::blob::{BlobId, BlobRef, PartBlob};
 use crate::blobs::off_thread;
 use crate::blobs::seal::{OpenBlob, checksum};
+use crate::blocks::{self, KeptBlock, SetOfBlocks};
 use crate::bucket_row::BucketId;
 use crate::entry::{Entry, Stored};
 use crate::entry_code;
@@ -116,11 +117,26 @@ pub struct ScrubItem {
     pub row: Vec<u8>,
 }
 
+/// A block that is kept of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubBlock {
+    /// Its bucket.
+    pub bucket: BucketId,
+    /// The key of the object.
+    pub key: Key,
+    /// The block.
+    pub block: KeptBlock,
+    /// The set that it is of.
+    pub set: SetOfBlocks,
+}
+
 /// A page of the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubPage {
     /// Entries that have bytes, in order.
     pub items: Vec<ScrubItem>,
+    /// Blocks, in order.
+    pub blocks: Vec<ScrubBlock>,
     /// Rows read, of every kind.
     pub rows: u64,
     /// Rows that cannot be read: which, and why.
@@ -178,6 +194,15 @@ impl Store {
                     continue;
                 }
             };
+            if let Some((bucket, set, number)) = rows::block_of(&row) {
+                match blocks::read(number, &value) {
+                    Ok((block, key)) => {
+                        page.blocks.push(ScrubBlock { bucket, key, block, set: SetOfBlocks(set) });
+                    }
+                    Err(error) => page.damaged.push(format!("{} ({error})", row_name(&row))),
+                }
+                continue;
+            }
             let Some((bucket, key)) = rows::entry_of(&row) else { continue };
             match key.and_then(|key| Ok((key, entry_code::decode(&value.value, value.version)?))) {
                 Ok((key, entry)) => {

@@ -17,6 +17,7 @@ use crate::blob::BlobId;
 use crate::blobs::memory::MemoryBlobs;
 use crate::blobs::seal::OpenBlob;
 use crate::blobs::{BlobStore, off_thread};
+use crate::blocks::LeftBlocks;
 use crate::bucket_row::{Bucket, BucketId};
 use crate::entry::Entry;
 use crate::entry_code;
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) closing: Mutex<BTreeMap<BucketId, usize>>,
     /// Something is left over of a removed bucket or a shadow that was cleared.
     pub(crate) left_over: Notify,
+    /// Sets of blocks that were dropped and whose blocks are still to be removed.
+    pub(crate) left_blocks: LeftBlocks,
     /// What is held was counted anew.
     pub(crate) counted: Notify,
     pub(crate) negatives: Negatives,
@@ -182,6 +185,7 @@ impl Store {
             buckets_touched: Mutex::new(0),
             closing: Mutex::default(),
             left_over: Notify::new(),
+            left_blocks: LeftBlocks::default(),
             counted: Notify::new(),
             negatives: Negatives::default(),
             absents_swept: AtomicBool::new(false),

@@ -44,6 +44,8 @@ pub struct SweepReport {
     pub uploads_removed: u64,
     /// Negative answers of earlier starts that were removed.
     pub negatives_removed: u64,
+    /// Blocks of objects that are here no more in blocks that were removed.
+    pub blocks_removed: u64,
 }
 
 /// Entries by the keys of their rows, and where to go on.
@@ -68,6 +70,7 @@ impl Store {
         self.sweep_all_cleared(&mut report).await?;
         self.sweep_parts(&mut report).await?;
         self.sweep_quarantine(&mut report).await?;
+        report.blocks_removed += self.sweep_blocks().await?;
         self.sweep_files(&mut report).await?;
         self.sweep_absents(&mut report).await?;
         self.count_if_unknown().await?;
@@ -260,6 +263,7 @@ impl Store {
             if found.is_empty() {
                 report.uploads_removed += self.discard_uploads(id).await?;
                 self.forget_migration(id).await?;
+                report.blocks_removed += self.forget_blocks(id).await?;
                 if !planted(Mutant::InventoryOutlivesBucket) {
                     report.rows_removed += self.forget_inventories(id).await?;
                 }

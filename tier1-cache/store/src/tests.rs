@@ -15,6 +15,7 @@ use crate::{
     StoreOptions, Stored,
 };
 
+mod blocks;
 mod buckets;
 mod counting;
 mod crash;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use fallthrough_object::Key;
 
+use crate::blocks;
 use crate::bucket_row::BucketId;
 use crate::entry::{Entry, EntryState};
 use crate::entry_code;
@@ -41,6 +42,12 @@ pub struct Held {
     pub bytes: u64,
 }
 
+impl Held {
+    fn charge(&self) -> u64 {
+        self.bytes.saturating_add(self.objects.saturating_mul(COPY_ROW_BYTES))
+    }
+}
+
 /// What a bucket holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -48,21 +55,29 @@ pub struct Usage {
     pub filled: Held,
     /// What clients wrote.
     pub written: Held,
+    /// Blocks of what its shadow has.
+    pub blocks: Held,
 }
 
 impl Usage {
-    /// What its copies count against a limit, in bytes.
+    /// What its copies count against a limit, in bytes; blocks are copies, too.
     pub fn copies_charge(&self) -> u64 {
-        self.filled.bytes.saturating_add(self.filled.objects.saturating_mul(COPY_ROW_BYTES))
+        self.filled.charge().saturating_add(self.blocks_charge())
+    }
+
+    /// What its blocks count against a limit, in bytes.
+    pub fn blocks_charge(&self) -> u64 {
+        self.blocks.charge()
     }
 
     fn of(tally: Tally) -> Self {
         // Below zero only until it is counted.
-        let [filled_objects, filled_bytes, written_objects, written_bytes] =
+        let [filled_objects, filled_bytes, written_objects, written_bytes, blocks, block_bytes] =
             tally.map(|number| u64::try_from(number).unwrap_or(0));
         Self {
             filled: Held { objects: filled_objects, bytes: filled_bytes },
             written: Held { objects: written_objects, bytes: written_bytes },
+            blocks: Held { objects: blocks, bytes: block_bytes },
         }
     }
 }
@@ -71,16 +86,23 @@ impl Usage {
 pub(crate) fn held(state: Option<&EntryState>) -> Tally {
     let signed = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
     match state {
-        Some(EntryState::Filled(stored, _)) => [1, signed(stored.info.size_bytes), 0, 0],
-        Some(EntryState::Written(stored)) => [0, 0, 1, signed(stored.info.size_bytes)],
-        Some(EntryState::Known(..) | EntryState::Absent { .. } | EntryState::Tombstone) | None => [0; 4],
+        Some(EntryState::Filled(stored, _)) => [1, signed(stored.info.size_bytes), 0, 0, 0, 0],
+        Some(EntryState::Written(stored)) => [0, 0, 1, signed(stored.info.size_bytes), 0, 0],
+        Some(EntryState::Known(..) | EntryState::Absent { .. } | EntryState::Tombstone) | None => {
+            Tally::default()
+        }
     }
+}
+
+/// What a block of so many bytes adds to its bucket's tally.
+pub(crate) fn block_held(len_bytes: u64) -> Tally {
+    [0, 0, 0, 0, 1, i64::try_from(len_bytes).unwrap_or(i64::MAX)]
 }
 
 /// What goes when an entry in this state does.
 pub(crate) fn taken(state: Option<&EntryState>) -> Tally {
     if planted(Mutant::ReplacedStillCounted) {
-        return [0; 4];
+        return Tally::default();
     }
     held(state).map(|number| -number)
 }
@@ -92,7 +114,7 @@ pub(crate) fn add(tally: &mut Tally, by: Tally) {
 
 /// The change of a bucket's tally, if there is one.
 pub(crate) fn write(bucket: BucketId, by: Tally) -> Option<Write> {
-    (by != [0; 4]).then(|| Write::Tally { key: rows::usage(bucket), by })
+    (by != Tally::default()).then(|| Write::Tally { key: rows::usage(bucket), by })
 }
 
 impl Store {
@@ -187,6 +209,10 @@ impl Store {
                 // What cannot be read is what nobody can have. When it is given up all is counted again.
                 let entry = row.and_then(|row| entry_code::decode(&row.value, row.version));
                 let held = held(entry.as_ref().ok().map(|entry| &entry.state));
+                add(counted.entry(bucket).or_default(), held);
+            } else if let Some((bucket, ..)) = rows::block_of(key) {
+                let len = row.and_then(|row| blocks::len_of(&row)).unwrap_or(0);
+                let held = if len > 0 { block_held(len) } else { Tally::default() };
                 add(counted.entry(bucket).or_default(), held);
             } else if let Some(bucket) = rows::usage_of(key) {
                 let tally = row.and_then(|row| tally_of(&row.value)).unwrap_or_default();

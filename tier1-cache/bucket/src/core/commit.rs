@@ -96,9 +96,10 @@ pub(crate) async fn commit_fill<L: Ledger, T: Clone + Send>(
     for _ in 0..MAX_CONFLICTS {
         let row = ledger.lookup(bucket, &slot.key).await?;
         let ordered = table.with(|fills| {
-            fills
-                .may_commit(slot, id, L::revision(&row))
-                .then(|| ledger.submit(bucket, &slot.key, &row, change.clone()))
+            fills.may_commit(slot, id, L::revision(&row)).then(|| {
+                fills.supersede_blocks(slot);
+                ledger.submit(bucket, &slot.key, &row, change.clone())
+            })
         });
         let Some(committed) = ordered else { return Ok(FillCommit::Superseded) };
         match committed.await {

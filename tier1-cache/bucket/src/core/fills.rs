@@ -6,7 +6,7 @@
 //! A write, delete, purge, detach or rule change marks the key's fill as superseded there; from then on
 //! the fill serves the readers that it has, takes no new ones, and commits nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fallthrough_object::Key;
 use fallthrough_store::{BucketId, Revision};
@@ -48,6 +48,8 @@ struct Running<T> {
 pub(crate) struct FillTable<T> {
     // Ordered, so that one seed is one history. Bounded by `max`.
     running: BTreeMap<Slot, Running<T>>,
+    /// Who is about to keep blocks of a key's object. Bounded by the blocks on their way.
+    keeping: BTreeMap<Slot, BTreeSet<FillId>>,
     next: u64,
     max: usize,
 }
@@ -59,7 +61,7 @@ pub(crate) struct TableFull;
 impl<T: Clone> FillTable<T> {
     /// An empty table for at most `max` fills.
     pub(crate) fn new(max: usize) -> Self {
-        Self { running: BTreeMap::new(), next: 1, max }
+        Self { running: BTreeMap::new(), keeping: BTreeMap::new(), next: 1, max }
     }
 
     /// Joins the fill of `slot`, or starts one with what `start` makes.
@@ -116,8 +118,37 @@ impl<T: Clone> FillTable<T> {
             .is_some_and(|fill| fill.id == id && (fill.base == revision || planted(Mutant::NoRevisionCheck)))
     }
 
+    /// Somebody is about to ask for blocks of the key's object, and wants to keep them.
+    pub(crate) fn begin_keeping(&mut self, slot: &Slot) -> FillId {
+        let id = FillId(self.next);
+        self.next += 1;
+        self.keeping.entry(slot.clone()).or_default().insert(id);
+        id
+    }
+
+    /// Whether the key is what it was when this began: nobody has written, deleted, purged or filled it since.
+    pub(crate) fn may_keep(&self, slot: &Slot, id: FillId) -> bool {
+        planted(Mutant::BlocksNotSuperseded) || self.keeping.get(slot).is_some_and(|ids| ids.contains(&id))
+    }
+
+    /// It has ended.
+    pub(crate) fn end_keeping(&mut self, slot: &Slot, id: FillId) {
+        if let Some(ids) = self.keeping.get_mut(slot) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.keeping.remove(slot);
+            }
+        }
+    }
+
+    /// No block that is on its way is kept under the key.
+    pub(crate) fn supersede_blocks(&mut self, slot: &Slot) {
+        self.keeping.remove(slot);
+    }
+
     /// Somebody writes, deletes or purges the key: its fill commits nothing from now on, and nobody joins it.
     pub(crate) fn supersede(&mut self, slot: &Slot) -> Option<T> {
+        self.supersede_blocks(slot);
         if planted(Mutant::NoSupersession) {
             return None;
         }
@@ -129,6 +160,7 @@ impl<T: Clone> FillTable<T> {
         if planted(Mutant::BucketNotSuperseded) {
             return 0;
         }
+        self.keeping.retain(|slot, _| slot.bucket != bucket);
         let before = self.running.len();
         self.running.retain(|slot, _| slot.bucket != bucket);
         before - self.running.len()
@@ -201,6 +233,20 @@ mod tests {
         table.end(&slot("a"), first);
         assert!(table.may_commit(&slot("a"), second, Revision(0)));
         assert!(!table.may_commit(&slot("a"), first, Revision(0)));
+    }
+
+    #[test]
+    fn whoever_changes_a_key_supersedes_its_blocks() {
+        let mut table = FillTable::<()>::new(9);
+        let ids = [slot("a"), slot("a"), slot("b")].map(|slot| table.begin_keeping(&slot));
+        assert!(table.may_keep(&slot("a"), ids[0]) && !table.may_keep(&slot("b"), ids[0]));
+        table.end_keeping(&slot("a"), ids[0]);
+        assert!(!table.may_keep(&slot("a"), ids[0]) && table.may_keep(&slot("a"), ids[1]));
+        table.supersede(&slot("a"));
+        assert!(!table.may_keep(&slot("a"), ids[1]) && table.may_keep(&slot("b"), ids[2]));
+        table.supersede_bucket(BucketId(1));
+        assert!(!table.may_keep(&slot("b"), ids[2]));
+        table.end_keeping(&slot("b"), ids[2]);
     }
 
     #[test]

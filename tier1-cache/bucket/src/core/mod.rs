@@ -8,6 +8,7 @@ pub(crate) mod commit;
 pub(crate) mod eviction;
 pub(crate) mod extras;
 pub(crate) mod fills;
+pub(crate) mod flights;
 pub(crate) mod keystate;
 pub(crate) mod load;
 pub(crate) mod mutants;

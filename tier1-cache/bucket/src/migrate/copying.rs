@@ -311,6 +311,7 @@ async fn copy(
         request_id: Arc::from("migration"),
         trace: TraceParent::begin(&*engine.inner.entropy),
         extras: Default::default(),
+        from_blocks: None,
     });
     let (fill, came) = match joined {
         Ok(joined) => joined,

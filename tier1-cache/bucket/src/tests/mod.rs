@@ -1,5 +1,6 @@
 //! The engine against a scripted origin, without sockets, under virtual time.
 
+mod blocks;
 mod budgets;
 mod deliveries;
 mod eviction;

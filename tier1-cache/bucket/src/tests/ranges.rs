@@ -49,6 +49,7 @@ async fn copy(world: &World, priority: Priority) -> Arc<Fill> {
         request_id: Arc::from("migration"),
         trace: TraceParent::begin(&*world.engine.inner.entropy),
         extras: Default::default(),
+        from_blocks: None,
     };
     world.engine.join(order).unwrap().0
 }

@@ -89,6 +89,9 @@ pub struct ObjectView {
     /// The members of that rule, if it has several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberView>,
+    /// What is kept in blocks of the object behind it, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<String>,
     /// A fill in flight, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<String>,
@@ -218,6 +221,7 @@ fn view(bucket: &str, key: &str, told: Explanation) -> ObjectView {
         rule: told.rule,
         passes_on: told.passes_on,
         members: told.members.into_iter().map(MemberView::of).collect(),
+        blocks: told.blocks,
         fill: told.fill,
         last_fill: told.last_fill,
         waiting: told.waiting.map(WaitingRow::of),

@@ -95,12 +95,25 @@ async fn suite(kv: &dyn Kv) {
     // Tallies refuse nothing, and what cannot be read counts as zeros.
     let tally = |by| Write::Tally { key: b"t".to_vec(), by };
     let stands = async || kv.get(Table::Rows, b"t").await.unwrap().map(|row| tally_of(&row.value).unwrap());
-    end_of(kv, Commit { writes: vec![put("t", "no tally"), tally([1, -2, 0, 4])], ..Commit::default() })
-        .await
-        .unwrap();
-    assert_eq!(stands().await, Some([1, -2, 0, 4]));
-    end_of(kv, Commit { writes: vec![tally([-1, 2, 0, -4])], ..Commit::default() }).await.unwrap();
+    end_of(
+        kv,
+        Commit { writes: vec![put("t", "no tally"), tally([1, -2, 0, 4, 0, 5])], ..Commit::default() },
+    )
+    .await
+    .unwrap();
+    assert_eq!(stands().await, Some([1, -2, 0, 4, 0, 5]));
+    end_of(kv, Commit { writes: vec![tally([0, 0, 0, 0, 0, -5])], ..Commit::default() }).await.unwrap();
+    assert_eq!(stands().await, Some([1, -2, 0, 4, 0, 0]));
+    assert_eq!(kv.get(Table::Rows, b"t").await.unwrap().unwrap().value.len(), 32, "as it always was");
+    end_of(kv, Commit { writes: vec![tally([-1, 2, 0, -4, 0, 0])], ..Commit::default() }).await.unwrap();
     assert_eq!(stands().await, None);
+    // What is taken is told of, once.
+    end_of(kv, Commit { writes: vec![put("x", "1")], ..Commit::default() }).await.unwrap();
+    for told in [vec![Bytes::from_static(b"1")], Vec::new()] {
+        let writes = vec![Write::Take { key: b"x".to_vec() }];
+        assert_eq!(end_of(kv, Commit { writes, ..Commit::default() }).await.unwrap().taken, told);
+        assert_eq!(get(kv, "x").await, None);
+    }
     // Ranges are bytewise, bounded, limited.
     for key in ["k1", "k2", "k3"] {
         end_of(kv, Commit { writes: vec![put(key, "v")], ..Commit::default() }).await.unwrap();
@@ -304,13 +317,15 @@ impl Plain {
                     [&mut rows, &mut bodies][table(*t)].insert(key.clone(), (version, value.to_vec()));
                 }
                 Write::Remove { table: t, key } => drop([&mut rows, &mut bodies][table(*t)].remove(key)),
+                Write::Take { key } => drop(rows.remove(key)),
                 Write::Tally { key, by } => {
-                    let was = rows.get(key).map_or([0; 4], |(_, tally)| tally_of(tally).unwrap());
+                    let was = rows.get(key).map_or([0; 6], |(_, tally)| tally_of(tally).unwrap());
                     let now: Vec<i64> = was.iter().zip(by).map(|(was, by)| was + by).collect();
                     match now.iter().all(|number| *number == 0) {
                         true => drop(rows.remove(key)),
                         false => {
-                            let value = now.iter().flat_map(|number| number.to_le_bytes()).collect();
+                            let len = if now[4..] == [0, 0] { 4 } else { 6 };
+                            let value = now[..len].iter().flat_map(|number| number.to_le_bytes()).collect();
                             rows.insert(key.clone(), (version, value));
                         }
                     }
@@ -364,9 +379,9 @@ pub(crate) async fn compare(ops: &[Op]) -> Result<(), String> {
             }
             Op::Tally(key, by) => {
                 // Twice, and one of them with a row: a tally sees what stands before it in its commit.
-                let by = [i64::from(*by), 0, -i64::from(*by), 1];
+                let by = [i64::from(*by), 0, -i64::from(*by), 1, 0, i64::from(*by)];
                 let tally = |by| Write::Tally { key: format!("t{key}").into_bytes(), by };
-                let writes = vec![tally(by), put("k0", "t"), tally([0, 0, 0, -1])];
+                let writes = vec![tally(by), put("k0", "t"), tally([0, 0, 0, -1, 0, 0])];
                 Commit { writes, ..Commit::default() }
             }
             Op::Body(key, len) => {

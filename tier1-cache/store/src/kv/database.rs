@@ -465,8 +465,8 @@ impl OpenDatabase {
                     Ok(counts) => {
                         applied.sequence += 1;
                         let version = applied.sequence;
-                        write_all(&mut rows, &mut bodies, commit.writes, version)?;
-                        Ok(Committed { version, zeroed: write_counts(&mut rows, counts, version)? })
+                        let taken = write_all(&mut rows, &mut bodies, commit.writes, version)?;
+                        Ok(Committed { version, zeroed: write_counts(&mut rows, counts, version)?, taken })
                     }
                 },
             };
@@ -582,13 +582,20 @@ fn write_all(
     bodies: &mut Rows<'_>,
     writes: Vec<Write>,
     version: u64,
-) -> Result<(), StorageError> {
+) -> Result<Vec<Bytes>, StorageError> {
+    let mut taken = Vec::new();
     for write in writes {
         match write {
             Write::Put { table: Table::Rows, key, value } => put(rows, &key, &value, version)?,
             Write::Put { table: Table::Bodies, key, value } => put_body(bodies, &key, &value, version)?,
             Write::Remove { table: Table::Rows, key } => drop(rows.remove(key.as_slice())?),
             Write::Remove { table: Table::Bodies, key } => drop(bodies.remove(key.as_slice())?),
+            Write::Take { key } => {
+                let stored = rows.remove(key.as_slice())?;
+                // One that cannot be read is gone like any other, and nobody learns what was in it.
+                let value = stored.as_ref().and_then(|stored| parts(&key, stored.value()).ok());
+                taken.extend(value.map(|(_, value)| Bytes::copy_from_slice(value)));
+            }
             Write::Tally { key, by } => {
                 let before = rows.get(key.as_slice())?.map(|stored| stored.value().to_vec());
                 let before = before.as_deref().and_then(|stored| parts(&key, stored).ok());
@@ -600,7 +607,7 @@ fn write_all(
             Write::Count { .. } => {}
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 fn write_counts(rows: &mut Rows<'_>, counts: Counts, version: u64) -> Result<Vec<Vec<u8>>, StorageError> {

@@ -45,7 +45,7 @@ impl State {
         }
         let version = self.sequence + 1;
         let counts = self.counts(&commit)?;
-        let mut zeroed = Vec::new();
+        let (mut zeroed, mut taken) = (Vec::new(), Vec::new());
         for write in commit.writes {
             match write {
                 Write::Put { table, key, value } => {
@@ -58,6 +58,12 @@ impl State {
                 Write::Remove { table, key } => {
                     if let Some(old) = self.table(table).remove(&key) {
                         self.bytes -= (key.len() + old.value.len()) as u64;
+                    }
+                }
+                Write::Take { key } => {
+                    if let Some(old) = self.rows.remove(&key) {
+                        self.bytes -= (key.len() + old.value.len()) as u64;
+                        taken.push(old.value);
                     }
                 }
                 Write::Tally { key, by } => {
@@ -81,7 +87,7 @@ impl State {
         }
         self.sequence = version;
         self.commits += 1;
-        Ok(Committed { version, zeroed })
+        Ok(Committed { version, zeroed, taken })
     }
 
     /// What the counters of a commit become; computed first, since one below zero refuses all of it.

@@ -95,6 +95,9 @@ fn each_planted_bug_is_caught() {
             "inventory outlives its bucket",
             &(|| model::run(inventory::swept_with_the_bucket()).map(drop)),
         ),
+        by(Mutant::BlocksOutliveObject, "blocks outlive their object", &(|| model::run(blocks::changed()))),
+        by(Mutant::BlockUnconditional, "block unconditional", &(|| model::run(blocks::late()))),
+        by(Mutant::BlocksNotSwept, "blocks not swept", &(|| model::run(blocks::crashes()))),
         by(Mutant::BlockUnverified, "block unverified", &(|| model::run(faults::damage()))),
     ];
     let alive: Vec<_> = killed.iter().filter(|(.., killed)| !killed).map(|(_, what, _)| what).collect();

@@ -15,7 +15,7 @@ async fn fill(store: &Store, bucket: &Bucket, at: &Key, len: usize) {
 
 fn usage(filled: (u64, u64), written: (u64, u64)) -> Usage {
     let held = |(objects, bytes)| Held { objects, bytes };
-    Usage { filled: held(filled), written: held(written) }
+    Usage { filled: held(filled), written: held(written), blocks: Held::default() }
 }
 
 async fn commit(store: &Store, writes: Vec<Write>) {
@@ -106,7 +106,7 @@ async fn tallies_are_mended_beside_commits_that_go_on() {
     let entropy = Arc::new(SeededEntropy::new(1));
     let store = Store::open(dir.path(), options(), clock(), entropy).await.unwrap();
     let made = bucket(&store).await;
-    let by = [3, -5000, 1, 77];
+    let by = [3, -5000, 1, 77, 0, 0];
     for n in 0..300 {
         fill(&store, &made, &key(&format!("k{n}")), 10).await;
         if n == 100 {
