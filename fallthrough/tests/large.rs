@@ -70,7 +70,7 @@ async fn a_hundred_bytes_of_five_gib_move_one_block_through_little_memory() {
     configure(
         folder.path(),
         &format!(
-            "[network]\nallow-private-origins = true\n\n[bucket.photos]\nmode = \"migrate\"\nshadow = {{ endpoint = \"{}\", name = \"old\", region = \"us-east-1\" }}\n",
+            "[store]\nblocks-limit = \"4GiB\"\n\n[network]\nallow-private-origins = true\n\n[bucket.photos]\nmode = \"migrate\"\nshadow = {{ endpoint = \"{}\", name = \"old\", region = \"us-east-1\" }}\n",
             origin.url()
         ),
     );

@@ -81,17 +81,13 @@ def check(ground):
 def ranges(s3, provider, bodies):
     body = bodies["parts"]
     size = len(body)
-    # Blocks of 4 MiB: the first two ranges bring one each, and what they bring answers the others.
-    here = ("HIT", "JOINED")
-    for first, last, words in [
-        (0, 0, ("PASS",)), (5 * MIB - 1, 5 * MIB, ("PASS",)), (size - 5, size - 1, here), (size - 5, size + 100, here),
-    ]:
+    for first, last in [(0, 0), (5 * MIB - 1, 5 * MIB), (size - 5, size - 1), (size - 5, size + 100)]:
         got = s3.get_object(Bucket="photos", Key="parts", Range=f"bytes={first}-{last}")
         same("the status of a range", got["ResponseMetadata"]["HTTPStatusCode"], 206)
         end = min(last, size - 1)
         same("Content-Range", got["ContentRange"], f"bytes {first}-{end}/{size}")
         holds(f"bytes of {first}-{last} differ", got["Body"].read() == body[first : end + 1])
-        holds(f"the range {first}-{last} was a {word(got)}", word(got) in words)
+        same("the word of a cold range", word(got), "PASS")
     got = s3.get_object(Bucket="photos", Key="parts", Range="bytes=-7")
     same("a suffix", got["Body"].read(), b"the end")
     same("past the end", refusal(s3.get_object, Bucket="photos", Key="parts", Range=f"bytes={size}-")[0], 416)

@@ -255,11 +255,12 @@ const STORE: &[Key] = &[
     Key::value(
         "blocks-limit",
         "size",
-        "4GiB",
+        "0",
         "The most that blocks of ranges may hold together, of all buckets. A range of what is not here, of an \
          origin that can seek, is kept in blocks of 4 MiB and answers the next one. In `cache` blocks count \
          against `cache-limit` besides, and go before copies do; in `migrate` this is their only limit. `0` keeps \
-         none: ranges are passed on.",
+         none: ranges are passed on. New, and therefore off unless it is set: what is known to be missing stands at \
+         the end of semantics.md.",
     ),
     Key::value(
         "promote-per-minute",

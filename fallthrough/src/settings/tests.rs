@@ -45,10 +45,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:9901");
     assert_eq!(settings.store.data, PathBuf::from("fallthrough-data"));
     assert_eq!((settings.store.low_space_bytes, settings.store.cache_limit_bytes), (1 << 30, None));
-    assert_eq!(
-        (settings.store.blocks_limit_bytes, settings.store.promote_bytes_per_minute),
-        (4 << 30, 256 << 20)
-    );
+    assert_eq!((settings.store.blocks_limit_bytes, settings.store.promote_bytes_per_minute), (0, 256 << 20));
     assert_eq!(settings.fill.client_wait, Duration::from_secs(25));
     assert_eq!(settings.fill.negative_ttl, Duration::from_secs(30));
     assert_eq!((settings.fill.max_in_flight, settings.fill.queue, settings.fill.per_client), (256, 1024, 64));

@@ -346,8 +346,13 @@ impl Engine {
 
     async fn evict_all(&self, tally: &mut EvictionTally) -> Result<(), BucketError> {
         // What is on its way out counts until it is gone.
-        self.inner.store.sweep_left_blocks().await?;
-        self.shrink_blocks().await?;
+        // Blocks that cannot be removed are no reason to keep copies above their limit.
+        if let Err(error) = self.inner.store.sweep_left_blocks().await {
+            tracing::warn!(%error, "blocks that are of no use are still there");
+        }
+        if let Err(error) = self.shrink_blocks().await {
+            tracing::warn!(%error, "blocks are above their limit");
+        }
         let buckets = self.evictable().await?;
         for bucket in buckets.iter() {
             if let Some(limit) = bucket.settings.cache_limit_bytes {

@@ -130,7 +130,8 @@ impl<'a> Fetch<'a> {
             attempt: 0,
             failures: 0,
             partial: None,
-            etag_differed: false,
+            // There is one attempt, and an ETag that only looks like an MD5 is no reason to give blocks up.
+            etag_differed: order.from_blocks.is_some(),
             patience,
             in_one_stream: false,
             blocks_used: false,
@@ -229,9 +230,15 @@ impl<'a> Fetch<'a> {
                 return done(Fetched::Failed(self.refused_head(other)));
             }
         };
+        let (Some(etag), Some(size_bytes)) =
+            (found.etag.as_ref().filter(|tag| !tag.is_weak()), found.size_bytes)
+        else {
+            // The blocks are as good as they were: this origin does not say enough to make an object of them.
+            return done(Fetched::Failed(bad_answer("too little said of the object of the blocks")));
+        };
         self.blocks_used = true;
-        let same = found.etag.as_ref().zip(pin.etag()).is_some_and(|(now, pin)| pin.strong_eq(now));
-        if !same || found.size_bytes != Some(pin.info.size_bytes) {
+        let same = pin.etag().is_some_and(|pin| pin.strong_eq(etag));
+        if !same || size_bytes != pin.info.size_bytes {
             return Attempted::Again(bad_answer("another object than that of the blocks"), None);
         }
         let Some(body) = self.engine.out_of_blocks(self.order, pin).await else {

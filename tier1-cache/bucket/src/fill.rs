@@ -333,6 +333,11 @@ impl FillRun {
                 }
                 OVERTAKEN
             }
+            // Nobody has asked for it: who came meanwhile looks again, and is served from blocks or by a fill.
+            Fetched::Failed(error) if self.order.from_blocks.is_some() => {
+                self.say(Stage::Overtaken(error));
+                "failed"
+            }
             Fetched::Failed(error) => {
                 self.say(Stage::Failed(error));
                 "failed"

@@ -364,7 +364,7 @@ impl Store {
     /// Removes the blocks of sets that were dropped; how many there were.
     ///
     /// # Errors
-    /// [`StoreError`]: what is left goes with the next sweep of all.
+    /// [`StoreError`]: all blocks are looked at the next time.
     ///
     /// # Cancellation
     /// As with an error.
@@ -377,10 +377,17 @@ impl Store {
                 let others = next.is_none() && std::mem::take(&mut left.others);
                 (next, others)
             };
-            match next {
-                Some((bucket, set)) => removed += self.remove_blocks(bucket, set).await?.0,
-                None if others => removed += self.sweep_blocks().await?,
+            let swept = match next {
+                Some((bucket, set)) => self.remove_blocks(bucket, set).await.map(|(blocks, _)| blocks),
+                None if others => self.sweep_blocks().await,
                 None => return Ok(removed),
+            };
+            match swept {
+                Ok(blocks) => removed += blocks,
+                Err(error) => {
+                    self.inner.left_blocks.lock().others = true;
+                    return Err(error);
+                }
             }
         }
     }

@@ -215,10 +215,17 @@ impl Read<'_> {
                 answered(report, Err(BucketError::RangeNotSatisfiable { size_bytes }))
             }
             Outcome::Changed if known.is_some() => {
-                drop(permit);
+                drop((permit, keeping));
                 // What HEAD said is outdated: it is asked again, and then for blocks of what there is now.
-                let (_, word) = self.ask_head(cold).await;
-                Pinned::Answered(Box::new(self.look_again(cold, word)))
+                let (headed, word) = self.ask_head(cold).await;
+                let answer = match headed {
+                    Ok(Headed::Object(info)) if info.etag != known => self.look_again(cold, word),
+                    Ok(Headed::Overtaken) => self.look_again(cold, word),
+                    // It says one thing and does another: no condition, then.
+                    Ok(Headed::Object(_) | Headed::OnlyFillTells) => Box::pin(self.fill(cold, None)).await,
+                    Err(error) => return answered(self.asked(cold, word, "head"), Err(error)),
+                };
+                Pinned::Answered(Box::new(answer))
             }
             Outcome::Absent { .. } | Outcome::AbsentUnproven { .. } | Outcome::Changed | Outcome::Invalid => {
                 drop((permit, keeping));

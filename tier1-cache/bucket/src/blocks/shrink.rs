@@ -58,9 +58,11 @@ impl Engine {
         let usages = self.inner.store.usages().await?;
         let held: u64 = usages.values().map(Usage::blocks_charge).sum();
         let limit = self.inner.options.blocks_limit_bytes;
+        // One more must fit, also where the bound is a few blocks.
+        let most = high_mark(limit).min(limit.saturating_sub(charge_of(self.inner.options.block_bytes)));
         let goal = match self.inner.store.status().accepts_fills {
-            true if held <= high_mark(limit) => return Ok(0),
-            true => limit - limit / 16,
+            true if held <= most => return Ok(0),
+            true => most - most / 16,
             false => 0,
         };
         let all: Vec<BucketId> = usages.keys().copied().collect();

@@ -50,7 +50,9 @@ impl Fetch<'_> {
         let (partial, options) = (self.partial.as_ref()?, &self.engine.inner.options);
         let is_huge = partial.head.size_bytes? >= options.ranges_above_bytes;
         let can = self.order.behind.seekable && partial.found.pin.is_some() && partial.head.kept;
-        let wanted = self.order.priority == Priority::Background && !self.in_one_stream;
+        // What is made of blocks is here already.
+        let comes = self.order.from_blocks.is_none() && !self.in_one_stream;
+        let wanted = self.order.priority == Priority::Background && comes;
         (is_huge && can && wanted).then(|| partial.staging.len() + options.range_bytes)
     }
 
