@@ -456,6 +456,35 @@ async fn an_object_becomes_whole_when_its_blocks_are_here() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_object_is_made_of_its_blocks_alone() {
+    // So large that a fill in the background would come in ranges.
+    let options = EngineOptions { ranges_above_bytes: BLOCK, range_bytes: BLOCK, ..options() };
+    let world = World::with(BucketMode::Migrate, options, |_| ()).await;
+    let content = world.origin.object(KEY, SIZE);
+    for first in [0, 20 * BLOCK] {
+        read(&world, &content, first, SIZE.min(first + 20 * BLOCK)).await;
+        world.settled().await;
+    }
+    read(&world, &content, SIZE - 1, SIZE).await;
+    world.settled().await;
+    assert_eq!((world.state(KEY).await, asked_bytes(&world, SIZE)), ("filled", SIZE));
+    assert!(same(&world.get(KEY).await.unwrap().bytes, &content));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_is_refused_for_ever_is_not_tried_for_ever() {
+    let world = world(BucketMode::Migrate).await;
+    world.origin.object(KEY, SIZE);
+    world.head(KEY).await.unwrap();
+    let before = world.origin.calls(KEY);
+    world.origin.fault(KEY, Fault::Status(412));
+    let (_, error) = world.range(KEY, bytes(3, 9)).await.unwrap_err();
+    let calls = world.origin.calls(KEY) - before;
+    assert!(calls <= 4, "{calls} requests for one range");
+    assert!(!matches!(error, BucketError::Conflict | BucketError::NoSuchKey), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn blocks_that_are_not_what_the_whole_was_promised_to_be_are_dropped() {
     let world = world(BucketMode::Migrate).await;
     let content = world.origin.object(KEY, 3 * BLOCK);
@@ -533,6 +562,18 @@ async fn blocks_have_a_bound_of_their_own() {
         world.engine.evict_now().await.unwrap();
         let set = world.store.block_set(bucket.id, &key("film-0")).await.unwrap();
         assert!(set.is_some(), "what is used stays");
+    }
+    // A bound of a few blocks does not fill up for ever.
+    let options = EngineOptions { blocks_limit_bytes: 16 * BLOCK, ..self::options() };
+    let few = World::with(BucketMode::Migrate, options, |_| ()).await;
+    for film in 0..4 {
+        let name = format!("film-{film}");
+        few.origin.object(&name, 40 * BLOCK);
+        few.range(&name, bytes(0, 6 * BLOCK)).await.unwrap();
+        few.settled().await;
+        few.engine.evict_now().await.unwrap();
+        let set = few.store.block_set(few.bucket().await.id, &key(&name)).await.unwrap();
+        assert!(set.is_some_and(|set| set.blocks > 0), "{name}");
     }
     // Without room for one of them nothing is kept, and everything is answered.
     let options = EngineOptions { blocks_limit_bytes: BLOCK, ..self::options() };
