@@ -170,7 +170,7 @@ const S3: &[Key] = &[
         "count",
         "4096",
         "Connections open at once; one more is answered 503 SlowDown with Retry-After and closed. It bounds memory: an \
-         idle connection costs up to 128 KiB, a slow reader up to 400 KiB with the kernel's buffers, a slow writer up \
+         idle connection costs up to 96 KiB, a slow reader up to 400 KiB with the kernel's buffers, a slow writer up \
          to 1 MiB. Lower it on a small machine. Each needs two open files: their limit is raised at start as far as \
          it goes, and where that is too low for this number, fewer connections are taken, with a warning.",
     ),
