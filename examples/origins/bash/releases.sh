@@ -7,6 +7,9 @@
 # sent: HTTP tells first whether it went well, and a program last. The bucket in front keeps it, so that is once per tag.
 set -o pipefail
 : "${REPOSITORY:?name a git repository in it}"
+# git would look in the folders above as well, and another repository's tags say nothing of this one's.
+GIT_CEILING_DIRECTORIES=$(dirname -- "$(realpath -m -- "$REPOSITORY")") || exit
+export GIT_CEILING_DIRECTORIES
 [ $# -eq 0 ] || exec socat "TCP-LISTEN:$1,bind=127.0.0.1,reuseaddr,fork,max-children=16" "EXEC:bash $0"
 export LC_ALL=C # so that lengths are in bytes
 archive=$(mktemp) || exit
