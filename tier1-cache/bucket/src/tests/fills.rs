@@ -8,7 +8,7 @@ use fallthrough_sim::{At, Fault};
 use futures::StreamExt as _;
 use futures::future::join_all;
 
-use super::mistakes::{assert_caught, missed};
+use super::planted::{assert_caught, missed};
 use super::world::{World, body_of, caller, collect, key, same};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, EngineOptions, GetRequest, ObjectBody};

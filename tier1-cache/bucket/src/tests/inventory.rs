@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lists::{Case, case, cases};
+use super::planted::{assert_caught, missed};
 use super::world::{World, caller, key, rule, rule_to};
-use crate::core::mutants::{Mutant, caught};
+use crate::core::mutants::Mutant;
 use crate::{
     BucketError, BucketMode, CacheWord, EngineOptions, InventoryDrift, InventoryStatus, ListPage,
     ListRequest, ShadowRule,
@@ -526,19 +527,12 @@ async fn a_large_inventory_is_taken_page_by_page_and_lists_read_what_they_show()
 
 #[test]
 fn planted_bugs_are_caught() {
-    let alive: Vec<_> = [
-        (Mutant::InventoryForEver, caught(Mutant::InventoryForEver, || block_on(aged()))),
-        (Mutant::InventoryInPart, caught(Mutant::InventoryInPart, || block_on(in_part()))),
-        (
-            Mutant::InventoryOfAnotherShadow,
-            caught(Mutant::InventoryOfAnotherShadow, || block_on(another_shadow())),
-        ),
-        (Mutant::InventoryKnowsBest, caught(Mutant::InventoryKnowsBest, || block_on(forgotten()))),
-        (Mutant::InventoryGoesUnseen, caught(Mutant::InventoryGoesUnseen, || block_on(replaced()))),
-        (Mutant::InventoryJudgesWrites, caught(Mutant::InventoryJudgesWrites, || block_on(judged()))),
-    ]
-    .into_iter()
-    .filter_map(|(mutant, caught)| (!caught).then_some(mutant))
-    .collect();
-    assert!(alive.is_empty(), "not caught: {alive:?}");
+    assert_caught([
+        missed(Mutant::InventoryForEver, aged),
+        missed(Mutant::InventoryInPart, in_part),
+        missed(Mutant::InventoryOfAnotherShadow, another_shadow),
+        missed(Mutant::InventoryKnowsBest, forgotten),
+        missed(Mutant::InventoryGoesUnseen, replaced),
+        missed(Mutant::InventoryJudgesWrites, judged),
+    ]);
 }

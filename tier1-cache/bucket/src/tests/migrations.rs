@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::mistakes::{assert_caught, missed};
+use super::planted::{assert_caught, missed};
 use super::world::{World, key, rule_to, same};
 use crate::core::mutants::Mutant;
 use crate::migrate::outcome;

@@ -16,6 +16,7 @@ mod mistakes;
 mod model;
 mod modes;
 mod outbox;
+mod planted;
 mod protection;
 mod races;
 mod ranges;

@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::planted::{assert_caught, missed};
 use super::world::{World, caller, key, put_of};
 use crate::api::Admission;
-use crate::core::mutants::{Mutant, caught};
+use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, BucketSettings, EngineOptions, ObjectInfo, ShadowRule, WhichWaiting};
 
 /// A world over a provider that can be written to, with the worker running.
@@ -565,24 +566,15 @@ async fn a_sync_write_in_doubt_is_settled_by_asking() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(100_000), test()).await }).unwrap();
-    }
-    let alive: Vec<_> = [
-        (Mutant::CollapseForgetsSent, caught(Mutant::CollapseForgetsSent, || run(doubt))),
-        (Mutant::WriteUnguarded, caught(Mutant::WriteUnguarded, || run(conflicts))),
-        (Mutant::ConflictOverwrites, caught(Mutant::ConflictOverwrites, || run(conflicts))),
-        (Mutant::RefusedDeleteIsDone, caught(Mutant::RefusedDeleteIsDone, || run(dead))),
-        (Mutant::PartsSentWhole, caught(Mutant::PartsSentWhole, || run(parts))),
-        (Mutant::CompletesUnseen, caught(Mutant::CompletesUnseen, || run(completions))),
-        (Mutant::UnprovenIsConflict, caught(Mutant::UnprovenIsConflict, || run(deletes_in_doubt))),
-        (Mutant::SyncAnswersEarly, caught(Mutant::SyncAnswersEarly, || run(sync))),
-        (Mutant::InDoubtIsDone, caught(Mutant::InDoubtIsDone, || run(prepared))),
-    ]
-    .into_iter()
-    .filter_map(|(mutant, caught)| (!caught).then_some(mutant))
-    .collect();
-    assert!(alive.is_empty(), "not caught: {alive:?}");
+    assert_caught([
+        missed(Mutant::CollapseForgetsSent, doubt),
+        missed(Mutant::WriteUnguarded, conflicts),
+        missed(Mutant::ConflictOverwrites, conflicts),
+        missed(Mutant::RefusedDeleteIsDone, dead),
+        missed(Mutant::PartsSentWhole, parts),
+        missed(Mutant::CompletesUnseen, completions),
+        missed(Mutant::UnprovenIsConflict, deletes_in_doubt),
+        missed(Mutant::SyncAnswersEarly, sync),
+        missed(Mutant::InDoubtIsDone, prepared),
+    ]);
 }

@@ -2,7 +2,7 @@
 
 use fallthrough_sim::{Content, ListFault};
 
-use super::mistakes::{assert_caught, missed};
+use super::planted::{assert_caught, missed};
 use super::world::{World, caller, key, rule_to, same};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, ListFrom, ListRequest, ShadowRule, Treat403As};

@@ -8,8 +8,8 @@ use fallthrough_sim::{Mishap, Provider};
 use fallthrough_store::WriteThrough;
 
 use super::super::outbox::Through;
+use super::super::planted::{assert_caught, missed};
 use super::super::world::{World, key};
-use super::{assert_caught, missed};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, WhichWaiting};
 

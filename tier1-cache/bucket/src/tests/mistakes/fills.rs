@@ -10,8 +10,8 @@ use fallthrough_store::{Store, StoreOptions};
 use fallthrough_wire::conditions::{Conditions, IfRange, TagList};
 use futures::StreamExt as _;
 
+use super::super::planted::{assert_caught, missed, missed_on_disk};
 use super::super::world::{World, body_of, caller, collect, key, same};
-use super::{assert_caught, missed, missed_on_disk};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, EngineOptions, GetRequest, ListRequest};
 

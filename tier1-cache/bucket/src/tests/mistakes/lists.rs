@@ -1,7 +1,7 @@
 //! A mistake with lists: a page that ends somewhere, and a next one that begins somewhere else.
 
+use super::super::planted::{assert_caught, missed};
 use super::super::world::World;
-use super::{assert_caught, missed};
 use crate::core::mutants::Mutant;
 use crate::{BucketMode, ListRequest};
 

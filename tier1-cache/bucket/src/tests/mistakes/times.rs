@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::outbox::Through;
+use super::super::planted::{assert_caught, missed};
 use super::super::world::{World, body_of, caller, collect, key};
-use super::{assert_caught, missed};
 use crate::core::mutants::Mutant;
 use crate::{BucketError, BucketMode, CacheWord, EngineOptions, GetRequest};
 
