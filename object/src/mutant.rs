@@ -494,3 +494,36 @@ pub fn planted(mutant: Mutant) -> bool {
 pub const fn planted(_: Mutant) -> bool {
     false
 }
+
+/// The body of a crate's module of planted bugs: `planted`, which in its tests looks also at what is switched on in their
+/// thread, and `caught(mutant, test)`, which runs a test with a bug switched on there and tells whether it panicked. So a
+/// crate's own tests try themselves on its bugs in every run.
+#[macro_export]
+macro_rules! planted_by_thread {
+    () => {
+        pub(crate) use $crate::Mutant;
+
+        #[cfg(test)]
+        thread_local! {
+            static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+        }
+
+        /// Whether this bug is switched on: in this thread, or for the process.
+        #[cfg(test)]
+        pub(crate) fn planted(mutant: Mutant) -> bool {
+            PLANTED.get() == Some(mutant) || $crate::planted(mutant)
+        }
+
+        #[cfg(not(test))]
+        pub(crate) use $crate::planted;
+
+        /// Runs `test` with a bug switched on in this thread, and tells whether it was caught: whether it panicked.
+        #[cfg(test)]
+        pub(crate) fn caught(mutant: Mutant, test: impl FnOnce() + std::panic::UnwindSafe) -> bool {
+            PLANTED.set(Some(mutant));
+            let outcome = std::panic::catch_unwind(test);
+            PLANTED.set(None);
+            outcome.is_err()
+        }
+    };
+}

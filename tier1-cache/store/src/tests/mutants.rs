@@ -5,17 +5,14 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::kv::conformance;
-use crate::mutants::{Mutant, plant};
+use crate::mutants::{self, Mutant};
 
 /// Histories tried before a bug counts as alive.
 const TRIES: usize = 300;
 
-/// Runs a check with the bug planted; a panic of the store counts as caught, as it would in a test.
+/// Whether a check fails with the bug planted, or the store panics.
 fn caught(mutant: Mutant, check: impl Fn() -> Result<(), String>) -> bool {
-    plant(Some(mutant));
-    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&check));
-    plant(None);
-    !matches!(end, Ok(Ok(())))
+    mutants::caught(mutant, std::panic::AssertUnwindSafe(|| check().unwrap()))
 }
 
 fn caught_by_histories<T: std::fmt::Debug>(
